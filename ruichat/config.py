@@ -1,0 +1,47 @@
+"""Frozen settings objects, read from YAML, with one fingerprint over all fields."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ruichat.errors import ConfigError
+
+
+class Config(BaseModel):
+    """Base of every settings object: immutable, and unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def fingerprint(self) -> str:
+        """Hex digest (16 characters) over all fields: the only cache key."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> Self:
+        """Read and validate one YAML file.
+
+        Raises:
+            ConfigError: the file is missing, isn't YAML, or a field is wrong.
+        """
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(
+                f"no config file at {path}", hint="Give the path of a YAML file"
+            ) from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not readable YAML: {error}") from error
+        try:
+            return cls.model_validate(data or {})
+        except ValidationError as error:
+            lines = "; ".join(
+                f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+            )
+            raise ConfigError(f"{path.name} has wrong settings: {lines}") from error

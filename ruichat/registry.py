@@ -1,0 +1,85 @@
+"""Registries of cards: plain data, readable without weights or heavy imports."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Generic, Protocol, TypeVar
+
+from ruichat.errors import ConfigError, PrerequisiteError
+
+
+class Card(Protocol):
+    """Anything with a name can be a card."""
+
+    @property
+    def name(self) -> str:
+        """Unique within its registry."""
+        ...
+
+
+C = TypeVar("C", bound=Card)
+
+
+class Registry(Generic[C]):
+    """Cards by name; packages outside register through an entry-point group.
+
+    Args:
+        kind: what the cards describe, for messages ("encoder").
+        entry_point_group: group whose entry points are callables returning one card.
+    """
+
+    def __init__(self, kind: str, entry_point_group: str | None = None) -> None:
+        self.kind = kind
+        self._group = entry_point_group
+        self._cards: dict[str, C] = {}
+
+    def add(self, card: C) -> C:
+        """Register a card; a second card of the same name is a ConfigError."""
+        if card.name in self._cards:
+            raise ConfigError(f"{self.kind} {card.name!r} is registered twice")
+        self._cards[card.name] = card
+        return card
+
+    def get(self, name: str) -> C:
+        """The card of that name, or a ConfigError with near matches."""
+        self._load_entry_points()
+        if name not in self._cards:
+            near = difflib.get_close_matches(name, self._cards, n=3, cutoff=0.4)
+            hint = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(self)}"
+            raise ConfigError(f"unknown {self.kind} {name!r}", hint=hint)
+        return self._cards[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._load_entry_points()
+        return iter(sorted(self._cards))
+
+    def _load_entry_points(self) -> None:
+        if self._group is None:
+            return
+        group, self._group = self._group, None
+        for entry in importlib.metadata.entry_points(group=group):
+            self.add(entry.load()())
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional package, telling a missing one from a broken one.
+
+    Raises:
+        PrerequisiteError: the package isn't installed; the hint names the extra.
+    """
+    if importlib.util.find_spec(module.split(".")[0]) is None:
+        raise PrerequisiteError(
+            f"{module} is not installed", hint=f"Run: pip install 'ruichat[{extra}]'"
+        )
+    return importlib.import_module(module)
+
+
+def load_object(target: str) -> object:
+    """The object named by 'package.module:attribute', as cards name their loaders."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
