@@ -1,0 +1,1 @@
+"""Embeddings to language: regions, projector, language model, checkpoint, generation."""
