@@ -1,0 +1,1 @@
+"""One answer: measured facts, the model's words, checked citations, calibrated abstention."""

@@ -1,0 +1,238 @@
+"""Facts measured from a slide, as prompt text and as the numbers that answers quote."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruichat.errors import InputError
+from ruichat.histology import BY_KEY, CLASSES, KEYS, MALIGNANT, Language
+from ruichat.prompts import Prompt, load_prompt
+
+if TYPE_CHECKING:
+    from ruichat.features.bag import FeatureBag
+
+Grade = Literal["good", "fair", "poor"]
+Stain = Literal["H&E", "atypical"]
+
+TUMOUR_PROBABILITY = 0.5
+"""A tile counts as tumour from this malignant probability on: more likely than not."""
+
+KNOWN_SCORE = 0.5
+"""A tile looks like the training data from this score on; features.tile_classifier scales it so."""
+
+LISTED_CLASSES = 4
+"""Classes named in the prompt, the largest first; more only cost tokens."""
+
+_MALIGNANT_COLUMNS = np.array([key in MALIGNANT for key in KEYS])
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A tissue class and the fraction (0-1) of tissue tiles it leads."""
+
+    key: str
+    fraction: float
+
+
+@dataclass(frozen=True)
+class SlideFacts:
+    """What was measured, not guessed, about one slide.
+
+    Attributes:
+        tissue_mm2: area of the tissue mask, mm².
+        num_tiles: tissue tiles read.
+        num_regions: named regions the slide was split into.
+        mpp: micrometres per pixel of level 0, as used.
+        composition: every class that leads at least one tile, largest first; sums to 1.
+        tumour_fraction: share of tiles whose malignant probability is at least one half.
+        focus: sharpness of the slide, 0-1, median over tiles.
+        focus_grade: `focus` in words.
+        stain: whether the colours are those of haematoxylin and eosin.
+        known_fraction: share of tiles that look like what the model was trained on.
+        warnings: what the reader of the slide should know.
+    """
+
+    tissue_mm2: float
+    num_tiles: int
+    num_regions: int
+    mpp: float
+    composition: tuple[Share, ...]
+    tumour_fraction: float
+    focus: float
+    focus_grade: Grade
+    stain: Stain
+    known_fraction: float
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        fractions = [share.fraction for share in self.composition]
+        values = (*fractions, self.tumour_fraction, self.known_fraction)
+        if not all(math.isfinite(v) and -1e-6 <= v <= 1 + 1e-6 for v in values):
+            raise InputError("a measured share lies outside 0 to 1", hint="Extract the slide again")
+        if self.num_tiles < 1 or self.num_regions < 1 or not self.tissue_mm2 > 0:
+            raise InputError(
+                f"slide has {self.num_tiles} tissue tiles and {self.tissue_mm2:.3g} mm2 of tissue",
+                hint="Give a slide that shows tissue",
+            )
+
+    def fraction(self, key: str) -> float:
+        """Share (0-1) of tissue tiles led by the class of that key."""
+        return next((share.fraction for share in self.composition if share.key == key), 0.0)
+
+    @property
+    def tumour_mm2(self) -> float:
+        """Tumour area, mm²: the tumour share of the tissue area."""
+        return self.tumour_fraction * self.tissue_mm2
+
+    def to_json(self) -> dict[str, object]:
+        """Plain numbers for the answer object; fractions rounded to four places."""
+        return {
+            "tissue_mm2": round(self.tissue_mm2, 4),
+            "num_tiles": self.num_tiles,
+            "num_regions": self.num_regions,
+            "mpp": self.mpp,
+            "composition": {s.key: round(s.fraction, 4) for s in self.composition},
+            "tumour_fraction": round(self.tumour_fraction, 4),
+            "tumour_mm2": round(self.tumour_mm2, 4),
+            "focus": round(self.focus, 4),
+            "focus_grade": self.focus_grade,
+            "stain": self.stain,
+            "known_fraction": round(self.known_fraction, 4),
+            "warnings": list(self.warnings),
+        }
+
+
+def measure_facts(
+    bag: FeatureBag,
+    *,
+    num_regions: int,
+    probabilities: NDArray[np.float32],
+    known: NDArray[np.float32],
+) -> SlideFacts:
+    """Measure a slide from its tiles.
+
+    Args:
+        bag: the slide's tiles.
+        num_regions: regions the slide was split into.
+        probabilities: class probabilities per tile, [n, c] over `histology.CLASSES`.
+        known: how typical each tile is of the training data, [n], 0-1.
+
+    Raises:
+        InputError: the arrays don't fit the bag.
+    """
+    num_tiles = len(bag.xy0)
+    if probabilities.shape != (num_tiles, len(CLASSES)) or known.shape != (num_tiles,):
+        raise InputError(
+            f"classifier output {probabilities.shape} and {known.shape} doesn't fit "
+            f"{num_tiles} tiles and {len(CLASSES)} classes"
+        )
+    focus = float(np.median(bag.focus))
+    return SlideFacts(
+        tissue_mm2=bag.tissue_area_mm2,
+        num_tiles=num_tiles,
+        num_regions=num_regions,
+        mpp=bag.base_mpp,
+        composition=shares(np.bincount(probabilities.argmax(axis=1), minlength=len(CLASSES))),
+        tumour_fraction=float(np.mean(malignant_probability(probabilities) >= TUMOUR_PROBABILITY)),
+        focus=focus,
+        focus_grade=grade_focus(focus),
+        stain=judge_stain(bag.hematoxylin, bag.eosin),
+        known_fraction=float(np.mean(known >= KNOWN_SCORE)),
+        warnings=bag.warnings,
+    )
+
+
+def shares(counts: NDArray[np.int64]) -> tuple[Share, ...]:
+    """Class shares, largest first, from the number of tiles each class leads, [c]."""
+    total = int(counts.sum())
+    order = np.argsort(-counts, kind="stable")
+    return tuple(Share(KEYS[i], float(counts[i]) / total) for i in order if counts[i] > 0)
+
+
+def malignant_probability(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sum over the malignant classes, [n, c] to [n]."""
+    return probabilities[:, _MALIGNANT_COLUMNS].sum(axis=1)
+
+
+def grade_focus(focus: float) -> Grade:
+    """Sharpness in words: from 0.6 on good, from 0.3 on fair, in the units of slide.quality."""
+    return "good" if focus >= 0.6 else "fair" if focus >= 0.3 else "poor"
+
+
+def judge_stain(hematoxylin: NDArray[np.float32], eosin: NDArray[np.float32]) -> Stain:
+    """Whether both stains are present, from their mean optical density per tile, [n] each.
+
+    H&E tissue carries both; a slide where either is all but absent is another stain, or an
+    image with false colours.
+    """
+    present = min(float(np.median(hematoxylin)), float(np.median(eosin)))
+    return "H&E" if present >= 0.02 else "atypical"
+
+
+def facts_prompt() -> Prompt:
+    """The prompt that words the facts; its version is recorded with every answer."""
+    return load_prompt("facts")
+
+
+def facts_text(facts: SlideFacts) -> str:
+    """The facts as one line of prompt, the same for questions in either language.
+
+    The prefix of a slide is computed once, before any question, so it can't depend on the
+    question's language.
+    """
+    listed = facts.composition[:LISTED_CLASSES]
+    return facts_prompt().render(
+        tissue_mm2=facts.tissue_mm2,
+        num_tiles=facts.num_tiles,
+        num_regions=facts.num_regions,
+        tumour_percent=percent(facts.tumour_fraction),
+        necrosis_percent=percent(facts.fraction("necrosis")),
+        lymphoid_percent=percent(facts.fraction("lymphoid_tissue")),
+        composition=[
+            {"name": BY_KEY[share.key].en, "percent": percent(share.fraction)} for share in listed
+        ],
+        focus=facts.focus_grade,
+        stain=facts.stain,
+    )
+
+
+def percent(fraction: float) -> int:
+    """Whole percent; what is present but under one percent counts as one, never as none."""
+    return max(1, round(100 * fraction)) if fraction > 0 else 0
+
+
+_FOCUS_WORDS: Mapping[Language, Mapping[Grade, str]] = {
+    "en": {"good": "good", "fair": "fair", "poor": "poor"},
+    "zh": {"good": "清晰", "fair": "尚可", "poor": "模糊"},
+}
+_STAIN_WORDS: Mapping[Language, Mapping[Stain, str]] = {
+    "en": {"H&E": "H&E", "atypical": "not typical of H&E"},
+    "zh": {"H&E": "HE染色", "atypical": "不符合典型HE染色"},
+}
+
+
+def fact_values(facts: SlideFacts, language: Language) -> dict[str, str]:
+    """What each fact piece becomes in an answer, unit included: "{tumour_percent}" -> "34%"."""
+    return {
+        "{tissue_mm2}": _area(facts.tissue_mm2),
+        "{num_tiles}": str(facts.num_tiles),
+        "{num_regions}": str(facts.num_regions),
+        "{tumour_percent}": f"{percent(facts.tumour_fraction)}%",
+        "{tumour_mm2}": _area(facts.tumour_mm2),
+        "{necrosis_percent}": f"{percent(facts.fraction('necrosis'))}%",
+        "{lymphoid_percent}": f"{percent(facts.fraction('lymphoid_tissue'))}%",
+        "{focus}": _FOCUS_WORDS[language][facts.focus_grade],
+        "{stain}": _STAIN_WORDS[language][facts.stain],
+        "{mpp}": f"{facts.mpp:.3g} µm/px",
+    }
+
+
+def _area(area_mm2: float) -> str:
+    """Two significant digits below ten, as no mask is more exact; whole mm² above."""
+    return f"{area_mm2:.2g} mm²" if area_mm2 < 10 else f"{area_mm2:.0f} mm²"
