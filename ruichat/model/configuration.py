@@ -1,0 +1,93 @@
+"""Shape of a RuiChat model, as transformers keeps it in config.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+
+from ruichat.errors import ConfigError
+from ruichat.model.regions import GEOMETRY_DIM
+from ruichat.model.vocabulary import FIRST_REGION_ID, NUM_REGION_IDS
+
+MINI_TEXT: dict[str, Any] = {
+    "model_type": "qwen3",
+    "vocab_size": 6000,
+    "hidden_size": 256,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "intermediate_size": 768,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": True,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+"""The embedded default's language model: 6.3M parameters at a vocabulary of 6,000."""
+
+
+class RuiChatConfig(PreTrainedConfig):
+    """Region encoder, projector, pointer and language model.
+
+    Attributes:
+        text_config: a Qwen3 or other decoder config, or its dict with `model_type`.
+        bag_dim: width of the tile embeddings.
+        geometry_dim: numbers per region, see `regions.geometry_features`.
+        encoder: name of the encoder whose bags the model reads.
+        projector: "linear" or "mlp", from tile embedding to LM width.
+        pool: "attention" or "mean", from tiles to regions.
+        pool_heads: channel groups that attend to tiles on their own.
+        pointer_dim: width in which hidden states meet regions.
+        first_region_id: id of the piece [R1].
+        num_region_ids: region pieces in the vocabulary.
+        max_regions: regions a slide is cut into at most.
+    """
+
+    model_type = "ruichat"
+    sub_configs = {"text_config": AutoConfig}  # noqa: RUF012 - read by transformers as it is
+
+    text_config: Any = None
+    bag_dim: int = 192
+    geometry_dim: int = GEOMETRY_DIM
+    encoder: str = "mini"
+    projector: str = "mlp"
+    pool: str = "attention"
+    pool_heads: int = 4
+    pointer_dim: int = 64
+    first_region_id: int = FIRST_REGION_ID
+    num_region_ids: int = NUM_REGION_IDS
+    max_regions: int = 32
+    tie_word_embeddings: bool = True
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Turn a dict into a text config and refuse values no code path serves."""
+        text = MINI_TEXT if self.text_config is None else self.text_config
+        if isinstance(text, dict):
+            settings = {key: value for key, value in text.items() if key != "model_type"}
+            text = AutoConfig.for_model(text.get("model_type", "qwen3"), **settings)
+        self.text_config = text
+        self.tie_word_embeddings = bool(text.tie_word_embeddings)
+        self.initializer_range = float(text.initializer_range)
+        for field in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            kwargs.setdefault(field, getattr(text, field, None))
+        _check(self.projector in ("linear", "mlp"), f"projector is {self.projector!r}", "linear, mlp")
+        _check(self.pool in ("attention", "mean"), f"pool is {self.pool!r}", "attention, mean")
+        _check(
+            text.hidden_size % self.pool_heads == 0,
+            f"pool_heads is {self.pool_heads}",
+            f"a divisor of the LM width {text.hidden_size}",
+        )
+        _check(
+            self.max_regions <= self.num_region_ids,
+            f"max_regions is {self.max_regions}",
+            f"at most num_region_ids, {self.num_region_ids}",
+        )
+        super().__post_init__(**kwargs)
+
+
+def _check(right: bool, found: str, allowed: str) -> None:
+    if not right:
+        raise ConfigError(f"{found}; allowed: {allowed}")
