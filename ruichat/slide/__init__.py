@@ -1,0 +1,1 @@
+"""Glass to pixels: formats, pyramid, resolution, tissue, quality, tile grid, drawn phantoms."""

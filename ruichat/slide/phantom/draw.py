@@ -1,0 +1,142 @@
+"""Draw one phantom: layout, painters, nuclei, optics; and the truth that goes with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruichat.slide.phantom.config import CLASS_INDEX, NUCLEUS_KINDS, PhantomConfig
+from ruichat.slide.phantom.epithelium import epithelium
+from ruichat.slide.phantom.fields import F32
+from ruichat.slide.phantom.layout import lay_out
+from ruichat.slide.phantom.look import choose_look
+from ruichat.slide.phantom.matrix import (
+    paint_fat,
+    paint_lymphoid,
+    paint_mucus,
+    paint_necrosis,
+    paint_stroma,
+    scatter_stromal_nuclei,
+)
+from ruichat.slide.phantom.optics import expose, transmit
+from ruichat.slide.phantom.scene import Scene, new_scene
+from ruichat.slide.phantom.sprites import STYLES, draw_bank, stamp
+from ruichat.units import UM2_PER_MM2
+
+MARGIN_UM = 32.0
+
+
+@dataclass(frozen=True)
+class NucleusTruth:
+    """Every nucleus drawn.
+
+    Attributes:
+        xy0: float32 [m, 2], centres in level-0 pixels.
+        kind: uint8 [m], index in NUCLEUS_KINDS.
+    """
+
+    xy0: F32
+    kind: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A drawn slide and its exact truth.
+
+    Attributes:
+        rgb: uint8 [h, w, 3].
+        classes: uint8 [h, w], index in histology.CLASSES, or 255 where there is no tissue.
+        nuclei: every nucleus with its kind.
+        areas_mm2: class key -> area, classes present only.
+        mitoses: number of dividing nuclei.
+        seed: the config's seed.
+        config: what it was drawn from.
+    """
+
+    rgb: NDArray[np.uint8]
+    classes: NDArray[np.uint8]
+    nuclei: NucleusTruth
+    areas_mm2: dict[str, float]
+    mitoses: int
+    seed: int
+    config: PhantomConfig
+
+
+def draw_phantom(config: PhantomConfig) -> Phantom:
+    """Draw a slide; the same config gives the same pixels on the same NumPy."""
+    rng = np.random.default_rng([config.seed, 20260])
+    look = choose_look(rng, randomise=config.randomise)
+    layout = lay_out(config, rng)
+    scene = new_scene(config, look, layout, rng)
+    paint_tissue(scene)
+    stamp_nuclei(scene)
+    light = transmit([scene.hematoxylin, scene.eosin, scene.blood], look.stains, look.background)
+    rgb = expose(light, look, rng)
+    nuclei = gather(scene)
+    return Phantom(
+        rgb=rgb,
+        classes=layout.classes,
+        nuclei=nuclei,
+        areas_mm2=measure(layout.classes, config.mpp),
+        mitoses=int(np.count_nonzero(nuclei.kind == NUCLEUS_KINDS.index("mitosis"))),
+        seed=config.seed,
+        config=config,
+    )
+
+
+def paint_tissue(scene: Scene) -> None:
+    """Stroma first, then everything that lies in it."""
+    weights = scene.layout.weights
+    paint_stroma(scene)
+    free = epithelium(scene)
+    for key, painter in (
+        ("lymphoid_tissue", paint_lymphoid),
+        ("fat", paint_fat),
+        ("necrosis", paint_necrosis),
+        ("mucus", paint_mucus),
+    ):
+        if key in weights:
+            painter(scene, weights[key])
+    scatter_stromal_nuclei(scene, free)
+    scene.hematoxylin *= scene.layout.tissue
+    scene.eosin *= scene.layout.tissue
+
+
+def stamp_nuclei(scene: Scene) -> None:
+    """Draw all nuclei and apply the stains' strengths."""
+    rng, look = scene.rng, scene.look
+    margin = int(scene.px(MARGIN_UM))
+    padded = (scene.shape[0] + 2 * margin, scene.shape[1] + 2 * margin)
+    keep = np.ones(padded, dtype=np.float32)
+    amount = np.zeros(padded, dtype=np.float32)
+    for kind in ("ghost", "stromal", "epithelial", "lymphocyte", "tumour", "debris", "mitosis"):
+        groups = [group for group in scene.nuclei if group.kind == kind and len(group.points)]
+        if not groups:
+            continue
+        bank = draw_bank(STYLES[kind], look, scene.config.mpp, rng)
+        points = np.concatenate([group.points for group in groups])
+        angles = np.concatenate([group.angles for group in groups])
+        stamp(bank, points, angles, keep, amount, margin, rng)
+    core = (slice(margin, -margin), slice(margin, -margin))
+    scene.hematoxylin *= keep[core]
+    scene.hematoxylin += amount[core]
+    scene.hematoxylin *= np.float32(look.hematoxylin)
+    scene.eosin *= (0.45 + 0.55 * keep[core]) * np.float32(look.eosin)
+
+
+def gather(scene: Scene) -> NucleusTruth:
+    """All nuclei of the scene in one table."""
+    groups = [group for group in scene.nuclei if len(group.points)]
+    if not groups:
+        return NucleusTruth(np.zeros((0, 2), dtype=np.float32), np.zeros(0, dtype=np.uint8))
+    kinds = [np.full(len(g.points), NUCLEUS_KINDS.index(g.kind), dtype=np.uint8) for g in groups]
+    return NucleusTruth(np.concatenate([g.points for g in groups]), np.concatenate(kinds))
+
+
+def measure(classes: NDArray[np.uint8], mpp: float) -> dict[str, float]:
+    """Area of each class present, mm²."""
+    counts = np.bincount(classes.ravel(), minlength=256)
+    scale = mpp * mpp / UM2_PER_MM2
+    return {key: float(counts[i] * scale) for key, i in CLASS_INDEX.items() if counts[i]}

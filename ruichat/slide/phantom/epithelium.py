@@ -1,0 +1,251 @@
+"""Painters of epithelium: carcinoma nests, malignant glands and normal glands."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.spatial import cKDTree
+
+from ruichat.slide.phantom.config import CLASS_INDEX
+from ruichat.slide.phantom.fields import F32, Bool, inside, ramp, sample, scatter, smooth_noise, upsample
+from ruichat.slide.phantom.matrix import blend, of_class, thin
+from ruichat.slide.phantom.scene import Scene
+
+
+def cell_borders(scene: Scene, points: F32, reach_um: float) -> F32:
+    """Distance to the nearest border between cells, um, at full size; large far from cells.
+
+    Each nucleus stamps a cone into the two smallest distances: a Voronoi diagram at the cost of
+    its cells' areas instead of a search per pixel.
+    """
+    step = max(1, round(1.0 / scene.config.mpp))
+    rows, cols = (math.ceil(side / step) for side in scene.shape)
+    half = math.ceil(scene.px(reach_um) / step)
+    first = np.full((rows + 2 * half + 2, cols + 2 * half + 2), 1e3, dtype=np.float32)
+    second = first.copy()
+    side = 2 * half + 1
+    grid = np.arange(side, dtype=np.float32) - half
+    cones = _cones(grid, scene.rng)
+    corner = np.round(points / step).astype(int)
+    for turn, (x, y) in enumerate(corner.tolist()):
+        cone = cones[turn % len(cones)]
+        box = (slice(y, y + side), slice(x, x + side))
+        one, two = first[box], second[box]
+        np.minimum(two, np.maximum(one, cone), out=two)
+        np.minimum(one, cone, out=one)
+    gap = (second - first)[half : half + rows, half : half + cols]
+    gap = np.minimum(gap, 20.0).astype(np.float32)
+    return upsample(gap, step, scene.shape) * np.float32(step * scene.config.mpp / 2)
+
+
+def _cones(grid: F32, rng: np.random.Generator) -> list[F32]:
+    """Distance cones with slightly oval levels, so that cells aren't perfect polygons."""
+    cones: list[F32] = []
+    for _ in range(24):
+        turn, stretch = rng.uniform(0, math.pi), rng.uniform(0.85, 1.15)
+        u = grid[None, :] * math.cos(turn) + grid[:, None] * math.sin(turn)
+        v = -grid[None, :] * math.sin(turn) + grid[:, None] * math.cos(turn)
+        cones.append(np.hypot(u * stretch, v / stretch).astype(np.float32))
+    return cones
+
+
+def paint_cytoplasm(
+    scene: Scene, weight: F32, points: F32, *, hematoxylin: float, eosin: float, border: float
+) -> None:
+    """Granular cytoplasm with cell borders where `weight` is above 0."""
+    gap = cell_borders(scene, points, 11.0)
+    line = np.exp(-((gap * np.float32(1 / 0.7)) ** 2))
+    pink = eosin * (1 + 0.13 * scene.grain + 0.13 * scene.mottle + border * line)
+    blue = hematoxylin * scene.look.basophilia * (1 + 0.16 * scene.grain + 0.2 * scene.mottle)
+    slits = ramp(scene.mottle + 1.2 * scene.grain * line, 3.2, 3.6)
+    blend(scene, weight, (blue * (1 - slits)).astype(np.float32), (pink * (1 - 0.8 * slits)).astype(np.float32))
+
+
+def add_malignant(scene: Scene, points: F32, angles: F32 | None = None) -> None:
+    """Atypical nuclei, one in about sixty dividing, some replaced by debris."""
+    if angles is None:
+        angles = scene.rng.uniform(0, math.pi, len(points)).astype(np.float32)
+    fate = scene.rng.random(len(points))
+    rate = scene.share(0.005, 0.028)
+    for kind, chosen in (
+        ("mitosis", fate < rate),
+        ("debris", (fate >= rate) & (fate < rate + 0.008)),
+        ("tumour", fate >= rate + 0.008),
+    ):
+        scene.add(kind, points[chosen], angles[chosen])
+
+
+def paint_nests(scene: Scene) -> F32:
+    """Solid sheets and nests in a scanty stroma; returns their mask in 0..1, full size."""
+    rng, look = scene.rng, scene.look
+    depth = scene.depth_um("carcinoma_nests")
+    spacing = scene.px(170 * look.gland_size * scene.share(0.7, 1.3))
+    seeds = scatter(rng, scene.shape, spacing, 0.45)
+    where = depth > 0
+    nodes = scene.mid_points(where.astype(np.float32))
+    warp = np.zeros_like(nodes)
+    for scale_um, amplitude_um in ((90.0, 26.0), (32.0, 6.0)):
+        for axis in range(2):
+            noise = smooth_noise(rng, depth.shape, scale_um / 2)[where]
+            warp[:, axis] += np.float32(scene.px(amplitude_um)) * noise
+    near, _ = cKDTree(seeds).query(nodes + warp, k=2)
+    gap = np.zeros(depth.shape, dtype=np.float32)
+    gap[where] = (near[:, 1] - near[:, 0]).astype(np.float32) * np.float32(scene.config.mpp / 2)
+    septum = 7 + 5 * smooth_noise(rng, depth.shape, 60) + scene.share(0, 5)
+    signed = np.minimum(gap, depth) - np.maximum(septum, 1.5)
+    signed = gaussian_filter(signed, 1.2) * where
+    margin = upsample(signed.astype(np.float32), scene.mid, scene.shape)
+    mask = ramp(margin, 0.0, 1.0) * scene.layout.tissue
+    points = of_class(
+        scene, scatter(rng, scene.shape, scene.px(11.8 * look.density * look.nuclear_size), 0.36), "carcinoma_nests"
+    )
+    points = points[np.asarray(sample(margin, points)) > 2.5]
+    points = thin(scene, points, 0.93)
+    paint_cytoplasm(
+        scene, mask, points, hematoxylin=0.13, eosin=scene.share(0.16, 0.32), border=scene.share(-0.5, 0.4)
+    )
+    add_malignant(scene, points)
+    return mask
+
+
+def paint_malignant_glands(scene: Scene) -> F32:
+    """Crowded irregular glands with stratified nuclei; returns their mask in 0..1."""
+    rng, look = scene.rng, scene.look
+    depth = scene.depth_um("carcinoma_glands")
+    size = look.gland_size * scene.share(0.8, 1.25)
+    raw = smooth_noise(rng, depth.shape, 85 * size / 2) + 0.55 * smooth_noise(rng, depth.shape, 34 * size / 2)
+    height = 19 + 5 * smooth_noise(rng, depth.shape, 50)
+    lumen = (gaussian_filter(raw, 1.5) > 0.85) & (depth > height + 8)
+    outside = np.asarray(distance_transform_edt(~lumen), dtype=np.float32)
+    within = np.asarray(distance_transform_edt(lumen), dtype=np.float32)
+    away = gaussian_filter((outside - within) * 2.0, 1.0)
+    rim = np.where(depth > 3, height - away, -1).astype(np.float32)
+    margin = upsample(rim, scene.mid, scene.shape)
+    lumen_margin = upsample(away.astype(np.float32), scene.mid, scene.shape)
+    mask = ramp(margin, 0.0, 1.0) * scene.layout.tissue
+    points = of_class(
+        scene, scatter(rng, scene.shape, scene.px(8.4 * look.density * look.nuclear_size), 0.38), "carcinoma_glands"
+    )
+    from_lumen = np.asarray(sample(lumen_margin, points))
+    from_base = np.asarray(sample(margin, points))
+    points = points[(from_lumen > 5.5) & (from_base > 2.5)]
+    points = thin(scene, points, 0.9)
+    paint_cytoplasm(scene, mask, points, hematoxylin=0.15, eosin=scene.share(0.18, 0.3), border=0.0)
+    content = ramp(smooth_noise(rng, scene.shape, scene.px(70)) + 0.5 * scene.mottle, 0.6, 1.6)
+    hole = (1 - ramp(lumen_margin, -0.8, 0.6)) * mask
+    blend(scene, hole, (0.01 + 0.08 * content).astype(np.float32), (0.015 + 0.22 * content * (1 + 0.3 * scene.grain)).astype(np.float32))
+    slope_y, slope_x = np.gradient(away)
+    row = np.minimum((points[:, 1] / scene.mid).astype(int), depth.shape[0] - 1)
+    col = np.minimum((points[:, 0] / scene.mid).astype(int), depth.shape[1] - 1)
+    angles = np.arctan2(slope_y[row, col], slope_x[row, col]) + rng.normal(0, 0.3, len(points))
+    add_malignant(scene, points, angles.astype(np.float32))
+    dust = of_class(scene, scatter(rng, scene.shape, scene.px(7), 0.6), "carcinoma_glands")
+    dirty = np.asarray(sample(hole * content, dust), dtype=np.float32)
+    scene.add("debris", thin(scene, dust, dirty * 0.3))
+    return mask
+
+
+def paint_normal_glands(scene: Scene) -> F32:
+    """Round glands: open lumen, columnar cells, basal nuclei; returns their mask in 0..1."""
+    rng = scene.rng
+    mask = np.zeros(scene.shape, dtype=np.float32)
+    radius_um = 40 * scene.look.gland_size * scene.share(0.85, 1.15)
+    goblets = scene.share(0.0, 0.75)
+    seeds = scatter(rng, scene.shape, scene.px(2.45 * radius_um), 0.16)
+    nuclei: list[F32] = []
+    turns: list[F32] = []
+    for x, y in seeds:
+        gland = Gland(scene, float(x), float(y), scene.px(radius_um), goblets)
+        if gland.fits(scene):
+            points, angles = gland.paint(scene, mask)
+            nuclei.append(points)
+            turns.append(angles)
+    if nuclei:
+        scene.add("epithelial", np.concatenate(nuclei), np.concatenate(turns))
+    return mask
+
+
+class Gland:
+    """One normal gland, cut across: an outline in polar coordinates round its centre."""
+
+    def __init__(self, scene: Scene, x: float, y: float, radius: float, goblets: float) -> None:
+        rng = scene.rng
+        self.x, self.y, self.goblets = x, y, goblets
+        size = radius * math.exp(rng.normal(0, 0.13))
+        angle = np.linspace(0, 2 * math.pi, 256, endpoint=False, dtype=np.float32)
+        turn, stretch = rng.uniform(0, math.pi), rng.uniform(1.0, 1.35)
+        shape = 1 / np.hypot(np.cos(angle - turn) / stretch, np.sin(angle - turn) * stretch)
+        for order in (2, 3, 4, 5):
+            shape += rng.normal(0, 0.035) * np.cos(order * angle + rng.uniform(0, 6.3))
+        self.radii = (size * shape).astype(np.float32)
+        self.height = scene.px(rng.uniform(17, 23)) * min(1.0, size / scene.px(34))
+        self.count = max(8, round(float(2 * math.pi * self.radii.mean() * 0.86 / scene.px(6.4 * scene.look.density))))
+        self.angle = angle
+
+    def fits(self, scene: Scene) -> bool:
+        """Whether the whole outline lies on normal glandular tissue; the field may cut it."""
+        ring = self.radii[::12] * 1.04
+        points = np.stack([self.x + ring * np.cos(self.angle[::12]), self.y + ring * np.sin(self.angle[::12])], axis=1)
+        points = points[inside(points.astype(np.float32), scene.shape)].astype(np.float32)
+        if len(points) < 2:
+            return False
+        return bool(np.all(np.asarray(sample(scene.layout.classes, points)) == CLASS_INDEX["normal_glands"]))
+
+    def paint(self, scene: Scene, mask: F32) -> tuple[F32, F32]:
+        """Draw it; returns its nuclei's points and angles."""
+        rng = scene.rng
+        reach = math.ceil(float(self.radii.max())) + 3
+        x0, x1 = max(0, int(self.x) - reach), min(scene.shape[1], int(self.x) + reach + 1)
+        y0, y1 = max(0, int(self.y) - reach), min(scene.shape[0], int(self.y) + reach + 1)
+        box = (slice(y0, y1), slice(x0, x1))
+        dx = np.arange(x0, x1, dtype=np.float32)[None, :] - np.float32(self.x)
+        dy = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(self.y)
+        turn = np.arctan2(dy, dx) * np.float32(1 / (2 * math.pi)) % 1.0
+        distance = np.hypot(dx, dy)
+        depth = self.radii[(turn * 256).astype(np.int32) & 255] - distance
+        cell = turn * np.float32(self.count)
+        index = cell.astype(np.int32) % self.count
+        offset = cell - np.floor(cell) - np.float32(0.5)
+        top = (self.height * (1 + rng.normal(0, 0.06, self.count))).astype(np.float32)[index]
+        body = np.clip(depth + 0.5, 0, 1)
+        grain = scene.grain[box]
+        eosin = 0.22 + 0.02 * grain + 0.05 * (np.abs(offset) > 0.42)
+        blue = np.float32(0.07 * scene.look.basophilia) * (1 + 0.2 * grain)
+        cup = (rng.random(self.count) < self.goblets)[index]
+        bowl = ((offset / 0.44) ** 2 + ((depth / top - 0.68) / 0.3) ** 2 < 1) & cup
+        eosin = np.where(bowl, 0.035, eosin)
+        blue = np.where(bowl, 0.05 + 0.01 * grain, blue)
+        hole = np.clip((depth - top) * 0.7 + 0.5, 0, 1)
+        eosin = eosin * (1 - hole) + 0.02 * hole
+        blue = blue * (1 - hole) + 0.015 * hole
+        scene.eosin[box] += body * (eosin - scene.eosin[box])
+        scene.hematoxylin[box] += body * (blue - scene.hematoxylin[box])
+        halo = (depth < 0) & (depth > -2.5)
+        scene.eosin[box][halo] *= 0.55
+        np.maximum(mask[box], body, out=mask[box])
+        return self._nuclei(scene)
+
+    def _nuclei(self, scene: Scene) -> tuple[F32, F32]:
+        rng = scene.rng
+        turn = (np.arange(self.count) + 0.5 + rng.normal(0, 0.12, self.count)) / self.count
+        base = self.radii[(turn * 256).astype(int) % 256]
+        radius = base - scene.px(5.6) - np.abs(rng.normal(0, scene.px(1.3), self.count))
+        angle = turn * 2 * math.pi
+        points = np.stack([self.x + radius * np.cos(angle), self.y + radius * np.sin(angle)], axis=1)
+        return points.astype(np.float32), (angle + rng.normal(0, 0.12, self.count)).astype(np.float32)
+
+
+def epithelium(scene: Scene) -> Bool:
+    """Paint every epithelial class present; returns where no epithelium lies."""
+    present = scene.layout.weights
+    free = np.ones(scene.shape, dtype=np.bool_)
+    for key, painter in (
+        ("carcinoma_nests", paint_nests),
+        ("carcinoma_glands", paint_malignant_glands),
+        ("normal_glands", paint_normal_glands),
+    ):
+        if key in present:
+            free &= painter(scene) < 0.05
+    return free

@@ -1,0 +1,88 @@
+"""Smooth random fields and point patterns: everything coarse is drawn small, then enlarged."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+F32 = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+Shape = tuple[int, int]
+TABLE = 1024
+"""Side of the periodic texture tables, in pixels; a power of two, so that wrapping is a mask."""
+
+
+def grid_shape(shape: Shape, step: int) -> Shape:
+    """Rows and columns of a grid with one node per `step` pixels that covers `shape`."""
+    return math.ceil(shape[0] / step), math.ceil(shape[1] / step)
+
+
+def upsample(field: F32, step: int, shape: Shape) -> F32:
+    """Enlarge a grid of one node per `step` pixels to `shape`, bicubic."""
+    rows, cols = field.shape
+    size = (cols * step, rows * step)
+    image = Image.fromarray(np.ascontiguousarray(field)).resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(image, dtype=np.float32)[: shape[0], : shape[1]]
+
+
+def smooth_noise(rng: np.random.Generator, shape: Shape, scale_px: float) -> F32:
+    """Noise of mean 0 and standard deviation about 1 whose bumps are about `scale_px` wide."""
+    step = max(1, round(scale_px / 2))
+    rows, cols = grid_shape(shape, step)
+    coarse = rng.standard_normal((rows + 1, cols + 1), dtype=np.float32)
+    if step == 1:
+        return coarse[: shape[0], : shape[1]]
+    return upsample(coarse, step, shape) * np.float32(1.25)
+
+
+def stretched_table(rng: np.random.Generator, along_px: float, across_px: float) -> F32:
+    """Periodic noise [TABLE, TABLE] with streaks along axis 1; mean 0, standard deviation 1."""
+    spectrum = np.fft.rfft2(rng.standard_normal((TABLE, TABLE), dtype=np.float32))
+    across = np.fft.fftfreq(TABLE)[:, None] * across_px
+    along = np.fft.rfftfreq(TABLE)[None, :] * along_px
+    spectrum *= np.exp(-0.5 * (2 * np.pi) ** 2 * (across**2 + along**2))
+    spectrum[0, 0] = 0
+    table = np.fft.irfft2(spectrum, s=(TABLE, TABLE)).astype(np.float32)
+    return table / table.std()
+
+
+def look_up(table: F32, across: F32, along: F32) -> F32:
+    """Read a periodic table at warped coordinates, in pixels, nearest neighbour."""
+    row = across.astype(np.int32) & (TABLE - 1)
+    col = along.astype(np.int32) & (TABLE - 1)
+    return table.ravel().take(row * TABLE + col)
+
+
+def scatter(
+    rng: np.random.Generator, shape: Shape, spacing_px: float, jitter: float = 0.3
+) -> F32:
+    """Points [n, 2] (x, y) on a jittered hexagonal lattice that overhangs `shape` by one cell."""
+    row_step = spacing_px * math.sqrt(3) / 2
+    rows = math.ceil(shape[0] / row_step) + 2
+    cols = math.ceil(shape[1] / spacing_px) + 2
+    row, col = np.mgrid[0:rows, 0:cols].astype(np.float32)
+    x = (col - 1 + 0.5 * (row % 2)) * spacing_px
+    y = (row - 1) * row_step
+    points = np.stack([x.ravel(), y.ravel()], axis=1)
+    offset = rng.uniform(0, spacing_px, size=2) * 0.5
+    noise = rng.standard_normal(points.shape, dtype=np.float32) * (jitter * spacing_px * 0.6)
+    return (points + noise + offset).astype(np.float32)
+
+
+def inside(points: F32, shape: Shape) -> Bool:
+    """Which points lie within the field."""
+    x, y = points[:, 0], points[:, 1]
+    return (x >= 0) & (y >= 0) & (x < shape[1]) & (y < shape[0])
+
+
+def sample(field: NDArray[np.generic], points: F32) -> NDArray[np.generic]:
+    """Values of a full-size field at points, which must lie inside it."""
+    return field[points[:, 1].astype(np.intp), points[:, 0].astype(np.intp)]
+
+
+def ramp(value: F32, low: float, high: float) -> F32:
+    """0 below `low`, 1 above `high`, linear between."""
+    return np.clip((value - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)

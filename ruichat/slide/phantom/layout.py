@@ -1,0 +1,108 @@
+"""Where each class lies: a tissue outline, cut into organic regions of one class each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
+
+from ruichat.slide.phantom.config import CLASS_INDEX, NO_TISSUE, PhantomConfig
+from ruichat.slide.phantom.fields import F32, Bool, Shape, grid_shape, scatter, smooth_noise, upsample
+
+NODE_UM = 4.0
+"""Spacing of the layout grid; borders are smooth below it."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Regions of a phantom at full size.
+
+    Attributes:
+        classes: uint8 [h, w], index in CLASSES or NO_TISSUE.
+        weights: class key -> float32 [h, w] in 0..1, soft at borders; only classes present.
+        tissue: float32 [h, w] in 0..1, soft at the outline.
+    """
+
+    classes: NDArray[np.uint8]
+    weights: dict[str, F32]
+    tissue: F32
+
+
+def lay_out(config: PhantomConfig, rng: np.random.Generator) -> Layout:
+    """Draw the class map."""
+    shape = (config.height0, config.width0)
+    step = max(1, round(NODE_UM / config.mpp))
+    coarse = grid_shape(shape, step)
+    node_um = step * config.mpp
+    region = assign_regions(config, rng, coarse, node_um)
+    tissue = upsample(outline(config, rng, coarse, node_um), step, shape)
+    classes = np.full(shape, NO_TISSUE, dtype=np.uint8)
+    best = np.full(shape, -1.0, dtype=np.float32)
+    weights: dict[str, F32] = {}
+    for key, index in CLASS_INDEX.items():
+        where = region == index
+        if not where.any():
+            continue
+        soft = upsample(gaussian_filter(where.astype(np.float32), 1.0), step, shape)
+        wins = soft > best
+        classes[wins] = index
+        np.maximum(best, soft, out=best)
+        weights[key] = np.clip(soft * 2 - 0.5, 0, 1)
+    classes[tissue <= 0] = NO_TISSUE
+    return Layout(classes, weights, np.clip(tissue * np.float32(12), 0, 1))
+
+
+def assign_regions(
+    config: PhantomConfig, rng: np.random.Generator, coarse: Shape, node_um: float
+) -> NDArray[np.uint8]:
+    """Class index per node of the coarse grid: warped Voronoi cells, dealt out by the mix."""
+    spacing = config.region_mm * 1000 / node_um
+    seeds = scatter(rng, coarse, spacing, jitter=0.35)
+    y, x = np.mgrid[0 : coarse[0], 0 : coarse[1]].astype(np.float32)
+    for scale_um, amplitude_um in ((260.0, 55.0), (70.0, 11.0), (25.0, 3.0)):
+        scale, amplitude = scale_um / node_um, amplitude_um / node_um
+        amplitude *= min(1.0, config.region_mm / 0.4)
+        x = x + amplitude * smooth_noise(rng, coarse, scale)
+        y = y + amplitude * smooth_noise(rng, coarse, scale)
+    _, cell = cKDTree(seeds).query(np.stack([x, y], axis=-1))
+    cell = np.asarray(cell, dtype=np.intp)
+    area = np.bincount(cell.ravel(), minlength=len(seeds)).astype(np.float64)
+    return deal(config, rng, area)[cell]
+
+
+def deal(config: PhantomConfig, rng: np.random.Generator, area: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Give each cell the class furthest below its wanted share, largest cells first."""
+    keys = [key for key, share in config.mix.items() if share > 0]
+    keys = [keys[i] for i in rng.permutation(len(keys))]
+    share = np.array([config.mix[key] for key in keys])
+    wanted = share / share.sum() * area.sum()
+    given = np.zeros(len(area), dtype=np.uint8)
+    for cell in np.argsort(-area * rng.uniform(0.6, 1.0, len(area))):
+        pick = int(np.argmax(wanted))
+        given[cell] = CLASS_INDEX[keys[pick]]
+        wanted[pick] -= area[cell]
+    return given
+
+
+def outline(
+    config: PhantomConfig, rng: np.random.Generator, coarse: Shape, node_um: float
+) -> F32:
+    """Signed field on the coarse grid, positive on tissue, about 1 deep inside."""
+    if config.fill:
+        return np.ones(coarse, dtype=np.float32)
+    rows, cols = coarse
+    y, x = np.mgrid[0:rows, 0:cols].astype(np.float32)
+    middle = rng.uniform(0.46, 0.54, 2)
+    radius = rng.uniform(0.40, 0.46, 2)
+    squared = ((x / cols - middle[0]) / radius[0]) ** 2 + ((y / rows - middle[1]) / radius[1]) ** 2
+    field = (1 - squared**0.75).astype(np.float32)
+    extent = min(rows, cols)
+    field += 0.16 * smooth_noise(rng, coarse, extent * 0.3)
+    field += 0.05 * smooth_noise(rng, coarse, extent * 0.09)
+    fine = min(1.0, 400 / (extent * node_um)) * 0.05
+    field += np.float32(fine) * smooth_noise(rng, coarse, 30 / node_um)
+    edge: Bool = (x < 2) | (y < 2) | (x > cols - 3) | (y > rows - 3)
+    return np.where(edge, np.float32(-1), field).astype(np.float32)

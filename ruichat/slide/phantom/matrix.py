@@ -1,0 +1,145 @@
+"""Painters of tissue without glands: stroma, lymphoid tissue, fat, necrosis, mucus."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ruichat.slide.phantom.config import CLASS_INDEX
+from ruichat.slide.phantom.fields import F32, Bool, inside, look_up, ramp, sample, scatter, smooth_noise, upsample
+from ruichat.slide.phantom.scene import Scene, fibre_texture, flow_angle
+
+
+def blend(scene: Scene, weight: F32, hematoxylin: F32, eosin: F32) -> None:
+    """Paint over the ground where `weight` is above 0."""
+    scene.hematoxylin += weight * (hematoxylin - scene.hematoxylin)
+    scene.eosin += weight * (eosin - scene.eosin)
+
+
+def of_class(scene: Scene, points: F32, *keys: str) -> F32:
+    """The points that lie inside the field on regions of these classes."""
+    points = points[inside(points, scene.shape)]
+    classes = sample(scene.layout.classes, points)
+    return points[np.isin(classes, [CLASS_INDEX[key] for key in keys])]
+
+
+def thin(scene: Scene, points: F32, keep: float | F32) -> F32:
+    """A random part of the points; `keep` is the probability, one for all or one each."""
+    return points[scene.rng.random(len(points)) < keep]
+
+
+def paint_stroma(scene: Scene) -> None:
+    """Collagen with spindle nuclei: the ground of every region that isn't painted over."""
+    rng, look = scene.rng, scene.look
+    fibrils, bundles = fibre_texture(scene)
+    slow = smooth_noise(rng, scene.shape, scene.px(130))
+    strength = scene.share(0.26, 0.42)
+    eosin = np.float32(strength) * (1 + 0.16 * fibrils + 0.24 * bundles + 0.16 * slow)
+    eosin += np.float32(0.02) * scene.grain
+    open_ness = np.float32(0.9) * (bundles + 0.5 * fibrils) + np.float32(0.7) * slow
+    gaps = ramp(open_ness, -2.2 + 0.5 * look.looseness, -1.5 + 0.5 * look.looseness)
+    eosin *= 0.12 + 0.88 * gaps
+    scene.eosin += np.maximum(eosin, 0.01)
+    base = np.float32(0.045 * look.basophilia)
+    scene.hematoxylin += base * (1 + 0.5 * fibrils * gaps + 0.4 * scene.mottle) * (0.2 + 0.8 * gaps)
+    np.maximum(scene.hematoxylin, 0, out=scene.hematoxylin)
+
+
+def scatter_stromal_nuclei(scene: Scene, free: Bool) -> None:
+    """Spindle nuclei along the fibres, and stray lymphocytes, where `free` (no epithelium)."""
+    spacing = scene.px(19.0 * scene.look.density * scene.share(0.85, 1.25))
+    keys = ("stroma", "normal_glands", "carcinoma_nests", "carcinoma_glands")
+    points = of_class(scene, scatter(scene.rng, scene.shape, spacing, 0.6), *keys)
+    points = points[np.asarray(sample(free, points))]
+    points = thin(scene, points, 0.75)
+    angles = flow_angle(scene.flow, points) + scene.rng.normal(0, 0.16, len(points))
+    scene.add("stromal", points, angles.astype(np.float32))
+    clusters = smooth_noise(scene.rng, scene.shape, scene.px(120))
+    spots = of_class(scene, scatter(scene.rng, scene.shape, scene.px(11), 0.5), *keys)
+    spots = spots[np.asarray(sample(free, spots))]
+    level = np.asarray(sample(clusters, spots), dtype=np.float32)
+    lamina = sample(scene.layout.classes, spots) == CLASS_INDEX["normal_glands"]
+    chance = 0.03 + 0.35 * np.clip(level - 1.3, 0, 1) + 0.16 * lamina
+    scene.add("lymphocyte", thin(scene, spots, chance.astype(np.float32)))
+
+
+def paint_lymphoid(scene: Scene, weight: F32) -> None:
+    """Sheets of lymphocytes; paler germinal centres with larger nuclei."""
+    look = scene.look
+    mesh = smooth_noise(scene.rng, scene.shape, scene.px(5))
+    eosin = 0.13 + 0.035 * mesh + 0.02 * scene.grain
+    hematoxylin = np.float32(0.10 * look.basophilia) * (1 + 0.4 * scene.mottle)
+    blend(scene, weight, np.maximum(hematoxylin, 0), np.maximum(eosin, 0.01))
+    follicles = smooth_noise(scene.rng, scene.shape, scene.px(220))
+    points = of_class(
+        scene, scatter(scene.rng, scene.shape, scene.px(7.7 * look.density), 0.3), "lymphoid_tissue"
+    )
+    level = np.asarray(sample(follicles, points), dtype=np.float32)
+    dense = np.clip(1.15 - np.clip(level - 0.9, 0, 1) * 1.4 - 0.12 * np.abs(level), 0.08, 0.97)
+    scene.add("lymphocyte", thin(scene, points, dense))
+    large = of_class(scene, scatter(scene.rng, scene.shape, scene.px(12), 0.35), "lymphoid_tissue")
+    level = np.asarray(sample(follicles, large), dtype=np.float32)
+    scene.add("epithelial", thin(scene, large, np.clip(level - 1.0, 0, 0.8)))
+
+
+def paint_fat(scene: Scene, weight: F32) -> None:
+    """Empty round cells within thin membranes, a flat nucleus here and there."""
+    rng = scene.rng
+    seeds = scatter(rng, scene.shape, scene.px(58 * scene.share(0.8, 1.25)), 0.32)
+    coarse = weight[:: scene.mid, :: scene.mid] > 0
+    nodes = scene.mid_points(coarse.astype(np.float32))
+    warp = [smooth_noise(rng, coarse.shape, 18)[coarse] * np.float32(scene.px(3)) for _ in range(2)]
+    near, _ = cKDTree(seeds).query(nodes + np.stack(warp, axis=1), k=2)
+    gap = np.full(coarse.shape, 1e3, dtype=np.float32)
+    gap[coarse] = (near[:, 1] - near[:, 0]).astype(np.float32) * np.float32(scene.config.mpp / 2)
+    thick = 1.0 + 0.35 * smooth_noise(rng, coarse.shape, 30)
+    septa = smooth_noise(rng, coarse.shape, 130)
+    thick += 4 * ramp(septa, 1.5, 2.6)
+    margin = upsample(gap - thick, scene.mid, scene.shape)
+    membrane = 1 - ramp(margin, -0.6, 0.6)
+    eosin = 0.015 + membrane * (0.26 + 0.05 * scene.grain)
+    hematoxylin = 0.008 + membrane * 0.04
+    blend(scene, weight, hematoxylin.astype(np.float32), eosin.astype(np.float32))
+    edge = scatter(rng, scene.shape, scene.px(11), 0.6)
+    edge = of_class(scene, edge, "fat")
+    edge = thin(scene, edge[np.asarray(sample(membrane, edge)) > 0.6], 0.22)
+    slope_y, slope_x = np.gradient(gap)
+    row, col = (edge[:, 1] / scene.mid).astype(int), (edge[:, 0] / scene.mid).astype(int)
+    row, col = np.minimum(row, gap.shape[0] - 1), np.minimum(col, gap.shape[1] - 1)
+    angle = np.arctan2(slope_x[row, col], -slope_y[row, col])
+    scene.add("stromal", edge, angle.astype(np.float32))
+
+
+def paint_necrosis(scene: Scene, weight: F32) -> None:
+    """Structureless eosinophilic ground with ghosts and nuclear dust."""
+    rng = scene.rng
+    blotch = smooth_noise(rng, scene.shape, scene.px(30))
+    flecks = smooth_noise(rng, scene.shape, scene.px(3.5))
+    strength = scene.share(0.22, 0.40)
+    eosin = strength * (1 + 0.2 * blotch + 0.16 * scene.mottle + 0.14 * flecks + 0.1 * scene.grain)
+    cracks = ramp(blotch + 0.8 * scene.mottle + 0.5 * flecks, -2.6, -1.8)
+    eosin = np.maximum(eosin, 0.03) * (0.2 + 0.8 * cracks)
+    hematoxylin = np.float32(0.055 * scene.look.basophilia) * (1 + 0.5 * flecks + 0.5 * blotch)
+    blend(scene, weight, np.maximum(hematoxylin, 0.005), eosin.astype(np.float32))
+    spots = of_class(scene, scatter(rng, scene.shape, scene.px(15), 0.5), "necrosis")
+    scene.add("ghost", thin(scene, spots, 0.35))
+    dust = of_class(scene, scatter(rng, scene.shape, scene.px(5.5), 0.6), "necrosis")
+    level = np.asarray(sample(blotch, dust), dtype=np.float32)
+    scene.add("debris", thin(scene, dust, np.clip(0.14 + 0.14 * level, 0.02, 0.6)))
+    scene.add("lymphocyte", thin(scene, spots, 0.03))
+
+
+def paint_mucus(scene: Scene, weight: F32) -> None:
+    """Pale blue-grey pools with wisps; few floating cells."""
+    rng, flow = scene.rng, scene.flow
+    wisps = look_up(scene.bundles, flow.along * 0.8, flow.across * 0.5 + 400)
+    fine = look_up(scene.fibrils, flow.along * 0.9 + 90, flow.across * 0.7)
+    slow = smooth_noise(rng, scene.shape, scene.px(90))
+    body = ramp(wisps + 0.6 * slow + 0.3 * fine, -1.6, 2.2)
+    strength = scene.share(0.12, 0.26)
+    hematoxylin = np.float32(strength) * body * body * (1 + 0.1 * scene.grain) + np.float32(0.012)
+    eosin = 0.02 + 0.28 * hematoxylin
+    blend(scene, weight, hematoxylin, eosin.astype(np.float32))
+    cells = of_class(scene, scatter(rng, scene.shape, scene.px(30), 0.8), "mucus")
+    scene.add("lymphocyte", thin(scene, cells, 0.10))
+    scene.add("debris", thin(scene, cells, 0.06))
