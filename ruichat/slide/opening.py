@@ -1,0 +1,169 @@
+"""From a path to an open slide, or to an error that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from ruichat.errors import InputError, PrerequisiteError, RuiChatError
+from ruichat.registry import load_object
+from ruichat.slide.mpp import MppChoice, choose_mpp
+from ruichat.slide.readers import READERS, Reader
+from ruichat.slide.slide import Slide
+
+MAX_SIDE0 = 4_000_000
+"""Longest side taken seriously: a metre of glass at 0.25 um/px."""
+
+SQUARE = 0.02
+"""Relative difference of mpp in x and y that is worth a warning."""
+
+SLIDE_SUFFIXES = frozenset(
+    ".svs .ndpi .scn .mrxs .vms .vmu .bif .czi .tif .tiff .svslide .png .jpg .jpeg".split()
+)
+
+
+def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
+    """Open a slide file, a DICOM folder, or a plain image region.
+
+    Args:
+        path: a file, or a folder that holds one DICOM series.
+        mpp: micrometres per level-0 pixel, used only where the file states no plausible value.
+
+    Raises:
+        InputError: missing, empty, damaged, not a slide, or of absurd size.
+        MissingMppError: neither the file nor `mpp` says what a pixel measures.
+    """
+    path = Path(path)
+    file = find_slide_file(path)
+    reader = _read_with_any(file)
+    try:
+        _check_levels(file, reader)
+        choice, warnings = _choose_mpp(reader, mpp)
+    except RuiChatError:
+        reader.close()
+        raise
+    return Slide(path, reader, choice, warnings)
+
+
+def find_slide_file(path: Path) -> Path:
+    """The file to open: `path` itself, or the first DICOM file of a folder.
+
+    Raises:
+        InputError: nothing there, an empty file, no permission, or a folder without one slide.
+    """
+    try:
+        if path.is_dir():
+            return _file_in_folder(path)
+        if not path.exists():
+            raise InputError(f"no file at {path}", hint="Check the path")
+        if not path.is_file():
+            raise InputError(f"{path} is not a file", hint="Give a slide file")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise InputError(f"{path.name} is empty (0 bytes)", hint="Copy it again")
+    except OSError as error:
+        raise InputError(
+            f"{path} can't be read ({error.strerror})", hint="Check its permissions"
+        ) from error
+    except ValueError as error:  # a path with a null byte
+        raise InputError(f"{str(path)!r} is not a path ({error})", hint="Check it") from error
+    return path
+
+
+def _file_in_folder(folder: Path) -> Path:
+    """A DICOM series is a folder of files; any other folder must be narrowed down by the user."""
+    for pattern in ("*.dcm", "*/*.dcm"):
+        found = sorted(folder.glob(pattern))
+        if len({p.parent for p in found}) > 1:
+            raise InputError(
+                f"{folder} holds {len({p.parent for p in found})} folders of DICOM files",
+                hint="Give one of them",
+            )
+        if found:
+            return _one_series(folder, found)
+    slides = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in SLIDE_SUFFIXES)
+    if (folder / "Slidedat.ini").exists():
+        hint = f"Give the .mrxs file beside it: {folder.with_suffix('.mrxs').name}"
+    elif slides:
+        hint = f"Give one file of it: {', '.join(slides[:5])}"
+    else:
+        hint = "Give a slide file, or a folder with the .dcm files of one slide"
+    raise InputError(f"{folder} is a folder, not a slide", hint=hint)
+
+
+def _one_series(folder: Path, found: list[Path]) -> Path:
+    first: Path | None = None
+    rest = found
+    while rest:
+        reader = _try_openslide(rest[0])
+        if reader is None:
+            rest = rest[1:]
+            continue
+        members = {p.name for p in reader.files}
+        reader.close()
+        if first is not None:
+            raise InputError(
+                f"{folder} holds more than one DICOM slide",
+                hint=f"Give one file of the slide you mean: {first.name} or {rest[0].name}",
+            )
+        first = rest[0]
+        rest = [p for p in rest[1:] if p.name not in members]
+    if first is None:
+        raise InputError(
+            f"none of the {len(found)} DICOM files in {folder} is a whole-slide image",
+            hint="Give the folder of a VL Whole Slide Microscopy series",
+        )
+    return first
+
+
+def _try_openslide(path: Path) -> Reader | None:
+    try:
+        return _load("openslide")(path)
+    except InputError:
+        return None
+
+
+def _load(name: str) -> Callable[[Path], Reader | None]:
+    loader = READERS.get(name).loader
+    return cast(Callable[[Path], "Reader | None"], load_object(loader))
+
+
+def _read_with_any(path: Path) -> Reader:
+    problem: InputError | None = None
+    for name in sorted(READERS, key=lambda n: READERS.get(n).order):
+        try:
+            reader = _load(name)(path)
+        except InputError as error:
+            problem = problem or error
+            continue
+        except ImportError as error:
+            raise PrerequisiteError(
+                f"the {name} reader can't be loaded ({error})", hint="Run: ruichat doctor"
+            ) from error
+        if reader is not None:
+            return reader
+    if problem is not None:
+        raise problem
+    kinds = "; ".join(READERS.get(name).summary for name in READERS)
+    raise InputError(f"{path.name} is not a slide or image", hint=f"RuiChat opens {kinds}")
+
+
+def _check_levels(path: Path, reader: Reader) -> None:
+    width, height = reader.level_sizes[0]
+    if not (0 < width <= MAX_SIDE0 and 0 < height <= MAX_SIDE0):
+        raise InputError(
+            f"{path.name} claims to be {width} x {height} px; up to {MAX_SIDE0} a side is plausible",
+            hint="The file is damaged or not a scan of a slide: export it again",
+        )
+
+
+def _choose_mpp(reader: Reader, user: float | None) -> tuple[MppChoice, tuple[str, ...]]:
+    stated = reader.file_mpp
+    value = (stated[0] * stated[1]) ** 0.5 if stated else None
+    choice = choose_mpp(value, user, objective=reader.objective)
+    if stated and choice.source == "file" and abs(stated[0] / stated[1] - 1) > SQUARE:
+        return choice, (
+            f"pixels are not square ({stated[0]:g} x {stated[1]:g} um): {choice.value:g} is used",
+        )
+    return choice, ()

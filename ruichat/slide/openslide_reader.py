@@ -1,0 +1,116 @@
+"""Slides through OpenSlide: the scanner vendors' formats, tiled TIFF and DICOM series."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import openslide
+from jaxtyping import UInt8
+
+from ruichat.errors import InputError
+from ruichat.slide.arrays import Bytes
+from ruichat.slide.geometry import Box, to_level0_xy
+
+SERIES = "dicom.SeriesInstanceUID"
+
+
+class OpenSlideReader:
+    """One slide held open by OpenSlide, whose handles may be read from several threads."""
+
+    def __init__(self, path: Path, handle: openslide.OpenSlide) -> None:
+        self._handle = handle
+        self._path = path
+        properties = handle.properties
+        self.vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
+        self.level_sizes = tuple(handle.level_dimensions)
+        self._downsamples = tuple(handle.level_downsamples)
+        self.file_mpp = _resolution(properties)
+        self.objective = _number(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file, or every file of a DICOM series, a MIRAX or a Hamamatsu slide."""
+        return _companions(self._path, self.vendor, self._handle.properties)
+
+    def read(self, level: int, box: Box) -> UInt8[Bytes, "h w 3"]:
+        """Pixels of a box of one level."""
+        location = to_level0_xy(box.x, box.y, self._downsamples[level])
+        image = self._handle.read_region(location, level, (box.width, box.height))
+        rgba = np.asarray(image)
+        alpha = rgba[..., 3:]
+        if alpha.min() == 255:
+            return np.ascontiguousarray(rgba[..., :3])
+        over = rgba[..., :3].astype(np.uint16) * alpha + 255 * (255 - alpha.astype(np.uint16))
+        return ((over + 127) // 255).astype(np.uint8)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._handle.close()
+
+
+def open_reader(path: Path) -> OpenSlideReader | None:
+    """Open a file with OpenSlide, or return None where it isn't one of its formats.
+
+    Raises:
+        InputError: it is one of its formats, but damaged.
+    """
+    _refuse_outside_references(path)
+    try:
+        return OpenSlideReader(path, openslide.OpenSlide(path))
+    except openslide.OpenSlideUnsupportedFormatError:
+        return None
+    except openslide.OpenSlideError as error:
+        raise InputError(
+            f"{path.name} is damaged or incomplete ({error})",
+            hint="Copy or export it from the scanner again",
+        ) from error
+
+
+def _refuse_outside_references(path: Path) -> None:
+    """Hamamatsu index files name image files; one with `../` would read another folder."""
+    if path.suffix.lower() not in {".vms", ".vmu"}:
+        return
+    text = path.read_bytes()[:1_000_000].decode("latin-1")
+    values = [line.partition("=")[2].strip() for line in text.splitlines()]
+    if any(".." in value or "/" in value or "\\" in value for value in values):
+        raise InputError(
+            f"{path.name} names files outside its own folder",
+            hint="Give a slide whose files lie together",
+        )
+
+
+def _resolution(properties: Mapping[str, str]) -> tuple[float, float] | None:
+    x = _number(properties.get(openslide.PROPERTY_NAME_MPP_X))
+    y = _number(properties.get(openslide.PROPERTY_NAME_MPP_Y))
+    if x is None or y is None:
+        return None
+    return x, y
+
+
+def _number(text: str | None) -> float | None:
+    with contextlib.suppress(TypeError, ValueError):
+        value = float(text)  # type: ignore[arg-type]
+        return value if value > 0 else None
+    return None
+
+
+def _companions(path: Path, vendor: str, properties: Mapping[str, str]) -> tuple[Path, ...]:
+    folder = path.parent
+    if vendor == "dicom" and SERIES in properties:
+        marker = properties[SERIES].encode()
+        return tuple(p for p in sorted(folder.glob("*.dcm")) if marker in _head(p)) or (path,)
+    if vendor == "mirax":
+        return (path, *sorted(p for p in (folder / path.stem).glob("*") if p.is_file()))
+    if path.suffix.lower() in {".vms", ".vmu"}:
+        text = path.read_bytes().decode("latin-1")
+        names = {line.partition("=")[2].strip() for line in text.splitlines()}
+        return (path, *sorted(p for p in folder.iterdir() if p.name in names))
+    return (path,)
+
+
+def _head(path: Path, num_bytes: int = 1 << 20) -> bytes:
+    with path.open("rb") as file:
+        return file.read(num_bytes)

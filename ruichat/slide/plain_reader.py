@@ -1,0 +1,164 @@
+"""Plain PNG, JPEG and TIFF regions, held in memory as one level."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ruichat.errors import InputError, RuiChatError
+from ruichat.slide.arrays import Bytes
+from ruichat.slide.geometry import Box
+
+MAX_PIXELS = 300_000_000
+"""Largest plain image held in memory: 900 MB of RGB."""
+
+UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
+"""TIFF ResolutionUnit: inch, centimetre."""
+
+PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+
+
+@dataclass(frozen=True)
+class PlainReader:
+    """One image in memory."""
+
+    rgb: UInt8[Bytes, "h w 3"]
+    vendor: str
+    files: tuple[Path, ...]
+    file_mpp: tuple[float, float] | None
+    objective: float | None = None
+    level_sizes: tuple[tuple[int, int], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        height, width = self.rgb.shape[:2]
+        object.__setattr__(self, "level_sizes", ((width, height),))
+
+    def read(self, level: int, box: Box) -> UInt8[Bytes, "h w 3"]:
+        """Pixels of a box; there is only level 0."""
+        return self.rgb[box.y : box.y + box.height, box.x : box.x + box.width].copy()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def open_reader(path: Path) -> PlainReader | None:
+    """Read a plain image, or return None where it isn't one.
+
+    Raises:
+        InputError: it is an image, but damaged, too large or not 8-bit RGB.
+    """
+    with path.open("rb") as file:
+        head = file.read(4)
+    try:
+        if head in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
+            return _read_tiff(path)
+        return _read_pillow(path)
+    except RuiChatError:
+        raise
+    except Exception as error:  # image decoders raise anything on damaged files
+        raise InputError(
+            f"{path.name} is damaged or incomplete ({type(error).__name__}: {error})",
+            hint="Copy or export it again",
+        ) from error
+
+
+def _read_pillow(path: Path) -> PlainReader | None:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=PILLOW_FORMATS)
+    except UnidentifiedImageError:
+        return None
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, str(error)) from error
+    with image:
+        check_size(path, *image.size)
+        if image.mode.startswith(("I", "F")):
+            raise _not_rgb8(path, f"mode {image.mode}")
+        dpi = image.info.get("dpi")
+        rgba = image.convert("RGBA") if image.has_transparency_data else None
+        rgb = np.asarray(image.convert("RGB") if rgba is None else over_white(rgba))
+        mpp = (25_400.0 / dpi[0], 25_400.0 / dpi[1]) if dpi and min(dpi) > 0 else None
+        return PlainReader(rgb, (image.format or "image").lower(), (path,), mpp)
+
+
+def over_white(rgba: object) -> object:
+    """A Pillow RGBA image laid over white."""
+    from PIL import Image
+
+    assert isinstance(rgba, Image.Image)
+    white = Image.new("RGBA", rgba.size, "white")
+    return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+def _read_tiff(path: Path) -> PlainReader:
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        pages = [p for p in tiff.pages if isinstance(p, tifffile.TiffPage)]
+        if not pages:
+            raise InputError(f"{path.name} holds no image", hint="Export it again")
+        page = max(pages, key=lambda p: p.imagewidth * p.imagelength)
+        check_size(path, page.imagewidth, page.imagelength)
+        if page.dtype != np.uint8 or page.samplesperpixel not in (1, 3, 4):
+            raise _not_rgb8(path, f"{page.dtype}, {page.samplesperpixel} channels")
+        if any(o + n > path.stat().st_size for o, n in zip(page.dataoffsets, page.databytecounts)):
+            raise InputError(
+                f"{path.name} is truncated: its pixels lie past its end", hint="Copy it again"
+            )
+        rgb = _as_rgb(np.asarray(page.asrgb() if page.photometric == 3 else page.asarray()))
+        return PlainReader(rgb, "tiff", (path,), _tiff_mpp(tiff, page))
+
+
+def _as_rgb(pixels: Bytes) -> Bytes:
+    pixels = np.squeeze(pixels)
+    if pixels.ndim == 3 and pixels.shape[0] in (3, 4) and pixels.shape[2] not in (3, 4):
+        pixels = np.moveaxis(pixels, 0, 2)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    return np.ascontiguousarray(pixels[..., :3].astype(np.uint8, copy=False))
+
+
+def _tiff_mpp(tiff: object, page: object) -> tuple[float, float] | None:
+    import tifffile
+
+    assert isinstance(tiff, tifffile.TiffFile) and isinstance(page, tifffile.TiffPage)
+    ome = re.findall(r'PhysicalSize([XY])="([0-9.eE+-]+)"', tiff.ome_metadata or "")
+    sizes = dict(ome)
+    if {"X", "Y"} <= sizes.keys():
+        return float(sizes["X"]), float(sizes["Y"])
+    um = UM_PER_UNIT.get(int(page.resolutionunit))
+    x, y = page.resolution
+    return (um / x, um / y) if um and x > 0 and y > 0 else None
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Refuse a plain image that memory can't be expected to hold.
+
+    Raises:
+        InputError: it is empty or has more than `MAX_PIXELS`.
+    """
+    if width <= 0 or height <= 0 or width * height > MAX_PIXELS:
+        raise _too_large(path, f"{width} x {height} px")
+
+
+def _too_large(path: Path, found: str) -> InputError:
+    return InputError(
+        f"{path.name} is {found}; a plain image may have up to {MAX_PIXELS // 1_000_000} million "
+        "pixels",
+        hint="Convert it to a tiled pyramidal TIFF, or give a smaller region",
+    )
+
+
+def _not_rgb8(path: Path, found: str) -> InputError:
+    return InputError(
+        f"{path.name} holds {found}; RuiChat reads 8-bit RGB",
+        hint="Export it as 8-bit RGB",
+    )

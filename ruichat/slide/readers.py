@@ -1,0 +1,92 @@
+"""What a slide reader is, and the registry of those that `open_slide` tries in turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from jaxtyping import UInt8
+
+from ruichat.registry import Registry
+from ruichat.slide.arrays import Bytes
+from ruichat.slide.geometry import Box
+
+
+class Reader(Protocol):
+    """One open file of any format: pixels by level, nothing interpreted.
+
+    `read` may be called from several threads. It is only asked for boxes that lie inside the
+    level, and gives RGB with transparency laid over white.
+    """
+
+    @property
+    def vendor(self) -> str:
+        """Short name of the format."""
+        ...
+
+    @property
+    def level_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Width and height of each level, finest first."""
+        ...
+
+    @property
+    def file_mpp(self) -> tuple[float, float] | None:
+        """Resolution in x and y that the file states, unjudged."""
+        ...
+
+    @property
+    def objective(self) -> float | None:
+        """Magnification that the file states."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that the slide consists of."""
+        ...
+
+    def read(self, level: int, box: Box) -> UInt8[Bytes, "h w 3"]:
+        """Pixels of a box of one level; any failure is an exception."""
+        ...
+
+    def close(self) -> None:
+        """Release the file."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderCard:
+    """A family of formats that can be opened.
+
+    Attributes:
+        name: unique name.
+        summary: what it opens, for `doctor` and error messages.
+        order: readers are tried in ascending order.
+        loader: "module:function"; the function takes a path and returns a Reader, or None where
+            the file isn't of its formats, and raises InputError where it is but can't be used.
+    """
+
+    name: str
+    summary: str
+    order: int
+    loader: str
+
+
+READERS: Registry[ReaderCard] = Registry("slide reader", "ruichat.readers")
+
+READERS.add(
+    ReaderCard(
+        name="openslide",
+        summary="SVS, NDPI, SCN, MRXS, VMS, BIF, CZI, tiled TIFF and DICOM, through OpenSlide",
+        order=10,
+        loader="ruichat.slide.openslide_reader:open_reader",
+    )
+)
+READERS.add(
+    ReaderCard(
+        name="plain",
+        summary="PNG, JPEG and TIFF regions without a pyramid",
+        order=20,
+        loader="ruichat.slide.plain_reader:open_reader",
+    )
+)

@@ -1,0 +1,224 @@
+"""One open slide: level-0 boxes in, RGB at a physical resolution out."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from ruichat.errors import InputError, RuiChatError
+from ruichat.slide.arrays import Bytes, Ints
+from ruichat.slide.geometry import (
+    Box,
+    choose_level,
+    fit_factor,
+    output_size,
+    split_rows,
+    to_level,
+)
+from ruichat.slide.mpp import MppChoice
+from ruichat.slide.readers import Reader
+from ruichat.slide.resample import resample
+from ruichat.units import Region0
+
+MAX_BLOCK_PX = 16_000_000
+"""Pixels decoded at once: bounds memory at 64 MB however large the region."""
+
+MAX_STRIP_TILES = 8
+"""Neighbouring tiles read in one go: each compressed tile of the file is decoded once."""
+
+
+@dataclass(slots=True)
+class ReadCounts:
+    """How often pixels were read from the file.
+
+    Attributes:
+        tiles: tiles handed out.
+        boxes: boxes decoded, of any size.
+    """
+
+    tiles: int = 0
+    boxes: int = 0
+
+
+class Slide:
+    """A slide open for reading; a context manager, safe to read from several threads.
+
+    Attributes:
+        path: where it was opened from.
+        width0: width in level-0 pixels.
+        height0: height in level-0 pixels.
+        mpp: the resolution of level 0 and where it comes from.
+        vendor: short name of the format.
+        level_downsamples: level-0 pixels per pixel of each level, ascending.
+        warnings: what the user should know about the file.
+        counts: how often pixels were read.
+    """
+
+    def __init__(
+        self, path: Path, reader: Reader, mpp: MppChoice, warnings: tuple[str, ...] = ()
+    ) -> None:
+        self.path = path
+        self.mpp = mpp
+        self.vendor = reader.vendor
+        self.width0, self.height0 = reader.level_sizes[0]
+        self.level_downsamples = tuple(
+            (self.width0 / width + self.height0 / height) / 2
+            for width, height in reader.level_sizes
+        )
+        self.warnings = warnings + ((mpp.warning,) if mpp.warning else ())
+        self.counts = ReadCounts()
+        self._reader = reader
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._reader.close()
+
+    @property
+    def bounds0(self) -> Region0:
+        """The whole slide."""
+        return Region0(0, 0, self.width0, self.height0)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) over the bytes of all files of the slide, in the order of their names."""
+        digest = hashlib.sha256()
+        for path in self._reader.files:
+            try:
+                with path.open("rb") as file:
+                    while block := file.read(1 << 20):
+                        digest.update(block)
+            except OSError as error:
+                raise InputError(
+                    f"{path.name} can't be read ({error.strerror})", hint="Check the disk"
+                ) from error
+        return digest.hexdigest()
+
+    def read(self, region0: Region0, *, mpp: float) -> UInt8[Bytes, "h w 3"]:
+        """RGB of a region at a resolution, white outside the slide.
+
+        Reads the coarsest level that is fine enough and averages areas down from it.
+
+        Args:
+            region0: any box, inside the slide or not.
+            mpp: wanted micrometres per pixel.
+
+        Raises:
+            InputError: the file is damaged there.
+        """
+        factor = mpp / self.mpp.value
+        level = choose_level(self.level_downsamples, factor)
+        source = to_level(region0, self.level_downsamples[level])
+        width, height = output_size(region0, mpp=mpp, base_mpp=self.mpp.value)
+        out = np.empty((height, width, 3), np.uint8)
+        rows = max(1, round(MAX_BLOCK_PX / source.width * height / source.height))
+        for row, end, first, last in split_rows(height, source.height, rows):
+            box = Box(source.x, source.y + first, source.width, last - first)
+            out[row:end] = resample(self._read_level(level, box), width, end - row)
+        return out
+
+    def read_tile(
+        self, x0: int, y0: int, *, span0: int, tile_px: int
+    ) -> UInt8[Bytes, "tile_px tile_px 3"]:
+        """RGB of one square of `span0` level-0 pixels, resampled to `tile_px` a side."""
+        return self.read_tiles(np.array([[x0, y0]], np.int64), span0=span0, tile_px=tile_px)[0]
+
+    def read_tiles(
+        self, xy0: Int64[Ints, "n 2"], *, span0: int, tile_px: int
+    ) -> UInt8[Bytes, "n tile_px tile_px 3"]:
+        """RGB of many tiles; neighbours in a row are decoded together.
+
+        Gives the same pixels as `read_tile` on each.
+
+        Raises:
+            InputError: the file is damaged there.
+        """
+        level = choose_level(self.level_downsamples, span0 / tile_px)
+        downsample = self.level_downsamples[level]
+        out = np.empty((len(xy0), tile_px, tile_px, 3), np.uint8)
+        for first, last in strips(xy0, span0):
+            boxes = [to_level(Region0(int(x), int(y), span0, span0), downsample)
+                     for x, y in xy0[first:last]]  # fmt: skip
+            strip = _around(boxes)
+            pixels = self._read_level(level, strip)
+            for i, box in enumerate(boxes, start=first):
+                x, y = box.x - strip.x, box.y - strip.y
+                out[i] = resample(pixels[y : y + box.height, x : x + box.width], tile_px, tile_px)
+        with self._lock:
+            self.counts.tiles += len(xy0)
+        return out
+
+    def thumbnail(self, max_px: int = 1024) -> UInt8[Bytes, "h w 3"]:
+        """Small view of the tissue, its longer side at most `max_px`.
+
+        Made from the pyramid, never from the label or macro image: those can show names.
+        """
+        factor = fit_factor(self.width0, self.height0, max_px)
+        return self.read(self.bounds0, mpp=self.mpp.value * factor)
+
+    def _read_level(self, level: int, box: Box) -> UInt8[Bytes, "h w 3"]:
+        width, height = self._reader.level_sizes[level]
+        left, top = max(0, box.x), max(0, box.y)
+        right, bottom = min(width, box.x + box.width), min(height, box.y + box.height)
+        if right <= left or bottom <= top:
+            return np.full((box.height, box.width, 3), 255, np.uint8)
+        inside = Box(left, top, right - left, bottom - top)
+        pixels = self._decode(level, inside)
+        with self._lock:
+            self.counts.boxes += 1
+        if inside == box:
+            return pixels
+        canvas = np.full((box.height, box.width, 3), 255, np.uint8)
+        y, x = top - box.y, left - box.x
+        canvas[y : y + inside.height, x : x + inside.width] = pixels
+        return canvas
+
+    def _decode(self, level: int, box: Box) -> UInt8[Bytes, "h w 3"]:
+        try:
+            return self._reader.read(level, box)
+        except RuiChatError:
+            raise
+        except Exception as error:  # decoders of foreign files raise anything
+            raise InputError(
+                f"{self.path.name} is damaged: level {level} can't be read at "
+                f"{box.x},{box.y} ({error})",
+                hint="Copy or export the slide again",
+            ) from error
+
+
+def strips(xy0: Int64[Ints, "n 2"], span0: int) -> Iterator[tuple[int, int]]:
+    """Runs (first, end) of at most `MAX_STRIP_TILES` tiles that touch within one row."""
+    first = 0
+    for i in range(1, len(xy0) + 1):
+        if i < len(xy0) and i - first < MAX_STRIP_TILES:
+            dx, dy = xy0[i] - xy0[i - 1]
+            if dy == 0 and 0 < dx <= span0:
+                continue
+        yield first, i
+        first = i
+
+
+def _around(boxes: list[Box]) -> Box:
+    left, top = min(b.x for b in boxes), min(b.y for b in boxes)
+    right, bottom = max(b.x + b.width for b in boxes), max(b.y + b.height for b in boxes)
+    return Box(left, top, right - left, bottom - top)
