@@ -73,7 +73,9 @@ class RuiChatConfig(PreTrainedConfig):
         self.initializer_range = float(text.initializer_range)
         for field in ("pad_token_id", "bos_token_id", "eos_token_id"):
             kwargs.setdefault(field, getattr(text, field, None))
-        _check(self.projector in ("linear", "mlp"), f"projector is {self.projector!r}", "linear, mlp")
+        _check(
+            self.projector in ("linear", "mlp"), f"projector is {self.projector!r}", "linear, mlp"
+        )
         _check(self.pool in ("attention", "mean"), f"pool is {self.pool!r}", "attention, mean")
         _check(
             text.hidden_size % self.pool_heads == 0,

@@ -306,7 +306,9 @@ class RuiChatForConditionalGeneration(RuiChatPreTrainedModel, GenerationMixin):
                 num_items_in_batch,
             )
         else:
-            keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+            keep = (
+                slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+            )
             logits = self._logits(hidden[:, keep], names[:, keep] if names.ndim > 1 else names)
             if labels is not None:
                 target = _shift(labels)[:, keep]

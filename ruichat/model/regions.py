@@ -56,7 +56,9 @@ class Regions:
         """
         match = _NAME.fullmatch(name.strip())
         if match is None:
-            raise InputError(f"{name!r} is not a region name", hint="Regions are called R1, R2, ...")
+            raise InputError(
+                f"{name!r} is not a region name", hint="Regions are called R1, R2, ..."
+            )
         index = int(match[1]) - 1
         if index >= len(self.boxes):
             raise InputError(
