@@ -1,4 +1,4 @@
-"""The only place that scales coordinates: level-0 pixels, level pixels, output pixels, mask cells."""
+"""The only place that scales coordinates: level-0, level and output pixels, mask cells."""
 
 from __future__ import annotations
 

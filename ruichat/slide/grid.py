@@ -26,11 +26,11 @@ MAX_MAGNIFY = 1.5
 class GridConfig(Config):
     """How tiles are laid."""
 
-    tile_px: int = Field(224, gt=0)
+    tile_px: int = Field(default=224, gt=0)
     """Side of a tile in pixels, as the encoder wants it."""
-    tile_mpp: float = Field(0.5, gt=0)
+    tile_mpp: float = Field(default=0.5, gt=0)
     """Resolution at which tiles are read, micrometres per pixel."""
-    min_tissue: float = Field(0.25, ge=0, le=1)
+    min_tissue: float = Field(default=0.25, ge=0, le=1)
     """Share of a tile that must be tissue."""
 
     @property

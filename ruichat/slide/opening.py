@@ -18,8 +18,9 @@ MAX_SIDE0 = 4_000_000
 SQUARE = 0.02
 """Relative difference of mpp in x and y that is worth a warning."""
 
-SLIDE_SUFFIXES = frozenset(
-    ".svs .ndpi .scn .mrxs .vms .vmu .bif .czi .tif .tiff .svslide .png .jpg .jpeg".split()
+SLIDE_SUFFIXES = (
+    *(".svs", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".czi"),
+    *(".tif", ".tiff", ".png", ".jpg", ".jpeg"),
 )
 
 
@@ -153,7 +154,8 @@ def _check_levels(path: Path, reader: Reader) -> None:
     width, height = reader.level_sizes[0]
     if not (0 < width <= MAX_SIDE0 and 0 < height <= MAX_SIDE0):
         raise InputError(
-            f"{path.name} claims to be {width} x {height} px; up to {MAX_SIDE0} a side is plausible",
+            f"{path.name} claims to be {width} x {height} px; plausible are sides up to "
+            f"{MAX_SIDE0}",
             hint="The file is damaged or not a scan of a slide: export it again",
         )
 

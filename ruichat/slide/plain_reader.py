@@ -109,7 +109,8 @@ def _read_tiff(path: Path) -> PlainReader:
         check_size(path, page.imagewidth, page.imagelength)
         if page.dtype != np.uint8 or page.samplesperpixel not in (1, 3, 4):
             raise _not_rgb8(path, f"{page.dtype}, {page.samplesperpixel} channels")
-        if any(o + n > path.stat().st_size for o, n in zip(page.dataoffsets, page.databytecounts)):
+        ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))
+        if max(ends, default=0) > path.stat().st_size:
             raise InputError(
                 f"{path.name} is truncated: its pixels lie past its end", hint="Copy it again"
             )

@@ -157,8 +157,7 @@ class Slide:
         downsample = self.level_downsamples[level]
         out = np.empty((len(xy0), tile_px, tile_px, 3), np.uint8)
         for first, last in strips(xy0, span0):
-            boxes = [to_level(Region0(int(x), int(y), span0, span0), downsample)
-                     for x, y in xy0[first:last]]  # fmt: skip
+            boxes = [to_level(box0, downsample) for box0 in _squares(xy0[first:last], span0)]
             strip = _around(boxes)
             pixels = self._read_level(level, strip)
             for i, box in enumerate(boxes, start=first):
@@ -216,6 +215,10 @@ def strips(xy0: Int64[Ints, "n 2"], span0: int) -> Iterator[tuple[int, int]]:
                 continue
         yield first, i
         first = i
+
+
+def _squares(xy0: Int64[Ints, "n 2"], span0: int) -> list[Region0]:
+    return [Region0(int(x), int(y), span0, span0) for x, y in xy0]
 
 
 def _around(boxes: list[Box]) -> Box:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -11,7 +11,7 @@ from pydantic import Field
 from scipy import ndimage
 
 from ruichat.config import Config
-from ruichat.slide.arrays import Bools, Bytes, Floats
+from ruichat.slide.arrays import Bools, Bytes, Floats, Ints
 from ruichat.slide.geometry import cells_area_mm2
 from ruichat.slide.stain import looks_like_he, looks_like_ink, optical_density
 
@@ -31,19 +31,19 @@ UNIFORM_GLASS = 0.10
 class TissueConfig(Config):
     """How tissue is told from glass."""
 
-    mask_mpp: float = Field(8.0, gt=0)
+    mask_mpp: float = Field(default=8.0, gt=0)
     """Coarsest cell of the mask, micrometres; finer on small regions."""
-    min_cells: int = Field(512, gt=0)
+    min_cells: int = Field(default=512, gt=0)
     """The mask's longer side has at least so many cells where the scan is fine enough."""
-    smooth_um: float = Field(6.0, ge=0)
+    smooth_um: float = Field(default=6.0, ge=0)
     """Standard deviation of the smoothing before thresholding, micrometres."""
-    min_chroma: float = Field(0.035, gt=0)
+    min_chroma: float = Field(default=0.035, gt=0)
     """Least difference of optical density between colour channels that can count as stained."""
-    max_chroma: float = Field(0.08, gt=0)
+    max_chroma: float = Field(default=0.08, gt=0)
     """Such a difference always counts, so that tissue filling the view isn't split in two."""
-    min_object_mm2: float = Field(0.01, ge=0)
+    min_object_mm2: float = Field(default=0.01, ge=0)
     """Smaller specks are dust."""
-    max_hole_mm2: float = Field(0.02, ge=0)
+    max_hole_mm2: float = Field(default=0.02, ge=0)
     """Smaller gaps (lumens, fat cells, alveoli) belong to the tissue."""
 
 
@@ -130,13 +130,13 @@ def otsu(values: Float32[Floats, " n"], *, num_bins: int = 256) -> float:
 def _smooth(rgb: UInt8[Bytes, "h w 3"], sigma: float) -> UInt8[Bytes, "h w 3"]:
     if sigma < 0.3:
         return rgb
-    return ndimage.gaussian_filter(rgb, sigma=(sigma, sigma, 0), truncate=2.5)
+    return cast(Bytes, ndimage.gaussian_filter(rgb, sigma=(sigma, sigma, 0), truncate=2.5))
 
 
 def _stained(od: Float32[Floats, "h w 3"], config: TissueConfig) -> Bool[Bools, "h w"]:
     chroma = od.max(axis=-1) - od.min(axis=-1)
     threshold = np.clip(otsu(chroma.ravel()), config.min_chroma, config.max_chroma)
-    ink = ndimage.binary_dilation(looks_like_ink(od))
+    ink = cast(Bools, ndimage.binary_dilation(looks_like_ink(od)))
     return (chroma > threshold) & ~ink
 
 
@@ -166,7 +166,7 @@ def _clean(mask: Bool[Bools, "h w"], cell_mpp: float, config: TissueConfig) -> B
 
 
 def _without_small(mask: Bool[Bools, "h w"], min_cells: float) -> Bool[Bools, "h w"]:
-    labels, num = ndimage.label(mask)
+    labels, num = cast(tuple[Ints, int], ndimage.label(mask))
     if num == 0:
         return mask
     keep = np.bincount(labels.ravel()) >= min_cells

@@ -1,0 +1,1 @@
+"""Pixels to embeddings: encoder cards, extraction, and the bag of one slide."""

@@ -1,0 +1,1 @@
+"""Artefacts on disk: atomic, digested, and carrying what they were made from."""

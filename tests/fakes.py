@@ -1,0 +1,57 @@
+"""Small real stand-ins: an encoder whose embeddings a test can predict."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from numpy.typing import NDArray
+
+from ruichat.features.encoder import EncoderCard
+
+
+class MeanColourEncoder:
+    """Embeds a tile as the mean and spread of its colours; counts what it is asked.
+
+    Attributes:
+        calls: how often `encode` was called.
+        tiles: how many tiles it has encoded.
+        fail_after: raise KeyboardInterrupt once so many tiles are encoded, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "mean-colour",
+        weights: str = "1",
+        tile_px: int = 224,
+        fail_after: int | None = None,
+    ) -> None:
+        self.card = EncoderCard(
+            name=name,
+            dim=8,
+            tile_px=tile_px,
+            tile_mpp=0.5,
+            mean=(0.0, 0.0, 0.0),
+            std=(1.0, 1.0, 1.0),
+            license="Apache-2.0",
+            revision="1",
+            loader="tests.fakes:MeanColourEncoder",
+        )
+        self.digest = hashlib.sha256(f"{name}-{weights}".encode()).hexdigest()
+        self.calls = 0
+        self.tiles = 0
+        self.fail_after = fail_after
+
+    def encode(
+        self, tiles: UInt8[NDArray[np.uint8], "n h w 3"]
+    ) -> Float32[NDArray[np.float32], "n 8"]:
+        """Mean of each channel, deviation of each, brightest and darkest value; 0 to 1."""
+        if self.fail_after is not None and self.tiles >= self.fail_after:
+            raise KeyboardInterrupt
+        self.calls += 1
+        self.tiles += len(tiles)
+        flat = tiles.reshape(len(tiles), -1, 3).astype(np.float32) / 255
+        ends = np.stack([flat.max(axis=(1, 2)), flat.min(axis=(1, 2))], axis=1)
+        return np.concatenate([flat.mean(axis=1), flat.std(axis=1), ends], axis=1)
