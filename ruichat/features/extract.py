@@ -97,11 +97,8 @@ def extract(
         ModelError: the encoder returned what it must not.
     """
     _check_fit(encoder, config)
-    path = (
-        None
-        if cache is None
-        else cache / "bags" / f"{cache_key(slide, encoder, config)}.safetensors"
-    )
+    key = cache_key(slide, encoder, config)
+    path = None if cache is None else cache / "bags" / f"{key}.safetensors"
     known = _cached_bag(path, encoder)
     if known is not None:
         if progress is not None:
