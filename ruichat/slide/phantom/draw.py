@@ -7,25 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ruichat.slide.phantom.artefacts import disturb_light, disturb_stains
 from ruichat.slide.phantom.config import CLASS_INDEX, NUCLEUS_KINDS, PhantomConfig
-from ruichat.slide.phantom.epithelium import epithelium
+from ruichat.slide.phantom.epithelium import EPITHELIUM
 from ruichat.slide.phantom.fields import F32
 from ruichat.slide.phantom.layout import lay_out
 from ruichat.slide.phantom.look import choose_look
 from ruichat.slide.phantom.matrix import (
-    paint_fat,
-    paint_lymphoid,
-    paint_mucus,
-    paint_necrosis,
+    MATRIX,
     paint_stroma,
     scatter_stromal_nuclei,
 )
 from ruichat.slide.phantom.optics import expose, transmit
 from ruichat.slide.phantom.scene import Scene, new_scene
 from ruichat.slide.phantom.sprites import STYLES, draw_bank, stamp
+from ruichat.slide.phantom.vessels import paint_vessels
 from ruichat.units import UM2_PER_MM2
 
 MARGIN_UM = 32.0
+KIND_OF = {"columnar_tumour": "tumour"}
+"""Styles that are the same kind in the truth."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Phantom:
         rgb: uint8 [h, w, 3].
         classes: uint8 [h, w], index in histology.CLASSES, or 255 where there is no tissue.
         nuclei: every nucleus with its kind.
+        artefacts: uint8 [h, w], bit i set where artefact i of ALL_ARTEFACTS lies.
         areas_mm2: class key -> area, classes present only.
         mitoses: number of dividing nuclei.
         seed: the config's seed.
@@ -58,6 +60,7 @@ class Phantom:
     rgb: NDArray[np.uint8]
     classes: NDArray[np.uint8]
     nuclei: NucleusTruth
+    artefacts: NDArray[np.uint8]
     areas_mm2: dict[str, float]
     mitoses: int
     seed: int
@@ -72,13 +75,17 @@ def draw_phantom(config: PhantomConfig) -> Phantom:
     scene = new_scene(config, look, layout, rng)
     paint_tissue(scene)
     stamp_nuclei(scene)
+    artefacts = np.zeros(scene.shape, dtype=np.uint8)
+    disturb_stains(scene, artefacts)
     light = transmit([scene.hematoxylin, scene.eosin, scene.blood], look.stains, look.background)
+    disturb_light(scene, light, artefacts)
     rgb = expose(light, look, rng)
     nuclei = gather(scene)
     return Phantom(
         rgb=rgb,
         classes=layout.classes,
         nuclei=nuclei,
+        artefacts=artefacts,
         areas_mm2=measure(layout.classes, config.mpp),
         mitoses=int(np.count_nonzero(nuclei.kind == NUCLEUS_KINDS.index("mitosis"))),
         seed=config.seed,
@@ -88,20 +95,20 @@ def draw_phantom(config: PhantomConfig) -> Phantom:
 
 def paint_tissue(scene: Scene) -> None:
     """Stroma first, then everything that lies in it."""
-    weights = scene.layout.weights
     paint_stroma(scene)
-    free = epithelium(scene)
-    for key, painter in (
-        ("lymphoid_tissue", paint_lymphoid),
-        ("fat", paint_fat),
-        ("necrosis", paint_necrosis),
-        ("mucus", paint_mucus),
-    ):
-        if key in weights:
-            painter(scene, weights[key])
+    free = np.ones(scene.shape, dtype=np.bool_)
+    for region in scene.layout.regions:
+        window = scene.crop(region.box)
+        if region.key in EPITHELIUM:
+            free[region.box] &= EPITHELIUM[region.key](window) < 0.05
+    for region in scene.layout.regions:
+        if region.key in MATRIX:
+            MATRIX[region.key](scene.crop(region.box), region.weight)
     scatter_stromal_nuclei(scene, free)
+    paint_vessels(scene, free)
     scene.hematoxylin *= scene.layout.tissue
     scene.eosin *= scene.layout.tissue
+    scene.blood *= scene.layout.tissue
 
 
 def stamp_nuclei(scene: Scene) -> None:
@@ -111,7 +118,7 @@ def stamp_nuclei(scene: Scene) -> None:
     padded = (scene.shape[0] + 2 * margin, scene.shape[1] + 2 * margin)
     keep = np.ones(padded, dtype=np.float32)
     amount = np.zeros(padded, dtype=np.float32)
-    for kind in ("ghost", "stromal", "epithelial", "lymphocyte", "tumour", "debris", "mitosis"):
+    for kind in ("ghost", "stromal", "epithelial", "lymphocyte", "columnar_tumour", "tumour", "debris", "mitosis"):
         groups = [group for group in scene.nuclei if group.kind == kind and len(group.points)]
         if not groups:
             continue
@@ -131,7 +138,7 @@ def gather(scene: Scene) -> NucleusTruth:
     groups = [group for group in scene.nuclei if len(group.points)]
     if not groups:
         return NucleusTruth(np.zeros((0, 2), dtype=np.float32), np.zeros(0, dtype=np.uint8))
-    kinds = [np.full(len(g.points), NUCLEUS_KINDS.index(g.kind), dtype=np.uint8) for g in groups]
+    kinds = [np.full(len(g.points), NUCLEUS_KINDS.index(KIND_OF.get(g.kind, g.kind)), dtype=np.uint8) for g in groups]
     return NucleusTruth(np.concatenate([g.points for g in groups]), np.concatenate(kinds))
 
 

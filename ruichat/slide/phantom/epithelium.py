@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.spatial import cKDTree
 
 from ruichat.slide.phantom.config import CLASS_INDEX
-from ruichat.slide.phantom.fields import F32, Bool, inside, ramp, sample, scatter, smooth_noise, upsample
+from ruichat.slide.phantom.fields import F32, inside, ramp, sample, scatter, smooth_noise, upsample
 from ruichat.slide.phantom.matrix import blend, of_class, thin
 from ruichat.slide.phantom.scene import Scene
 
@@ -63,7 +64,9 @@ def paint_cytoplasm(
     blend(scene, weight, (blue * (1 - slits)).astype(np.float32), (pink * (1 - 0.8 * slits)).astype(np.float32))
 
 
-def add_malignant(scene: Scene, points: F32, angles: F32 | None = None) -> None:
+def add_malignant(
+    scene: Scene, points: F32, angles: F32 | None = None, style: str = "tumour"
+) -> None:
     """Atypical nuclei, one in about sixty dividing, some replaced by debris."""
     if angles is None:
         angles = scene.rng.uniform(0, math.pi, len(points)).astype(np.float32)
@@ -72,7 +75,7 @@ def add_malignant(scene: Scene, points: F32, angles: F32 | None = None) -> None:
     for kind, chosen in (
         ("mitosis", fate < rate),
         ("debris", (fate >= rate) & (fate < rate + 0.008)),
-        ("tumour", fate >= rate + 0.008),
+        (style, fate >= rate + 0.008),
     ):
         scene.add(kind, points[chosen], angles[chosen])
 
@@ -99,7 +102,7 @@ def paint_nests(scene: Scene) -> F32:
     margin = upsample(signed.astype(np.float32), scene.mid, scene.shape)
     mask = ramp(margin, 0.0, 1.0) * scene.layout.tissue
     points = of_class(
-        scene, scatter(rng, scene.shape, scene.px(11.8 * look.density * look.nuclear_size), 0.36), "carcinoma_nests"
+        scene, scatter(rng, scene.shape, scene.px(12.6 * look.density * look.nuclear_size), 0.36), "carcinoma_nests"
     )
     points = points[np.asarray(sample(margin, points)) > 2.5]
     points = thin(scene, points, 0.93)
@@ -116,8 +119,8 @@ def paint_malignant_glands(scene: Scene) -> F32:
     depth = scene.depth_um("carcinoma_glands")
     size = look.gland_size * scene.share(0.8, 1.25)
     raw = smooth_noise(rng, depth.shape, 85 * size / 2) + 0.55 * smooth_noise(rng, depth.shape, 34 * size / 2)
-    height = 19 + 5 * smooth_noise(rng, depth.shape, 50)
-    lumen = (gaussian_filter(raw, 1.5) > 0.85) & (depth > height + 8)
+    height = 21 + 6 * smooth_noise(rng, depth.shape, 50)
+    lumen = (gaussian_filter(raw, 1.5) > 0.7) & (depth > height + 8)
     outside = np.asarray(distance_transform_edt(~lumen), dtype=np.float32)
     within = np.asarray(distance_transform_edt(lumen), dtype=np.float32)
     away = gaussian_filter((outside - within) * 2.0, 1.0)
@@ -126,12 +129,12 @@ def paint_malignant_glands(scene: Scene) -> F32:
     lumen_margin = upsample(away.astype(np.float32), scene.mid, scene.shape)
     mask = ramp(margin, 0.0, 1.0) * scene.layout.tissue
     points = of_class(
-        scene, scatter(rng, scene.shape, scene.px(8.4 * look.density * look.nuclear_size), 0.38), "carcinoma_glands"
+        scene, scatter(rng, scene.shape, scene.px(8.3 * look.density * look.nuclear_size), 0.38), "carcinoma_glands"
     )
     from_lumen = np.asarray(sample(lumen_margin, points))
     from_base = np.asarray(sample(margin, points))
-    points = points[(from_lumen > 5.5) & (from_base > 2.5)]
-    points = thin(scene, points, 0.9)
+    points = points[(from_lumen > 5.0) & (from_base > 2.0)]
+    points = thin(scene, points, 0.95)
     paint_cytoplasm(scene, mask, points, hematoxylin=0.15, eosin=scene.share(0.18, 0.3), border=0.0)
     content = ramp(smooth_noise(rng, scene.shape, scene.px(70)) + 0.5 * scene.mottle, 0.6, 1.6)
     hole = (1 - ramp(lumen_margin, -0.8, 0.6)) * mask
@@ -140,7 +143,7 @@ def paint_malignant_glands(scene: Scene) -> F32:
     row = np.minimum((points[:, 1] / scene.mid).astype(int), depth.shape[0] - 1)
     col = np.minimum((points[:, 0] / scene.mid).astype(int), depth.shape[1] - 1)
     angles = np.arctan2(slope_y[row, col], slope_x[row, col]) + rng.normal(0, 0.3, len(points))
-    add_malignant(scene, points, angles.astype(np.float32))
+    add_malignant(scene, points, angles.astype(np.float32), "columnar_tumour")
     dust = of_class(scene, scatter(rng, scene.shape, scene.px(7), 0.6), "carcinoma_glands")
     dirty = np.asarray(sample(hole * content, dust), dtype=np.float32)
     scene.add("debris", thin(scene, dust, dirty * 0.3))
@@ -206,17 +209,15 @@ class Gland:
         distance = np.hypot(dx, dy)
         depth = self.radii[(turn * 256).astype(np.int32) & 255] - distance
         cell = turn * np.float32(self.count)
-        index = cell.astype(np.int32) % self.count
         offset = cell - np.floor(cell) - np.float32(0.5)
-        top = (self.height * (1 + rng.normal(0, 0.06, self.count))).astype(np.float32)[index]
+        top = np.float32(self.height)
         body = np.clip(depth + 0.5, 0, 1)
         grain = scene.grain[box]
-        eosin = 0.22 + 0.02 * grain + 0.05 * (np.abs(offset) > 0.42)
+        eosin = 0.2 + 0.02 * grain + 0.02 * scene.mottle[box] + 0.03 * (np.abs(offset) > 0.42)
         blue = np.float32(0.07 * scene.look.basophilia) * (1 + 0.2 * grain)
-        cup = (rng.random(self.count) < self.goblets)[index]
-        bowl = ((offset / 0.44) ** 2 + ((depth / top - 0.68) / 0.3) ** 2 < 1) & cup
-        eosin = np.where(bowl, 0.035, eosin)
-        blue = np.where(bowl, 0.05 + 0.01 * grain, blue)
+        bowl = self._goblets(scene, turn, distance, depth)
+        eosin = eosin + bowl * (0.03 - eosin)
+        blue = blue + bowl * (0.045 + 0.008 * grain - blue)
         hole = np.clip((depth - top) * 0.7 + 0.5, 0, 1)
         eosin = eosin * (1 - hole) + 0.02 * hole
         blue = blue * (1 - hole) + 0.015 * hole
@@ -226,6 +227,19 @@ class Gland:
         scene.eosin[box][halo] *= 0.55
         np.maximum(mask[box], body, out=mask[box])
         return self._nuclei(scene)
+
+    def _goblets(self, scene: Scene, turn: F32, distance: F32, depth: F32) -> F32:
+        """Weight of mucin vacuoles: ovals towards the lumen, one per slot of two cells."""
+        rng = scene.rng
+        slots = max(4, round(self.count / 2.2))
+        place = turn * np.float32(slots)
+        index = place.astype(np.int32) % slots
+        wide = rng.uniform(3.2, 4.9, slots) * (rng.random(slots) < self.goblets)
+        deep = rng.uniform(0.5, 0.72, slots)
+        wide_n = np.maximum(scene.px(1.0) * wide, 0.01).astype(np.float32)[index]
+        arc = (place - np.floor(place) - np.float32(0.5)) * distance * np.float32(2 * math.pi / slots)
+        rise = (depth / np.float32(self.height) - deep.astype(np.float32)[index]) / np.float32(0.27)
+        return np.clip((1 - np.hypot(arc / wide_n, rise)) * 4, 0, 1)
 
     def _nuclei(self, scene: Scene) -> tuple[F32, F32]:
         rng = scene.rng
@@ -237,15 +251,9 @@ class Gland:
         return points.astype(np.float32), (angle + rng.normal(0, 0.12, self.count)).astype(np.float32)
 
 
-def epithelium(scene: Scene) -> Bool:
-    """Paint every epithelial class present; returns where no epithelium lies."""
-    present = scene.layout.weights
-    free = np.ones(scene.shape, dtype=np.bool_)
-    for key, painter in (
-        ("carcinoma_nests", paint_nests),
-        ("carcinoma_glands", paint_malignant_glands),
-        ("normal_glands", paint_normal_glands),
-    ):
-        if key in present:
-            free &= painter(scene) < 0.05
-    return free
+EPITHELIUM: dict[str, Callable[[Scene], F32]] = {
+    "carcinoma_nests": paint_nests,
+    "carcinoma_glands": paint_malignant_glands,
+    "normal_glands": paint_normal_glands,
+}
+"""Painters of the classes whose epithelium lies in stroma; each returns its mask in 0..1."""

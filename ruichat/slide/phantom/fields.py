@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 F32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -21,21 +22,43 @@ def grid_shape(shape: Shape, step: int) -> Shape:
 
 
 def upsample(field: F32, step: int, shape: Shape) -> F32:
-    """Enlarge a grid of one node per `step` pixels to `shape`, bicubic."""
+    """Enlarge a grid of one node per `step` pixels to `shape`.
+
+    Bicubic along rows while the field is small, then linear down columns, one whole row at a
+    time: three times faster than a two-dimensional bicubic resize.
+    """
+    if step == 1:
+        return np.ascontiguousarray(field[: shape[0], : shape[1]])
+    need = shape[0] // step + 2
     rows, cols = field.shape
-    size = (cols * step, rows * step)
-    image = Image.fromarray(np.ascontiguousarray(field)).resize(size, Image.Resampling.BICUBIC)
-    return np.asarray(image, dtype=np.float32)[: shape[0], : shape[1]]
+    image = Image.fromarray(np.ascontiguousarray(field))
+    wide = np.asarray(image.resize((cols * step, rows), Image.Resampling.BICUBIC))[:, : shape[1]]
+    after = max(0, need - rows)
+    wide = np.pad(wide, ((1, after), (0, 0)), mode="edge")
+    rise = np.diff(wide, axis=0)
+    out = np.empty(shape, dtype=np.float32)
+    for phase in range(step):
+        target = out[phase::step]
+        where = (phase + 0.5) / step - 0.5
+        first = 0 if where < 0 else 1
+        below = slice(first, first + len(target))
+        np.multiply(rise[below], np.float32(where % 1), out=target)
+        target += wide[below]
+    return out
 
 
 def smooth_noise(rng: np.random.Generator, shape: Shape, scale_px: float) -> F32:
     """Noise of mean 0 and standard deviation about 1 whose bumps are about `scale_px` wide."""
-    step = max(1, round(scale_px / 2))
+    step = max(1, round(scale_px / 4))
     rows, cols = grid_shape(shape, step)
-    coarse = rng.standard_normal((rows + 1, cols + 1), dtype=np.float32)
+    sigma = min(1.0, scale_px / 4) if step == 1 else 1.0
+    # Blurred before enlarging: bicubic bumps on bare lattice noise show as a checkerboard.
+    coarse = rng.standard_normal((rows + 4, cols + 4), dtype=np.float32)
+    coarse = gaussian_filter(coarse, sigma, mode="wrap", truncate=3.0)
+    coarse *= np.float32(max(1.0, 2 * math.sqrt(math.pi) * sigma))
     if step == 1:
         return coarse[: shape[0], : shape[1]]
-    return upsample(coarse, step, shape) * np.float32(1.25)
+    return upsample(coarse, step, shape)
 
 
 def stretched_table(rng: np.random.Generator, along_px: float, across_px: float) -> F32:
@@ -51,9 +74,17 @@ def stretched_table(rng: np.random.Generator, along_px: float, across_px: float)
 
 def look_up(table: F32, across: F32, along: F32) -> F32:
     """Read a periodic table at warped coordinates, in pixels, nearest neighbour."""
-    row = across.astype(np.int32) & (TABLE - 1)
-    col = along.astype(np.int32) & (TABLE - 1)
-    return table.ravel().take(row * TABLE + col)
+    out = np.empty(across.shape, dtype=np.float32)
+    flat = table.ravel()
+    for top in range(0, len(across), 64):  # strips stay in the processor's cache
+        row = across[top : top + 64].astype(np.int32)
+        row &= TABLE - 1
+        row *= TABLE
+        col = along[top : top + 64].astype(np.int32)
+        col &= TABLE - 1
+        row += col
+        np.take(flat, row, out=out[top : top + 64], mode="wrap")
+    return out
 
 
 def scatter(

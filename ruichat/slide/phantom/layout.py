@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import find_objects, gaussian_filter, label
 from scipy.spatial import cKDTree
 
 from ruichat.slide.phantom.config import CLASS_INDEX, NO_TISSUE, PhantomConfig
@@ -16,19 +16,41 @@ NODE_UM = 4.0
 """Spacing of the layout grid; borders are smooth below it."""
 
 
+Box = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A window on one class: no other window of that class overlaps it.
+
+    Attributes:
+        key: the class.
+        box: rows and columns, starting on multiples of the layout grid.
+        weight: float32 of the box's size in 0..1, soft at the region's borders.
+    """
+
+    key: str
+    box: Box
+    weight: F32
+
+
 @dataclass(frozen=True)
 class Layout:
     """Regions of a phantom at full size.
 
     Attributes:
         classes: uint8 [h, w], index in CLASSES or NO_TISSUE.
-        weights: class key -> float32 [h, w] in 0..1, soft at borders; only classes present.
         tissue: float32 [h, w] in 0..1, soft at the outline.
+        regions: windows that cover every class present.
     """
 
     classes: NDArray[np.uint8]
-    weights: dict[str, F32]
     tissue: F32
+    regions: tuple[Region, ...]
+
+    def crop(self, box: Box) -> Layout:
+        """A view of one window, without regions."""
+        return Layout(self.classes[box], self.tissue[box], ())
 
 
 def lay_out(config: PhantomConfig, rng: np.random.Generator) -> Layout:
@@ -41,18 +63,46 @@ def lay_out(config: PhantomConfig, rng: np.random.Generator) -> Layout:
     tissue = upsample(outline(config, rng, coarse, node_um), step, shape)
     classes = np.full(shape, NO_TISSUE, dtype=np.uint8)
     best = np.full(shape, -1.0, dtype=np.float32)
-    weights: dict[str, F32] = {}
+    regions: list[Region] = []
     for key, index in CLASS_INDEX.items():
         where = region == index
-        if not where.any():
-            continue
-        soft = upsample(gaussian_filter(where.astype(np.float32), 1.0), step, shape)
-        wins = soft > best
-        classes[wins] = index
-        np.maximum(best, soft, out=best)
-        weights[key] = np.clip(soft * 2 - 0.5, 0, 1)
+        blurred = gaussian_filter(where.astype(np.float32), 1.0)
+        for top, bottom, left, right in disjoint_boxes(where):
+            box = (
+                slice(top * step, min(bottom * step, shape[0])),
+                slice(left * step, min(right * step, shape[1])),
+            )
+            part = classes[box]
+            soft = upsample(blurred[top:bottom, left:right], step, part.shape)
+            part[soft > best[box]] = index
+            np.maximum(best[box], soft, out=best[box])
+            regions.append(Region(key, box, np.clip(soft * 2 - 0.5, 0, 1)))
     classes[tissue <= 0] = NO_TISSUE
-    return Layout(classes, weights, np.clip(tissue * np.float32(12), 0, 1))
+    return Layout(classes, np.clip(tissue * np.float32(12), 0, 1), tuple(regions))
+
+
+def disjoint_boxes(where: Bool) -> list[tuple[int, int, int, int]]:
+    """Boxes (top, bottom, left, right) round the patches of a mask; overlapping ones merged."""
+    labels, _ = label(where)
+    rows, cols = where.shape
+    boxes = [
+        (max(0, y.start - 4), min(rows, y.stop + 4), max(0, x.start - 4), min(cols, x.stop + 4))
+        for y, x in find_objects(labels)
+    ]
+    merged: list[tuple[int, int, int, int]] = []
+    while boxes:
+        box = boxes.pop()
+        for other in merged:
+            if box[0] < other[1] and other[0] < box[1] and box[2] < other[3] and other[2] < box[3]:
+                merged.remove(other)
+                # The union may touch others, so it goes through the queue once more.
+                pairs = zip(box, other, (min, max, min, max), strict=True)
+                top, bottom, left, right = (pick(a, b) for a, b, pick in pairs)
+                boxes.append((top, bottom, left, right))
+                break
+        else:
+            merged.append(box)
+    return sorted(merged)
 
 
 def assign_regions(

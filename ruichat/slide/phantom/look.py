@@ -8,8 +8,8 @@ import numpy as np
 
 from ruichat.slide.phantom.fields import F32
 
-HEMATOXYLIN = (0.62, 0.70, 0.35)
-EOSIN = (0.16, 0.88, 0.44)
+HEMATOXYLIN = (0.57, 0.72, 0.31)
+EOSIN = (0.17, 0.87, 0.39)
 BLOOD = (0.08, 0.80, 0.60)
 """Optical density of red, green and blue per unit of stain. The first two lie between
 Ruifrok & Johnston 2001 and what Macenko's method finds on scanned H&E; blood is eosinophilic

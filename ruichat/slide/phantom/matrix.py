@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -33,12 +35,14 @@ def paint_stroma(scene: Scene) -> None:
     rng, look = scene.rng, scene.look
     fibrils, bundles = fibre_texture(scene)
     slow = smooth_noise(rng, scene.shape, scene.px(130))
-    strength = scene.share(0.26, 0.42)
-    eosin = np.float32(strength) * (1 + 0.16 * fibrils + 0.24 * bundles + 0.16 * slow)
-    eosin += np.float32(0.02) * scene.grain
-    open_ness = np.float32(0.9) * (bundles + 0.5 * fibrils) + np.float32(0.7) * slow
-    gaps = ramp(open_ness, -2.2 + 0.5 * look.looseness, -1.5 + 0.5 * look.looseness)
-    eosin *= 0.12 + 0.88 * gaps
+    strength = scene.share(0.2, 0.36)
+    fibrous = 1 + 0.45 * smooth_noise(rng, scene.shape, scene.px(90))
+    fibres = (0.12 * fibrils + 0.14 * bundles) * fibrous
+    eosin = np.float32(strength) * (1 + fibres + 0.12 * slow + 0.08 * scene.mottle)
+    eosin += np.float32(0.016) * scene.grain
+    tight = bundles + 0.7 * fibrils + np.float32(0.9) * slow + 0.3 * scene.mottle
+    gaps = ramp(tight, -3.2 + 0.7 * look.looseness, -1.9 + 0.7 * look.looseness)
+    eosin *= 0.15 + 0.85 * gaps
     scene.eosin += np.maximum(eosin, 0.01)
     base = np.float32(0.045 * look.basophilia)
     scene.hematoxylin += base * (1 + 0.5 * fibrils * gaps + 0.4 * scene.mottle) * (0.2 + 0.8 * gaps)
@@ -92,7 +96,7 @@ def paint_fat(scene: Scene, weight: F32) -> None:
     near, _ = cKDTree(seeds).query(nodes + np.stack(warp, axis=1), k=2)
     gap = np.full(coarse.shape, 1e3, dtype=np.float32)
     gap[coarse] = (near[:, 1] - near[:, 0]).astype(np.float32) * np.float32(scene.config.mpp / 2)
-    thick = 1.0 + 0.35 * smooth_noise(rng, coarse.shape, 30)
+    thick = 1.45 + 0.2 * smooth_noise(rng, coarse.shape, 30)
     septa = smooth_noise(rng, coarse.shape, 130)
     thick += 4 * ramp(septa, 1.5, 2.6)
     margin = upsample(gap - thick, scene.mid, scene.shape)
@@ -117,7 +121,7 @@ def paint_necrosis(scene: Scene, weight: F32) -> None:
     flecks = smooth_noise(rng, scene.shape, scene.px(3.5))
     strength = scene.share(0.22, 0.40)
     eosin = strength * (1 + 0.2 * blotch + 0.16 * scene.mottle + 0.14 * flecks + 0.1 * scene.grain)
-    cracks = ramp(blotch + 0.8 * scene.mottle + 0.5 * flecks, -2.6, -1.8)
+    cracks = ramp(blotch + 0.8 * scene.mottle + 0.15 * flecks, -2.9, -2.0)
     eosin = np.maximum(eosin, 0.03) * (0.2 + 0.8 * cracks)
     hematoxylin = np.float32(0.055 * scene.look.basophilia) * (1 + 0.5 * flecks + 0.5 * blotch)
     blend(scene, weight, np.maximum(hematoxylin, 0.005), eosin.astype(np.float32))
@@ -132,14 +136,24 @@ def paint_necrosis(scene: Scene, weight: F32) -> None:
 def paint_mucus(scene: Scene, weight: F32) -> None:
     """Pale blue-grey pools with wisps; few floating cells."""
     rng, flow = scene.rng, scene.flow
-    wisps = look_up(scene.bundles, flow.along * 0.8, flow.across * 0.5 + 400)
-    fine = look_up(scene.fibrils, flow.along * 0.9 + 90, flow.across * 0.7)
-    slow = smooth_noise(rng, scene.shape, scene.px(90))
-    body = ramp(wisps + 0.6 * slow + 0.3 * fine, -1.6, 2.2)
-    strength = scene.share(0.12, 0.26)
-    hematoxylin = np.float32(strength) * body * body * (1 + 0.1 * scene.grain) + np.float32(0.012)
+    wisps = look_up(scene.bundles, flow.along * 0.7, flow.across * 0.5 + 400)
+    fine = look_up(scene.fibrils, flow.along * 0.8 + 90, flow.across * 0.6)
+    slow = smooth_noise(rng, scene.shape, scene.px(110))
+    cloud = smooth_noise(rng, scene.shape, scene.px(38))
+    body = ramp(0.55 * wisps + 0.25 * fine + 0.8 * slow + 0.55 * cloud + 0.3 * scene.mottle, -1.6, 2.6)
+    strength = scene.share(0.14, 0.3)
+    hematoxylin = np.float32(strength) * body * body * (1 + 0.12 * scene.grain) + np.float32(0.014)
     eosin = 0.02 + 0.28 * hematoxylin
     blend(scene, weight, hematoxylin, eosin.astype(np.float32))
     cells = of_class(scene, scatter(rng, scene.shape, scene.px(30), 0.8), "mucus")
     scene.add("lymphocyte", thin(scene, cells, 0.10))
     scene.add("debris", thin(scene, cells, 0.06))
+
+
+MATRIX: dict[str, Callable[[Scene, F32], None]] = {
+    "lymphoid_tissue": paint_lymphoid,
+    "fat": paint_fat,
+    "necrosis": paint_necrosis,
+    "mucus": paint_mucus,
+}
+"""Painters of the classes that replace stroma; each gets its region's weight in 0..1."""

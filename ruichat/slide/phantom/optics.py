@@ -13,6 +13,7 @@ from ruichat.slide.phantom.look import Look
 
 U8 = NDArray[np.uint8]
 LN10 = math.log(10.0)
+STRIP = 64
 
 
 def transmit(amounts: list[F32], stains: F32, background: tuple[float, float, float]) -> F32:
@@ -26,42 +27,53 @@ def transmit(amounts: list[F32], stains: F32, background: tuple[float, float, fl
         stains: [number of stains, 3], base-10 OD of R, G, B per unit.
         background: RGB of bare glass, I0.
     """
+    rows = amounts[0].shape[0]
     light = np.empty((*amounts[0].shape, 3), dtype=np.float32)
-    for channel in range(3):
-        density = amounts[0] * np.float32(-LN10 * stains[0, channel])
-        for amount, stain in zip(amounts[1:], stains[1:], strict=True):
-            density += amount * np.float32(-LN10 * stain[channel])
-        np.exp(density, out=density)
-        density *= np.float32(background[channel])
-        light[..., channel] = density
+    for top in range(0, rows, STRIP):  # strips stay in the processor's cache
+        strip = slice(top, top + STRIP)
+        for channel in range(3):
+            density = amounts[0][strip] * np.float32(-LN10 * stains[0, channel])
+            for amount, stain in zip(amounts[1:], stains[1:], strict=True):
+                density += amount[strip] * np.float32(-LN10 * stain[channel])
+            np.exp(density, out=density)
+            density *= np.float32(background[channel])
+            light[strip, :, channel] = density
     return light
 
 
 def expose(light: F32, look: Look, rng: np.random.Generator) -> U8:
     """Camera: saturation, gain and gamma, point spread, noise, rounding."""
-    if look.saturation != 1.0:
-        grey = light.mean(axis=2, keepdims=True)
-        light = grey + (light - grey) * np.float32(look.saturation)
-    light *= np.float32(look.gain)
-    np.clip(light, 0, 255, out=light)
-    pixels = np.round(light, out=light).astype(np.uint8)
+    pixels = np.empty(light.shape, dtype=np.uint8)
+    for top in range(0, len(light), STRIP):
+        strip = light[top : top + STRIP] * np.float32(look.gain * look.saturation)
+        if look.saturation != 1.0:
+            share = np.float32(look.gain * (1 - look.saturation) / 3)
+            part = light[top : top + STRIP]
+            strip += ((part[..., 0] + part[..., 1] + part[..., 2]) * share)[..., None]
+        np.clip(strip, 0, 255, out=strip)
+        pixels[top : top + STRIP] = np.rint(strip, out=strip)
     image = Image.fromarray(pixels)
     if look.gamma != 1.0:
         curve = 255 * (np.arange(256) / 255) ** look.gamma
         image = image.point(np.tile(np.round(curve).astype(int), 3).tolist())
     if look.blur_px > 0.15:
-        image = image.filter(ImageFilter.GaussianBlur(look.blur_px))
+        # A box with soft ends of the same variance: as good as a Gaussian below 1 px, and faster.
+        width = math.sqrt(12 * look.blur_px**2 + 1)
+        image = image.filter(ImageFilter.BoxBlur((width - 1) / 2))
     return add_noise(np.asarray(image), look.noise, rng)
 
 
 def add_noise(pixels: U8, sigma: float, rng: np.random.Generator) -> U8:
     """Add camera noise from one small random tile laid with random offsets."""
-    side = 512
-    tile = np.round(rng.standard_normal((side, side, 3), dtype=np.float32) * sigma).astype(np.int16)
-    noisy = pixels.astype(np.int16)
+    side = 256
+    tile = np.rint(rng.standard_normal((2 * side, 2 * side, 3), dtype=np.float32) * sigma)
+    tile = tile.astype(np.int16)
+    noisy = np.empty_like(pixels)
     for y in range(0, pixels.shape[0], side):
         for x in range(0, pixels.shape[1], side):
-            shift = rng.integers(0, side, 2)
-            part = noisy[y : y + side, x : x + side]
-            part += np.roll(tile, tuple(shift), axis=(0, 1))[: part.shape[0], : part.shape[1]]
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+            down, right = rng.integers(0, side, 2)
+            box = (slice(y, y + side), slice(x, x + side))
+            rows, cols = pixels[box].shape[:2]
+            sums = pixels[box] + tile[down : down + rows, right : right + cols]
+            noisy[box] = np.clip(sums, 0, 255)
+    return noisy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -18,7 +18,7 @@ from ruichat.slide.phantom.fields import (
     smooth_noise,
     stretched_table,
 )
-from ruichat.slide.phantom.layout import Layout
+from ruichat.slide.phantom.layout import Box, Layout
 from ruichat.slide.phantom.look import Look
 
 MID_UM = 2.0
@@ -50,6 +50,8 @@ class Scene:
         hematoxylin, eosin, blood: float32 [h, w], stain amounts without nuclei.
         grain: noise of 2-3 px, the granularity of cytoplasm and matrix.
         mottle: noise of about 14 um.
+        nuclei: groups of nuclei in coordinates of the whole field.
+        origin: x, y of this window in the whole field, pixels.
     """
 
     config: PhantomConfig
@@ -65,11 +67,27 @@ class Scene:
     grain: F32
     mottle: F32
     nuclei: list[Nuclei] = field(default_factory=list[Nuclei])
+    origin: tuple[int, int] = (0, 0)
 
     @property
     def shape(self) -> Shape:
         """Rows and columns."""
-        return (self.config.height0, self.config.width0)
+        return (self.hematoxylin.shape[0], self.hematoxylin.shape[1])
+
+    def crop(self, box: Box) -> Scene:
+        """The same scene seen through a window: arrays are views, nuclei go to the same list."""
+        flow = Flow(self.flow.along[box], self.flow.across[box])
+        return replace(
+            self,
+            layout=self.layout.crop(box),
+            hematoxylin=self.hematoxylin[box],
+            eosin=self.eosin[box],
+            blood=self.blood[box],
+            flow=flow,
+            grain=self.grain[box],
+            mottle=self.mottle[box],
+            origin=(self.origin[0] + box[1].start, self.origin[1] + box[0].start),
+        )
 
     @property
     def mid(self) -> int:
@@ -105,17 +123,20 @@ class Scene:
         kept[kept] &= np.asarray(sample(self.layout.tissue, points[kept])) > 0.5
         if angles is None:
             angles = self.rng.uniform(0, math.pi, len(points)).astype(np.float32)
-        self.nuclei.append(Nuclei(kind, points[kept], np.asarray(angles, dtype=np.float32)[kept]))
+        placed = points[kept] + np.array(self.origin, dtype=np.float32)
+        self.nuclei.append(Nuclei(kind, placed, np.asarray(angles, dtype=np.float32)[kept]))
 
 
 def make_flow(rng: np.random.Generator, shape: Shape, mpp: float) -> Flow:
     """Swirling fibre coordinates with wavy fibres."""
     turn = rng.uniform(0, math.pi)
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
-    swirl, wave = 75 / mpp, 2.2 / mpp
+    swirl, wave = 48 / mpp, 1.3 / mpp
     across = x * np.float32(-math.sin(turn)) + y * np.float32(math.cos(turn))
     across += np.float32(swirl) * smooth_noise(rng, shape, 260 / mpp)
-    across += np.float32(wave) * smooth_noise(rng, shape, 24 / mpp)
+    across += np.float32(wave) * smooth_noise(rng, shape, 15 / mpp)
+    across += np.float32(5 / mpp) * smooth_noise(rng, shape, 55 / mpp)
+    across += np.float32(0.5 / mpp) * smooth_noise(rng, shape, 6 / mpp)
     along = x * np.float32(math.cos(turn)) + y * np.float32(math.sin(turn))
     along += np.float32(swirl) * smooth_noise(rng, shape, 300 / mpp)
     return Flow(along, across)
@@ -147,9 +168,9 @@ def new_scene(
         eosin=zero.copy(),
         blood=zero.copy(),
         flow=make_flow(rng, shape, config.mpp),
-        fibrils=stretched_table(rng, 26 * half, 1.3 * half),
-        bundles=stretched_table(rng, 70 * half, 5.5 * half),
-        grain=smooth_noise(rng, shape, 1.2 / config.mpp),
+        fibrils=stretched_table(rng, 18 * half, 1.25 * half),
+        bundles=stretched_table(rng, 40 * half, 4.0 * half),
+        grain=smooth_noise(rng, shape, 1.4 / config.mpp),
         mottle=smooth_noise(rng, shape, 14 / config.mpp),
     )
 

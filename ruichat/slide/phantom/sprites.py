@@ -43,11 +43,12 @@ class NucleusStyle:
 
 
 STYLES: dict[str, NucleusStyle] = {
-    "epithelial": NucleusStyle(8.6, 0.10, (0.55, 0.75), 0.03, (0.55, 0.8), 0.22, 0.25, 1),
-    "tumour": NucleusStyle(12.2, 0.20, (0.58, 0.95), 0.07, (0.42, 0.98), 0.32, 0.42, 3),
-    "mitosis": NucleusStyle(10.5, 0.12, (0.22, 0.36), 0.16, (1.35, 1.6), 0.0, 0.25),
-    "lymphocyte": NucleusStyle(6.7, 0.08, (0.84, 1.0), 0.025, (0.9, 1.15), 0.12, 0.35),
-    "stromal": NucleusStyle(14.0, 0.22, (0.17, 0.34), 0.03, (0.62, 0.95), 0.12, 0.22, 0, 0.25),
+    "epithelial": NucleusStyle(8.8, 0.10, (0.52, 0.72), 0.02, (0.42, 0.66), 0.25, 0.2, 1),
+    "tumour": NucleusStyle(11.8, 0.18, (0.6, 0.95), 0.035, (0.34, 0.82), 0.4, 0.26, 2),
+    "columnar_tumour": NucleusStyle(12.4, 0.16, (0.4, 0.62), 0.035, (0.42, 0.85), 0.35, 0.26, 2),
+    "mitosis": NucleusStyle(10.0, 0.12, (0.24, 0.38), 0.13, (1.2, 1.45), 0.0, 0.2),
+    "lymphocyte": NucleusStyle(6.6, 0.09, (0.82, 1.0), 0.02, (0.66, 0.92), 0.16, 0.28),
+    "stromal": NucleusStyle(13.5, 0.25, (0.14, 0.32), 0.02, (0.45, 0.75), 0.12, 0.18, 0, 0.14),
     "ghost": NucleusStyle(8.5, 0.20, (0.65, 0.95), 0.06, (0.12, 0.3), 0.05, 0.15),
     "debris": NucleusStyle(2.3, 0.35, (0.6, 1.0), 0.1, (0.7, 1.2), 0.0, 0.1),
 }
@@ -127,7 +128,7 @@ def _chromatin(
     vesicular = rng.uniform(0, 1, len(noise)).astype(np.float32)[:, None, None]
     rim_width = np.maximum(0.45 / mpp / short_n, 0.06)
     rim = np.exp(-(((distance - 1 + rim_width) / rim_width) ** 2))
-    texture += style.rim * (0.4 + 1.4 * vesicular) * (rim * 1.6 - 0.25)
+    texture += style.rim * (0.4 + 1.4 * vesicular) * (rim * 1.15 - 0.15)
     for _ in range(style.nucleoli):
         where = rng.uniform(-0.5, 0.5, (2, len(noise))).astype(np.float32)[:, :, None, None]
         size = rng.uniform(0.0, 1.35, len(noise)).astype(np.float32)[:, None, None] / mpp
