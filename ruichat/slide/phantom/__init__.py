@@ -9,6 +9,7 @@ from ruichat.slide.phantom.config import (
     PhantomConfig,
 )
 from ruichat.slide.phantom.draw import NucleusTruth, Phantom, draw_phantom
+from ruichat.slide.phantom.write import write_phantom
 
 __all__ = [
     "ALL_ARTEFACTS",
@@ -20,4 +21,5 @@ __all__ = [
     "Phantom",
     "PhantomConfig",
     "draw_phantom",
+    "write_phantom",
 ]

@@ -85,13 +85,17 @@ def _shift_stain(scene: Scene, flags: Flags) -> None:
     rows, cols = scene.shape
     turn = rng.uniform(0, 2 * math.pi)
     y, x = np.ogrid[0:rows, 0:cols]
-    slope = ((x / cols - 0.5) * math.cos(turn) + (y / rows - 0.5) * math.sin(turn)).astype(np.float32)
+    slope = ((x / cols - 0.5) * math.cos(turn) + (y / rows - 0.5) * math.sin(turn)).astype(
+        np.float32
+    )
     cloud = smooth_noise(rng, scene.shape, _extent(scene) * 0.5)
     field = slope * np.float32(1.1) + np.float32(0.15) * cloud
     strength = rng.uniform(0.5, 0.9)
     scene.hematoxylin *= np.exp(np.float32(strength * rng.uniform(0.4, 1.0)) * field)
     scene.eosin *= np.exp(np.float32(-strength * rng.uniform(0.4, 1.2)) * field)
-    flags[(np.abs(field) * np.float32(strength) > 0.2) & (scene.layout.tissue > 0)] |= bit("stain_shift")
+    flags[(np.abs(field) * np.float32(strength) > 0.2) & (scene.layout.tissue > 0)] |= bit(
+        "stain_shift"
+    )
 
 
 def _pen(scene: Scene, light: F32, flags: Flags) -> None:
@@ -102,7 +106,9 @@ def _pen(scene: Scene, light: F32, flags: Flags) -> None:
     ink = INKS[str(rng.choice(list(INKS)))]
     ends = ramp(np.float32(extent * rng.uniform(0.3, 0.6)) - np.abs(along), 0.0, width * 0.5)
     cover = ramp(1 - np.abs(away), 0.0, 0.15) * ends
-    streaks = 0.8 + 0.12 * np.sin(away * 9) + 0.1 * smooth_noise(rng, scene.shape, max(8.0, width * 0.5))
+    streaks = (
+        0.8 + 0.12 * np.sin(away * 9) + 0.1 * smooth_noise(rng, scene.shape, max(8.0, width * 0.5))
+    )
     density = cover * streaks * np.float32(rng.uniform(0.55, 1.0) * math.log(10))
     for channel in range(3):
         light[..., channel] *= np.exp(-density * np.float32(ink[channel]))

@@ -118,7 +118,16 @@ def stamp_nuclei(scene: Scene) -> None:
     padded = (scene.shape[0] + 2 * margin, scene.shape[1] + 2 * margin)
     keep = np.ones(padded, dtype=np.float32)
     amount = np.zeros(padded, dtype=np.float32)
-    for kind in ("ghost", "stromal", "epithelial", "lymphocyte", "columnar_tumour", "tumour", "debris", "mitosis"):
+    for kind in (
+        "ghost",
+        "stromal",
+        "epithelial",
+        "lymphocyte",
+        "columnar_tumour",
+        "tumour",
+        "debris",
+        "mitosis",
+    ):
         groups = [group for group in scene.nuclei if group.kind == kind and len(group.points)]
         if not groups:
             continue
@@ -138,7 +147,10 @@ def gather(scene: Scene) -> NucleusTruth:
     groups = [group for group in scene.nuclei if len(group.points)]
     if not groups:
         return NucleusTruth(np.zeros((0, 2), dtype=np.float32), np.zeros(0, dtype=np.uint8))
-    kinds = [np.full(len(g.points), NUCLEUS_KINDS.index(KIND_OF.get(g.kind, g.kind)), dtype=np.uint8) for g in groups]
+    kinds = [
+        np.full(len(g.points), NUCLEUS_KINDS.index(KIND_OF.get(g.kind, g.kind)), dtype=np.uint8)
+        for g in groups
+    ]
     return NucleusTruth(np.concatenate([g.points for g in groups]), np.concatenate(kinds))
 
 

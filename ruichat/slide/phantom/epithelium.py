@@ -1,4 +1,4 @@
-"""Painters of epithelium: carcinoma nests, malignant glands and normal glands."""
+"""Painters of carcinoma: solid nests and malignant glands."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.spatial import cKDTree
 
-from ruichat.slide.phantom.config import CLASS_INDEX
-from ruichat.slide.phantom.fields import F32, inside, ramp, sample, scatter, smooth_noise, upsample
+from ruichat.slide.phantom.fields import F32, ramp, sample, scatter, smooth_noise, upsample
+from ruichat.slide.phantom.glands import paint_normal_glands
 from ruichat.slide.phantom.matrix import blend, of_class, thin
 from ruichat.slide.phantom.scene import Scene
 
@@ -61,7 +61,25 @@ def paint_cytoplasm(
     pink = eosin * (1 + 0.13 * scene.grain + 0.13 * scene.mottle + border * line)
     blue = hematoxylin * scene.look.basophilia * (1 + 0.16 * scene.grain + 0.2 * scene.mottle)
     slits = ramp(scene.mottle + 1.2 * scene.grain * line, 3.2, 3.6)
-    blend(scene, weight, (blue * (1 - slits)).astype(np.float32), (pink * (1 - 0.8 * slits)).astype(np.float32))
+    blend(
+        scene,
+        weight,
+        (blue * (1 - slits)).astype(np.float32),
+        (pink * (1 - 0.8 * slits)).astype(np.float32),
+    )
+
+
+def retract(scene: Scene, margin: F32) -> None:
+    """Empty clefts between tumour and stroma, where fixation shrank them apart.
+
+    Args:
+        scene: painted with stroma so far.
+        margin: signed distance to the tumour's border, um, positive inside.
+    """
+    width = scene.share(-1.5, 3.0) + 1.3 * smooth_noise(scene.rng, scene.shape, scene.px(60))
+    cleft = ramp(margin + np.maximum(width, 0.0), 0.0, 1.0) * (width > 0.3)
+    scene.eosin *= 1 - 0.9 * cleft
+    scene.hematoxylin *= 1 - 0.9 * cleft
 
 
 def add_malignant(
@@ -102,12 +120,20 @@ def paint_nests(scene: Scene) -> F32:
     margin = upsample(signed.astype(np.float32), scene.mid, scene.shape)
     mask = ramp(margin, 0.0, 1.0) * scene.layout.tissue
     points = of_class(
-        scene, scatter(rng, scene.shape, scene.px(12.6 * look.density * look.nuclear_size), 0.36), "carcinoma_nests"
+        scene,
+        scatter(rng, scene.shape, scene.px(12.6 * look.density * look.nuclear_size), 0.36),
+        "carcinoma_nests",
     )
-    points = points[np.asarray(sample(margin, points)) > 2.5]
+    points = points[sample(margin, points) > 2.5]
     points = thin(scene, points, 0.93)
+    retract(scene, margin)
     paint_cytoplasm(
-        scene, mask, points, hematoxylin=0.13, eosin=scene.share(0.16, 0.32), border=scene.share(-0.5, 0.4)
+        scene,
+        mask,
+        points,
+        hematoxylin=0.13,
+        eosin=scene.share(0.16, 0.32),
+        border=scene.share(-0.5, 0.4),
     )
     add_malignant(scene, points)
     return mask
@@ -118,7 +144,9 @@ def paint_malignant_glands(scene: Scene) -> F32:
     rng, look = scene.rng, scene.look
     depth = scene.depth_um("carcinoma_glands")
     size = look.gland_size * scene.share(0.8, 1.25)
-    raw = smooth_noise(rng, depth.shape, 85 * size / 2) + 0.55 * smooth_noise(rng, depth.shape, 34 * size / 2)
+    raw = smooth_noise(rng, depth.shape, 85 * size / 2) + 0.55 * smooth_noise(
+        rng, depth.shape, 34 * size / 2
+    )
     height = 21 + 6 * smooth_noise(rng, depth.shape, 50)
     lumen = (gaussian_filter(raw, 1.5) > 0.7) & (depth > height + 8)
     outside = np.asarray(distance_transform_edt(~lumen), dtype=np.float32)
@@ -129,126 +157,33 @@ def paint_malignant_glands(scene: Scene) -> F32:
     lumen_margin = upsample(away.astype(np.float32), scene.mid, scene.shape)
     mask = ramp(margin, 0.0, 1.0) * scene.layout.tissue
     points = of_class(
-        scene, scatter(rng, scene.shape, scene.px(8.3 * look.density * look.nuclear_size), 0.38), "carcinoma_glands"
+        scene,
+        scatter(rng, scene.shape, scene.px(8.3 * look.density * look.nuclear_size), 0.38),
+        "carcinoma_glands",
     )
-    from_lumen = np.asarray(sample(lumen_margin, points))
-    from_base = np.asarray(sample(margin, points))
+    from_lumen = sample(lumen_margin, points)
+    from_base = sample(margin, points)
     points = points[(from_lumen > 5.0) & (from_base > 2.0)]
     points = thin(scene, points, 0.95)
+    retract(scene, margin)
     paint_cytoplasm(scene, mask, points, hematoxylin=0.15, eosin=scene.share(0.18, 0.3), border=0.0)
     content = ramp(smooth_noise(rng, scene.shape, scene.px(70)) + 0.5 * scene.mottle, 0.6, 1.6)
     hole = (1 - ramp(lumen_margin, -0.8, 0.6)) * mask
-    blend(scene, hole, (0.01 + 0.08 * content).astype(np.float32), (0.015 + 0.22 * content * (1 + 0.3 * scene.grain)).astype(np.float32))
+    blend(
+        scene,
+        hole,
+        (0.01 + 0.08 * content).astype(np.float32),
+        (0.015 + 0.22 * content * (1 + 0.3 * scene.grain)).astype(np.float32),
+    )
     slope_y, slope_x = np.gradient(away)
     row = np.minimum((points[:, 1] / scene.mid).astype(int), depth.shape[0] - 1)
     col = np.minimum((points[:, 0] / scene.mid).astype(int), depth.shape[1] - 1)
     angles = np.arctan2(slope_y[row, col], slope_x[row, col]) + rng.normal(0, 0.3, len(points))
     add_malignant(scene, points, angles.astype(np.float32), "columnar_tumour")
     dust = of_class(scene, scatter(rng, scene.shape, scene.px(7), 0.6), "carcinoma_glands")
-    dirty = np.asarray(sample(hole * content, dust), dtype=np.float32)
+    dirty = sample(hole * content, dust)
     scene.add("debris", thin(scene, dust, dirty * 0.3))
     return mask
-
-
-def paint_normal_glands(scene: Scene) -> F32:
-    """Round glands: open lumen, columnar cells, basal nuclei; returns their mask in 0..1."""
-    rng = scene.rng
-    mask = np.zeros(scene.shape, dtype=np.float32)
-    radius_um = 40 * scene.look.gland_size * scene.share(0.85, 1.15)
-    goblets = scene.share(0.0, 0.75)
-    seeds = scatter(rng, scene.shape, scene.px(2.45 * radius_um), 0.16)
-    nuclei: list[F32] = []
-    turns: list[F32] = []
-    for x, y in seeds:
-        gland = Gland(scene, float(x), float(y), scene.px(radius_um), goblets)
-        if gland.fits(scene):
-            points, angles = gland.paint(scene, mask)
-            nuclei.append(points)
-            turns.append(angles)
-    if nuclei:
-        scene.add("epithelial", np.concatenate(nuclei), np.concatenate(turns))
-    return mask
-
-
-class Gland:
-    """One normal gland, cut across: an outline in polar coordinates round its centre."""
-
-    def __init__(self, scene: Scene, x: float, y: float, radius: float, goblets: float) -> None:
-        rng = scene.rng
-        self.x, self.y, self.goblets = x, y, goblets
-        size = radius * math.exp(rng.normal(0, 0.13))
-        angle = np.linspace(0, 2 * math.pi, 256, endpoint=False, dtype=np.float32)
-        turn, stretch = rng.uniform(0, math.pi), rng.uniform(1.0, 1.35)
-        shape = 1 / np.hypot(np.cos(angle - turn) / stretch, np.sin(angle - turn) * stretch)
-        for order in (2, 3, 4, 5):
-            shape += rng.normal(0, 0.035) * np.cos(order * angle + rng.uniform(0, 6.3))
-        self.radii = (size * shape).astype(np.float32)
-        self.height = scene.px(rng.uniform(17, 23)) * min(1.0, size / scene.px(34))
-        self.count = max(8, round(float(2 * math.pi * self.radii.mean() * 0.86 / scene.px(6.4 * scene.look.density))))
-        self.angle = angle
-
-    def fits(self, scene: Scene) -> bool:
-        """Whether the whole outline lies on normal glandular tissue; the field may cut it."""
-        ring = self.radii[::12] * 1.04
-        points = np.stack([self.x + ring * np.cos(self.angle[::12]), self.y + ring * np.sin(self.angle[::12])], axis=1)
-        points = points[inside(points.astype(np.float32), scene.shape)].astype(np.float32)
-        if len(points) < 2:
-            return False
-        return bool(np.all(np.asarray(sample(scene.layout.classes, points)) == CLASS_INDEX["normal_glands"]))
-
-    def paint(self, scene: Scene, mask: F32) -> tuple[F32, F32]:
-        """Draw it; returns its nuclei's points and angles."""
-        rng = scene.rng
-        reach = math.ceil(float(self.radii.max())) + 3
-        x0, x1 = max(0, int(self.x) - reach), min(scene.shape[1], int(self.x) + reach + 1)
-        y0, y1 = max(0, int(self.y) - reach), min(scene.shape[0], int(self.y) + reach + 1)
-        box = (slice(y0, y1), slice(x0, x1))
-        dx = np.arange(x0, x1, dtype=np.float32)[None, :] - np.float32(self.x)
-        dy = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(self.y)
-        turn = np.arctan2(dy, dx) * np.float32(1 / (2 * math.pi)) % 1.0
-        distance = np.hypot(dx, dy)
-        depth = self.radii[(turn * 256).astype(np.int32) & 255] - distance
-        cell = turn * np.float32(self.count)
-        offset = cell - np.floor(cell) - np.float32(0.5)
-        top = np.float32(self.height)
-        body = np.clip(depth + 0.5, 0, 1)
-        grain = scene.grain[box]
-        eosin = 0.2 + 0.02 * grain + 0.02 * scene.mottle[box] + 0.03 * (np.abs(offset) > 0.42)
-        blue = np.float32(0.07 * scene.look.basophilia) * (1 + 0.2 * grain)
-        bowl = self._goblets(scene, turn, distance, depth)
-        eosin = eosin + bowl * (0.03 - eosin)
-        blue = blue + bowl * (0.045 + 0.008 * grain - blue)
-        hole = np.clip((depth - top) * 0.7 + 0.5, 0, 1)
-        eosin = eosin * (1 - hole) + 0.02 * hole
-        blue = blue * (1 - hole) + 0.015 * hole
-        scene.eosin[box] += body * (eosin - scene.eosin[box])
-        scene.hematoxylin[box] += body * (blue - scene.hematoxylin[box])
-        halo = (depth < 0) & (depth > -2.5)
-        scene.eosin[box][halo] *= 0.55
-        np.maximum(mask[box], body, out=mask[box])
-        return self._nuclei(scene)
-
-    def _goblets(self, scene: Scene, turn: F32, distance: F32, depth: F32) -> F32:
-        """Weight of mucin vacuoles: ovals towards the lumen, one per slot of two cells."""
-        rng = scene.rng
-        slots = max(4, round(self.count / 2.2))
-        place = turn * np.float32(slots)
-        index = place.astype(np.int32) % slots
-        wide = rng.uniform(3.2, 4.9, slots) * (rng.random(slots) < self.goblets)
-        deep = rng.uniform(0.5, 0.72, slots)
-        wide_n = np.maximum(scene.px(1.0) * wide, 0.01).astype(np.float32)[index]
-        arc = (place - np.floor(place) - np.float32(0.5)) * distance * np.float32(2 * math.pi / slots)
-        rise = (depth / np.float32(self.height) - deep.astype(np.float32)[index]) / np.float32(0.27)
-        return np.clip((1 - np.hypot(arc / wide_n, rise)) * 4, 0, 1)
-
-    def _nuclei(self, scene: Scene) -> tuple[F32, F32]:
-        rng = scene.rng
-        turn = (np.arange(self.count) + 0.5 + rng.normal(0, 0.12, self.count)) / self.count
-        base = self.radii[(turn * 256).astype(int) % 256]
-        radius = base - scene.px(5.6) - np.abs(rng.normal(0, scene.px(1.3), self.count))
-        angle = turn * 2 * math.pi
-        points = np.stack([self.x + radius * np.cos(angle), self.y + radius * np.sin(angle)], axis=1)
-        return points.astype(np.float32), (angle + rng.normal(0, 0.12, self.count)).astype(np.float32)
 
 
 EPITHELIUM: dict[str, Callable[[Scene], F32]] = {

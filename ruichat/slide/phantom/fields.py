@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 F32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Shape = tuple[int, int]
+S = TypeVar("S", bound=np.generic)
 TABLE = 1024
 """Side of the periodic texture tables, in pixels; a power of two, so that wrapping is a mask."""
 
@@ -87,9 +89,7 @@ def look_up(table: F32, across: F32, along: F32) -> F32:
     return out
 
 
-def scatter(
-    rng: np.random.Generator, shape: Shape, spacing_px: float, jitter: float = 0.3
-) -> F32:
+def scatter(rng: np.random.Generator, shape: Shape, spacing_px: float, jitter: float = 0.3) -> F32:
     """Points [n, 2] (x, y) on a jittered hexagonal lattice that overhangs `shape` by one cell."""
     row_step = spacing_px * math.sqrt(3) / 2
     rows = math.ceil(shape[0] / row_step) + 2
@@ -109,7 +109,7 @@ def inside(points: F32, shape: Shape) -> Bool:
     return (x >= 0) & (y >= 0) & (x < shape[1]) & (y < shape[0])
 
 
-def sample(field: NDArray[np.generic], points: F32) -> NDArray[np.generic]:
+def sample(field: NDArray[S], points: F32) -> NDArray[S]:
     """Values of a full-size field at points, which must lie inside it."""
     return field[points[:, 1].astype(np.intp), points[:, 0].astype(np.intp)]
 

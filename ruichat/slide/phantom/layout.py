@@ -10,7 +10,15 @@ from scipy.ndimage import find_objects, gaussian_filter, label
 from scipy.spatial import cKDTree
 
 from ruichat.slide.phantom.config import CLASS_INDEX, NO_TISSUE, PhantomConfig
-from ruichat.slide.phantom.fields import F32, Bool, Shape, grid_shape, scatter, smooth_noise, upsample
+from ruichat.slide.phantom.fields import (
+    F32,
+    Bool,
+    Shape,
+    grid_shape,
+    scatter,
+    smooth_noise,
+    upsample,
+)
 
 NODE_UM = 4.0
 """Spacing of the layout grid; borders are smooth below it."""
@@ -59,8 +67,9 @@ def lay_out(config: PhantomConfig, rng: np.random.Generator) -> Layout:
     step = max(1, round(NODE_UM / config.mpp))
     coarse = grid_shape(shape, step)
     node_um = step * config.mpp
-    region = assign_regions(config, rng, coarse, node_um)
-    tissue = upsample(outline(config, rng, coarse, node_um), step, shape)
+    edge = outline(config, rng, coarse, node_um)
+    region = assign_regions(config, rng, edge > 0, node_um)
+    tissue = upsample(edge, step, shape)
     classes = np.full(shape, NO_TISSUE, dtype=np.uint8)
     best = np.full(shape, -1.0, dtype=np.float32)
     regions: list[Region] = []
@@ -106,9 +115,10 @@ def disjoint_boxes(where: Bool) -> list[tuple[int, int, int, int]]:
 
 
 def assign_regions(
-    config: PhantomConfig, rng: np.random.Generator, coarse: Shape, node_um: float
+    config: PhantomConfig, rng: np.random.Generator, tissue: Bool, node_um: float
 ) -> NDArray[np.uint8]:
     """Class index per node of the coarse grid: warped Voronoi cells, dealt out by the mix."""
+    coarse: Shape = (tissue.shape[0], tissue.shape[1])
     spacing = config.region_mm * 1000 / node_um
     seeds = scatter(rng, coarse, spacing, jitter=0.35)
     y, x = np.mgrid[0 : coarse[0], 0 : coarse[1]].astype(np.float32)
@@ -119,11 +129,13 @@ def assign_regions(
         y = y + amplitude * smooth_noise(rng, coarse, scale)
     _, cell = cKDTree(seeds).query(np.stack([x, y], axis=-1))
     cell = np.asarray(cell, dtype=np.intp)
-    area = np.bincount(cell.ravel(), minlength=len(seeds)).astype(np.float64)
+    area = np.bincount(cell[tissue], minlength=len(seeds)).astype(np.float64)
     return deal(config, rng, area)[cell]
 
 
-def deal(config: PhantomConfig, rng: np.random.Generator, area: NDArray[np.float64]) -> NDArray[np.uint8]:
+def deal(
+    config: PhantomConfig, rng: np.random.Generator, area: NDArray[np.float64]
+) -> NDArray[np.uint8]:
     """Give each cell the class furthest below its wanted share, largest cells first."""
     keys = [key for key, share in config.mix.items() if share > 0]
     keys = [keys[i] for i in rng.permutation(len(keys))]
@@ -137,9 +149,7 @@ def deal(config: PhantomConfig, rng: np.random.Generator, area: NDArray[np.float
     return given
 
 
-def outline(
-    config: PhantomConfig, rng: np.random.Generator, coarse: Shape, node_um: float
-) -> F32:
+def outline(config: PhantomConfig, rng: np.random.Generator, coarse: Shape, node_um: float) -> F32:
     """Signed field on the coarse grid, positive on tissue, about 1 deep inside."""
     if config.fill:
         return np.ones(coarse, dtype=np.float32)

@@ -62,8 +62,10 @@ def choose_look(rng: np.random.Generator, *, randomise: bool) -> Look:
     base = np.array([HEMATOXYLIN, EOSIN, BLOOD], dtype=np.float32)
     if not randomise:
         return Look(stains=base)
-    jitter = rng.normal(0, [[0.09, 0.05, 0.09], [0.07, 0.04, 0.12], [0.05, 0.06, 0.1]], (3, 3))
+    jitter = rng.normal(0, [[0.08, 0.05, 0.055], [0.07, 0.04, 0.11], [0.05, 0.06, 0.1]], (3, 3))
     stains = np.clip(base + jitter, 0.02, 1.2).astype(np.float32)
+    # Hematoxylin is never greenish: it absorbs red well above blue.
+    stains[0, 2] = min(stains[0, 2], stains[0, 0] - 0.12)
     tint = rng.uniform(228, 250) + rng.normal(0, 3.0, 3)
 
     def factor(spread: float) -> float:

@@ -8,7 +8,17 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ruichat.slide.phantom.config import CLASS_INDEX
-from ruichat.slide.phantom.fields import F32, Bool, inside, look_up, ramp, sample, scatter, smooth_noise, upsample
+from ruichat.slide.phantom.fields import (
+    F32,
+    Bool,
+    inside,
+    look_up,
+    ramp,
+    sample,
+    scatter,
+    smooth_noise,
+    upsample,
+)
 from ruichat.slide.phantom.scene import Scene, fibre_texture, flow_angle
 
 
@@ -54,14 +64,14 @@ def scatter_stromal_nuclei(scene: Scene, free: Bool) -> None:
     spacing = scene.px(19.0 * scene.look.density * scene.share(0.85, 1.25))
     keys = ("stroma", "normal_glands", "carcinoma_nests", "carcinoma_glands")
     points = of_class(scene, scatter(scene.rng, scene.shape, spacing, 0.6), *keys)
-    points = points[np.asarray(sample(free, points))]
+    points = points[sample(free, points)]
     points = thin(scene, points, 0.75)
     angles = flow_angle(scene.flow, points) + scene.rng.normal(0, 0.16, len(points))
     scene.add("stromal", points, angles.astype(np.float32))
     clusters = smooth_noise(scene.rng, scene.shape, scene.px(120))
     spots = of_class(scene, scatter(scene.rng, scene.shape, scene.px(11), 0.5), *keys)
-    spots = spots[np.asarray(sample(free, spots))]
-    level = np.asarray(sample(clusters, spots), dtype=np.float32)
+    spots = spots[sample(free, spots)]
+    level = sample(clusters, spots)
     lamina = sample(scene.layout.classes, spots) == CLASS_INDEX["normal_glands"]
     chance = 0.03 + 0.35 * np.clip(level - 1.3, 0, 1) + 0.16 * lamina
     scene.add("lymphocyte", thin(scene, spots, chance.astype(np.float32)))
@@ -78,11 +88,11 @@ def paint_lymphoid(scene: Scene, weight: F32) -> None:
     points = of_class(
         scene, scatter(scene.rng, scene.shape, scene.px(7.7 * look.density), 0.3), "lymphoid_tissue"
     )
-    level = np.asarray(sample(follicles, points), dtype=np.float32)
+    level = sample(follicles, points)
     dense = np.clip(1.15 - np.clip(level - 0.9, 0, 1) * 1.4 - 0.12 * np.abs(level), 0.08, 0.97)
     scene.add("lymphocyte", thin(scene, points, dense))
     large = of_class(scene, scatter(scene.rng, scene.shape, scene.px(12), 0.35), "lymphoid_tissue")
-    level = np.asarray(sample(follicles, large), dtype=np.float32)
+    level = sample(follicles, large)
     scene.add("epithelial", thin(scene, large, np.clip(level - 1.0, 0, 0.8)))
 
 
@@ -106,7 +116,7 @@ def paint_fat(scene: Scene, weight: F32) -> None:
     blend(scene, weight, hematoxylin.astype(np.float32), eosin.astype(np.float32))
     edge = scatter(rng, scene.shape, scene.px(11), 0.6)
     edge = of_class(scene, edge, "fat")
-    edge = thin(scene, edge[np.asarray(sample(membrane, edge)) > 0.6], 0.22)
+    edge = thin(scene, edge[sample(membrane, edge) > 0.6], 0.22)
     slope_y, slope_x = np.gradient(gap)
     row, col = (edge[:, 1] / scene.mid).astype(int), (edge[:, 0] / scene.mid).astype(int)
     row, col = np.minimum(row, gap.shape[0] - 1), np.minimum(col, gap.shape[1] - 1)
@@ -128,7 +138,7 @@ def paint_necrosis(scene: Scene, weight: F32) -> None:
     spots = of_class(scene, scatter(rng, scene.shape, scene.px(15), 0.5), "necrosis")
     scene.add("ghost", thin(scene, spots, 0.35))
     dust = of_class(scene, scatter(rng, scene.shape, scene.px(5.5), 0.6), "necrosis")
-    level = np.asarray(sample(blotch, dust), dtype=np.float32)
+    level = sample(blotch, dust)
     scene.add("debris", thin(scene, dust, np.clip(0.14 + 0.14 * level, 0.02, 0.6)))
     scene.add("lymphocyte", thin(scene, spots, 0.03))
 
@@ -140,7 +150,9 @@ def paint_mucus(scene: Scene, weight: F32) -> None:
     fine = look_up(scene.fibrils, flow.along * 0.8 + 90, flow.across * 0.6)
     slow = smooth_noise(rng, scene.shape, scene.px(110))
     cloud = smooth_noise(rng, scene.shape, scene.px(38))
-    body = ramp(0.55 * wisps + 0.25 * fine + 0.8 * slow + 0.55 * cloud + 0.3 * scene.mottle, -1.6, 2.6)
+    body = ramp(
+        0.55 * wisps + 0.25 * fine + 0.8 * slow + 0.55 * cloud + 0.3 * scene.mottle, -1.6, 2.6
+    )
     strength = scene.share(0.14, 0.3)
     hematoxylin = np.float32(strength) * body * body * (1 + 0.12 * scene.grain) + np.float32(0.014)
     eosin = 0.02 + 0.28 * hematoxylin

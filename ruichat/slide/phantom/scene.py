@@ -120,7 +120,7 @@ class Scene:
     def add(self, kind: str, points: F32, angles: F32 | None = None) -> None:
         """Add nuclei; those off the tissue or out of the field are dropped."""
         kept = inside(points, self.shape)
-        kept[kept] &= np.asarray(sample(self.layout.tissue, points[kept])) > 0.5
+        kept[kept] &= sample(self.layout.tissue, points[kept]) > 0.5
         if angles is None:
             angles = self.rng.uniform(0, math.pi, len(points)).astype(np.float32)
         placed = points[kept] + np.array(self.origin, dtype=np.float32)
@@ -152,9 +152,7 @@ def flow_angle(flow: Flow, points: F32, step: int = 6) -> F32:
     return np.arctan2(-dx, dy).astype(np.float32)
 
 
-def new_scene(
-    config: PhantomConfig, look: Look, layout: Layout, rng: np.random.Generator
-) -> Scene:
+def new_scene(config: PhantomConfig, look: Look, layout: Layout, rng: np.random.Generator) -> Scene:
     """An empty scene with its shared noise."""
     shape = (config.height0, config.width0)
     zero = np.zeros(shape, dtype=np.float32)

@@ -19,7 +19,7 @@ def paint_vessels(scene: Scene, free: Bool) -> None:
     rng = scene.rng
     keys = ("stroma", "normal_glands", "carcinoma_nests", "carcinoma_glands")
     spots = of_class(scene, scatter(rng, scene.shape, scene.px(150), 0.8), *keys)
-    spots = spots[np.asarray(sample(free, spots))]
+    spots = spots[sample(free, spots)]
     spots = thin(scene, spots, scene.share(0.2, 0.9))
     angles = flow_angle(scene.flow, spots)
     for point, angle in zip(spots, angles.tolist(), strict=True):
@@ -43,7 +43,11 @@ def _paint_vessel(scene: Scene, point: F32, angle: float, radius_um: float, free
     u = grid[None, :] * math.cos(angle) + grid[:, None] * math.sin(angle)
     v = -grid[None, :] * math.sin(angle) + grid[:, None] * math.cos(angle)
     theta = np.arctan2(v, u / stretch)
-    wobble = 1 + 0.1 * np.cos(2 * theta + rng.uniform(0, 6)) + 0.07 * np.cos(3 * theta + rng.uniform(0, 6))
+    wobble = (
+        1
+        + 0.1 * np.cos(2 * theta + rng.uniform(0, 6))
+        + 0.07 * np.cos(3 * theta + rng.uniform(0, 6))
+    )
     distance = np.hypot(u / stretch, v) / wobble
     inner = np.clip((radius_um - distance) / scene.config.mpp + 0.5, 0, 1)
     outer = np.clip((radius_um + wall_um - distance) / scene.config.mpp + 0.5, 0, 1)
@@ -61,7 +65,9 @@ def _paint_vessel(scene: Scene, point: F32, angle: float, radius_um: float, free
 def _endothelium(scene: Scene, point: F32, angle: float, radius_um: float, stretch: float) -> None:
     rng = scene.rng
     count = max(2, round(2 * math.pi * radius_um * stretch**0.5 / 17))
-    turn = (np.arange(count) + rng.uniform(0, 1) + rng.normal(0, 0.15, count)) * (2 * math.pi / count)
+    turn = (np.arange(count) + rng.uniform(0, 1) + rng.normal(0, 0.15, count)) * (
+        2 * math.pi / count
+    )
     ring = scene.px(radius_um + 1.0)
     u, v = ring * stretch * np.cos(turn), ring * np.sin(turn)
     x = point[0] + u * math.cos(angle) - v * math.sin(angle)
