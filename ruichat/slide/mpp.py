@@ -11,6 +11,9 @@ from ruichat.errors import InputError, MissingMppError
 MIN_MPP, MAX_MPP = 0.05, 10.0
 """Plausible micrometres per pixel of tissue scans; outside, the value counts as missing."""
 
+SCREEN_MPP = 80.0
+"""Coarser values are dots per inch of screens and printers: 300 dpi is 85 micrometres."""
+
 CONFLICT = 0.05
 """Relative difference between file and user that is worth a warning."""
 
@@ -79,7 +82,11 @@ def _conflict(file_mpp: float, user_mpp: float | None) -> str | None:
 def _what_is_missing(file_mpp: float | None) -> str:
     if file_mpp is None:
         return "the slide states no resolution (micrometres per pixel)"
-    kind = " (an overview, too coarse to show cells)" if file_mpp > MAX_MPP else ""
+    kind = ""
+    if file_mpp > SCREEN_MPP:
+        kind = " (the resolution of a screen or printer, not of a scan)"
+    elif file_mpp > MAX_MPP:
+        kind = " (an overview, too coarse to show cells)"
     return (
         f"the slide states {file_mpp:.4g} micrometres per pixel{kind}; "
         f"plausible are {MIN_MPP} to {MAX_MPP}"
@@ -87,7 +94,7 @@ def _what_is_missing(file_mpp: float | None) -> str:
 
 
 def _how_to_give_it(file_mpp: float | None, objective: float | None) -> str:
-    if file_mpp is not None and math.isfinite(file_mpp) and file_mpp > MAX_MPP:
+    if file_mpp is not None and MAX_MPP < file_mpp <= SCREEN_MPP:
         return (
             "Give the full-resolution file of the scan, or, if the stated value is wrong, "
             "the true one: --mpp 0.25"

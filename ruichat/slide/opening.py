@@ -67,8 +67,6 @@ def find_slide_file(path: Path) -> Path:
         raise InputError(
             f"{path} can't be read ({error.strerror})", hint="Check its permissions"
         ) from error
-    except ValueError as error:  # a path with a null byte
-        raise InputError(f"{str(path)!r} is not a path ({error})", hint="Check it") from error
     return path
 
 

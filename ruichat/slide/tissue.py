@@ -41,6 +41,8 @@ class TissueConfig(Config):
     """Least difference of optical density between colour channels that can count as stained."""
     max_chroma: float = Field(default=0.08, gt=0)
     """Such a difference always counts, so that tissue filling the view isn't split in two."""
+    ink_rim_um: float = Field(default=20.0, ge=0)
+    """Width around pen strokes and black borders that isn't trusted, micrometres."""
     min_object_mm2: float = Field(default=0.01, ge=0)
     """Smaller specks are dust."""
     max_hole_mm2: float = Field(default=0.02, ge=0)
@@ -84,7 +86,7 @@ def find_tissue(slide: Slide, config: TissueConfig) -> TissueMask:
     cell_mpp = max(base, min(config.mask_mpp, longest_um / config.min_cells))
     rgb = slide.read(slide.bounds0, mpp=cell_mpp)
     od = relative_density(_smooth(rgb, config.smooth_um / cell_mpp))
-    mask = _clean(_stained(od, config), cell_mpp, config)
+    mask = _clean(_stained(od, config) & ~_ink(od, cell_mpp, config), cell_mpp, config)
     share = _he_share(od, mask)
     warning = None
     if mask.any() and share < PLAUSIBLE_STAIN:
@@ -124,7 +126,7 @@ def otsu(values: Float32[Floats, " n"], *, num_bins: int = 256) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = total / weight - (total[-1] - total) / rest
         between = np.nan_to_num(weight * rest * gap**2)
-    return float(centres[int(between.argmax())])
+    return float(centres[between >= between.max() * (1 - 1e-9)].mean())
 
 
 def _smooth(rgb: UInt8[Bytes, "h w 3"], sigma: float) -> UInt8[Bytes, "h w 3"]:
@@ -136,8 +138,15 @@ def _smooth(rgb: UInt8[Bytes, "h w 3"], sigma: float) -> UInt8[Bytes, "h w 3"]:
 def _stained(od: Float32[Floats, "h w 3"], config: TissueConfig) -> Bool[Bools, "h w"]:
     chroma = od.max(axis=-1) - od.min(axis=-1)
     threshold = np.clip(otsu(chroma.ravel()), config.min_chroma, config.max_chroma)
-    ink = cast(Bools, ndimage.binary_dilation(looks_like_ink(od)))
-    return (chroma > threshold) & ~ink
+    return chroma > threshold
+
+
+def _ink(od: Float32[Floats, "h w 3"], cell_mpp: float, config: TissueConfig) -> Bool[Bools, "h w"]:
+    """Strokes and borders with their pale rims; dark specks inside tissue are pigment or folds."""
+    cell_mm2 = cells_area_mm2(1, cell_mpp=cell_mpp)
+    strokes = _without_small(looks_like_ink(od), config.min_object_mm2 / cell_mm2)
+    far = cast(Floats, ndimage.distance_transform_edt(~strokes))
+    return strokes | (far * cell_mpp <= config.ink_rim_um) if strokes.any() else strokes
 
 
 def _unlike_commonest(
