@@ -1,0 +1,44 @@
+"""Keeps answers balanced, so that no question can be answered without the slide."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from ruichat.align.dialogues.grammar import T, pick
+
+
+class Balance:
+    """Counts the answers given so far to each question, and says which is wanted next.
+
+    One instance goes through a whole run of dialogues (one per data-loading process); the slides
+    may hold the classes in any proportion.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def count(self, slot: str, key: str) -> int:
+        """How often the question `slot` was answered by `key`."""
+        return self._counts[slot, key]
+
+    def add(self, slot: str, key: str) -> None:
+        """Note an answer."""
+        self._counts[slot, key] += 1
+
+    def wants(self, slot: str, key: str, rivals: Sequence[str]) -> bool:
+        """Whether `key` is no more frequent than any of the other answers to `slot`."""
+        own = self.count(slot, key)
+        return all(own <= self.count(slot, rival) for rival in rivals if rival != key)
+
+    def accepts(self, rng: np.random.Generator, slot: str, key: str, rivals: Sequence[str]) -> bool:
+        """As `wants` where rivals may be rare or never occur: excess is thinned, not stopped."""
+        mean = sum(self.count(slot, rival) for rival in rivals) / len(rivals)
+        return rng.random() * (self.count(slot, key) + 1) < mean + 1
+
+    def rarest(self, rng: np.random.Generator, slot: str, items: Sequence[T]) -> T:
+        """The item (by its text) asked least often so far; ties at random."""
+        fewest = min(self.count(slot, str(item)) for item in items)
+        return pick(rng, [item for item in items if self.count(slot, str(item)) == fewest])

@@ -1,0 +1,137 @@
+"""A small grammar for wordings: "(is|are) there <any> {X}" stands for all its expansions.
+
+Parentheses hold alternatives, which may be empty and may nest; `<name>` inserts a shared part;
+`{slot}` stays for the caller to fill.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+
+from ruichat.align.dialogues.qa import Split
+from ruichat.errors import ConfigError
+
+HELD_OUT_SHARE = 0.15
+"""Share of a kind's wordings that training never draws."""
+
+_Node: TypeAlias = "str | tuple[tuple[_Node, ...], ...]"
+_MACRO = re.compile(r"<([a-z_]+)>")
+_IGNORED = re.compile(r"[\s.,;:!?。，；：！？、]+")
+
+
+T = TypeVar("T")
+
+
+def pick(rng: np.random.Generator, items: Sequence[T]) -> T:
+    """One item, each equally likely; much faster than `rng.choice`."""
+    return items[int(rng.random() * len(items))]
+
+
+def canonical(text: str) -> str:
+    """Text without case, space and punctuation: equal for wordings that differ only in these."""
+    return _IGNORED.sub("", text.lower())
+
+
+@dataclass(frozen=True)
+class Wording:
+    """One line of the grammar, parsed."""
+
+    nodes: tuple[_Node, ...]
+
+    def draw(self, rng: np.random.Generator) -> str:
+        """One expansion, each alternative equally likely."""
+        return "".join(_draw(self.nodes, rng))
+
+    def expand(self) -> list[str]:
+        """Every expansion."""
+        return _expand(self.nodes)
+
+
+def parse(line: str, macros: Mapping[str, str]) -> Wording:
+    """Parse one line.
+
+    Raises:
+        ConfigError: an unknown shared part, or parentheses that don't match.
+    """
+    while match := _MACRO.search(line):
+        if match[1] not in macros:
+            raise ConfigError(f"unknown part <{match[1]}> in wording {line!r}")
+        line = line[: match.start()] + f"({macros[match[1]]})" + line[match.end() :]
+    nodes, end = _parse_sequence(line, 0)
+    if end != len(line):
+        raise ConfigError(f"parentheses do not match in wording {line!r}")
+    return Wording(nodes)
+
+
+def _parse_sequence(line: str, at: int) -> tuple[tuple[_Node, ...], int]:
+    """Nodes up to a "|", a ")" or the end, and where that is."""
+    nodes: list[_Node] = []
+    while at < len(line) and line[at] not in "|)":
+        if line[at] == "(":
+            branches: list[tuple[_Node, ...]] = []
+            while at < len(line) and line[at] != ")":
+                branch, at = _parse_sequence(line, at + 1)
+                branches.append(branch)
+            if at == len(line):
+                raise ConfigError(f"parentheses do not match in wording {line!r}")
+            nodes.append(tuple(branches))
+            at += 1
+        else:
+            end = min((i for c in "(|)" if (i := line.find(c, at)) >= 0), default=len(line))
+            nodes.append(line[at:end])
+            at = end
+    return tuple(nodes), at
+
+
+def _draw(nodes: tuple[_Node, ...], rng: np.random.Generator) -> list[str]:
+    parts: list[str] = []
+    for node in nodes:
+        if isinstance(node, str):
+            parts.append(node)
+        else:
+            parts += _draw(pick(rng, node), rng)
+    return parts
+
+
+def _expand(nodes: tuple[_Node, ...]) -> list[str]:
+    choices = [
+        [node] if isinstance(node, str) else [text for branch in node for text in _expand(branch)]
+        for node in nodes
+    ]
+    return ["".join(parts) for parts in itertools.product(*choices)]
+
+
+class Wordings:
+    """All wordings of one question, split into those to train on and those held out.
+
+    Whole lines are held out, chosen by their digest so that adding a line moves no other; what a
+    training line spells like a held-out one is never drawn in training.
+    """
+
+    def __init__(self, lines: Sequence[str], macros: Mapping[str, str]) -> None:
+        ranked = sorted(lines, key=lambda line: hashlib.sha256(line.encode()).digest())
+        num_test = max(1, round(HELD_OUT_SHARE * len(ranked))) if len(ranked) > 1 else 0
+        self.test = tuple(parse(line, macros) for line in ranked[:num_test])
+        self.train = tuple(parse(line, macros) for line in ranked[num_test:])
+
+    @functools.cached_property
+    def held_out(self) -> frozenset[str]:
+        """Canonical form of every expansion of the held-out lines."""
+        return frozenset(canonical(text) for wording in self.test for text in wording.expand())
+
+    def draw(self, rng: np.random.Generator, split: Split) -> str:
+        """One wording of that split; every line is equally likely."""
+        if split == "test" and self.test:
+            return pick(rng, self.test).draw(rng)
+        while True:
+            text = pick(rng, self.train).draw(rng)
+            if canonical(text) not in self.held_out:
+                return text
