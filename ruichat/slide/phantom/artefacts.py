@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from ruichat.slide.phantom.config import ALL_ARTEFACTS, Artefact
-from ruichat.slide.phantom.fields import F32, ramp, smooth_noise
+from ruichat.slide.phantom.fields import F32, Real, ramp, smooth_noise
 from ruichat.slide.phantom.scene import Scene
 
 Flags = NDArray[np.uint8]
@@ -52,7 +52,7 @@ def _extent(scene: Scene) -> float:
     return float(min(scene.shape))
 
 
-def _band(scene: Scene, width_px: float, wave_px: float) -> tuple[F32, F32]:
+def _band(scene: Scene, width_px: float, wave_px: float) -> tuple[Real, Real]:
     """Signed distance to a wandering line through the field, and the coordinate along it."""
     rng, (rows, cols) = scene.rng, scene.shape
     turn = rng.uniform(0, math.pi)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -66,7 +66,8 @@ class PhantomConfig(Config):
     mpp: float = Field(0.5, ge=0.2, le=2.0)
     """Micrometres per pixel of level 0."""
     mix: dict[PhantomClass, float] = Field(default_factory=equal_mix)
-    """Wanted share of tissue area by class; classes left out never appear."""
+    """Wanted share of tissue area by class. Classes left out never appear, except stroma: what
+    lies far from any gland of a glandular region is called stroma."""
     region_mm: float = Field(0.45, gt=0.05, le=3.0)
     """Typical diameter of a region of one class, in mm."""
     fill: bool = False
@@ -77,7 +78,7 @@ class PhantomConfig(Config):
     """Kinds of artefact to add, each at least once; ALL_ARTEFACTS for every kind."""
 
     @model_validator(mode="after")
-    def _check_mix(self) -> Self:
+    def _check_mix(self) -> PhantomConfig:
         if any(share < 0 for share in self.mix.values()) or sum(self.mix.values()) <= 0:
             raise ValueError("mix needs shares of at least 0, and one above 0")
         return self

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ruichat.slide.phantom.artefacts import disturb_light, disturb_stains
 from ruichat.slide.phantom.config import CLASS_INDEX, NUCLEUS_KINDS, PhantomConfig
 from ruichat.slide.phantom.epithelium import EPITHELIUM
-from ruichat.slide.phantom.fields import F32
+from ruichat.slide.phantom.fields import F32, distance_to, upsample
 from ruichat.slide.phantom.layout import lay_out
 from ruichat.slide.phantom.look import choose_look
 from ruichat.slide.phantom.matrix import (
@@ -25,6 +25,9 @@ from ruichat.slide.phantom.vessels import paint_vessels
 from ruichat.units import UM2_PER_MM2
 
 MARGIN_UM = 32.0
+"""Half width of the largest sprite, with room to spare."""
+REACH_UM = 45.0
+"""Stroma this near to a gland or nest counts as part of its region, as annotators draw it."""
 KIND_OF = {"columnar_tumour": "tumour"}
 """Styles that are the same kind in the truth."""
 
@@ -100,7 +103,9 @@ def paint_tissue(scene: Scene) -> None:
     for region in scene.layout.regions:
         window = scene.crop(region.box)
         if region.key in EPITHELIUM:
-            free[region.box] &= EPITHELIUM[region.key](window) < 0.05
+            mask = EPITHELIUM[region.key](window)
+            free[region.box] &= mask < 0.05
+            call_stroma(window, region.key, mask)
     for region in scene.layout.regions:
         if region.key in MATRIX:
             MATRIX[region.key](scene.crop(region.box), region.weight)
@@ -109,6 +114,15 @@ def paint_tissue(scene: Scene) -> None:
     scene.hematoxylin *= scene.layout.tissue
     scene.eosin *= scene.layout.tissue
     scene.blood *= scene.layout.tissue
+
+
+def call_stroma(window: Scene, key: str, mask: F32) -> None:
+    """Relabel what lies far from any gland or nest of its region: it is stroma to any eye."""
+    near = mask[:: window.mid, :: window.mid] > 0.5
+    away_um = distance_to(near) * np.float32(window.mid * window.config.mpp)
+    bare = upsample(away_um, window.mid, window.shape) > REACH_UM
+    bare &= window.layout.classes == CLASS_INDEX[key]
+    window.layout.classes[bare] = CLASS_INDEX["stroma"]
 
 
 def stamp_nuclei(scene: Scene) -> None:

@@ -6,10 +6,20 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter
-from scipy.spatial import cKDTree
 
-from ruichat.slide.phantom.fields import F32, ramp, sample, scatter, smooth_noise, upsample
+from ruichat.slide.phantom.fields import (
+    F32,
+    Bool,
+    border_distance,
+    distance_to,
+    nearest,
+    ramp,
+    sample,
+    scatter,
+    smooth_noise,
+    smoothed,
+    upsample,
+)
 from ruichat.slide.phantom.glands import paint_normal_glands
 from ruichat.slide.phantom.matrix import blend, of_class, thin
 from ruichat.slide.phantom.scene import Scene
@@ -64,8 +74,8 @@ def paint_cytoplasm(
     blend(
         scene,
         weight,
-        (blue * (1 - slits)).astype(np.float32),
-        (pink * (1 - 0.8 * slits)).astype(np.float32),
+        blue * (1 - slits),
+        pink * (1 - 0.8 * slits),
     )
 
 
@@ -111,12 +121,11 @@ def paint_nests(scene: Scene) -> F32:
         for axis in range(2):
             noise = smooth_noise(rng, depth.shape, scale_um / 2)[where]
             warp[:, axis] += np.float32(scene.px(amplitude_um)) * noise
-    near, _ = cKDTree(seeds).query(nodes + warp, k=2)
     gap = np.zeros(depth.shape, dtype=np.float32)
-    gap[where] = (near[:, 1] - near[:, 0]).astype(np.float32) * np.float32(scene.config.mpp / 2)
+    gap[where] = border_distance(seeds, nodes + warp) * np.float32(scene.config.mpp)
     septum = 7 + 5 * smooth_noise(rng, depth.shape, 60) + scene.share(0, 5)
     signed = np.minimum(gap, depth) - np.maximum(septum, 1.5)
-    signed = gaussian_filter(signed, 1.2) * where
+    signed = smoothed(np.where(where, signed, -6.0), 1.2)
     margin = upsample(signed.astype(np.float32), scene.mid, scene.shape)
     mask = ramp(margin, 0.0, 1.0) * scene.layout.tissue
     points = of_class(
@@ -139,20 +148,35 @@ def paint_nests(scene: Scene) -> F32:
     return mask
 
 
+def lumens(scene: Scene, depth: F32, size: float, height: F32) -> Bool:
+    """Irregular holes on the middle grid, at least one about every 120 um of the region.
+
+    Args:
+        scene: the window to fill.
+        depth: distance to the region's border, um.
+        size: factor on the size of glands.
+        height: thickness of the epithelium round the holes, um.
+    """
+    rng, node_um = scene.rng, scene.mid * scene.config.mpp
+    raw = smooth_noise(rng, depth.shape, 85 * size / node_um)
+    raw += np.float32(0.55) * smooth_noise(rng, depth.shape, 34 * size / node_um)
+    spacing = 105 * size / node_um
+    y, x = np.mgrid[0 : depth.shape[0], 0 : depth.shape[1]].astype(np.float32)
+    far, _ = nearest(scatter(rng, depth.shape, spacing, 0.4), np.stack([x, y], axis=-1))
+    raw += np.float32(2.2) * np.clip(1 - far / np.float32(spacing * 0.42), 0, 1)
+    return (smoothed(raw, 1.5) > 1.0) & (depth > 0.7 * height + 4)
+
+
 def paint_malignant_glands(scene: Scene) -> F32:
     """Crowded irregular glands with stratified nuclei; returns their mask in 0..1."""
     rng, look = scene.rng, scene.look
     depth = scene.depth_um("carcinoma_glands")
     size = look.gland_size * scene.share(0.8, 1.25)
-    raw = smooth_noise(rng, depth.shape, 85 * size / 2) + 0.55 * smooth_noise(
-        rng, depth.shape, 34 * size / 2
-    )
-    height = 21 + 6 * smooth_noise(rng, depth.shape, 50)
-    lumen = (gaussian_filter(raw, 1.5) > 0.7) & (depth > height + 8)
-    outside = np.asarray(distance_transform_edt(~lumen), dtype=np.float32)
-    within = np.asarray(distance_transform_edt(lumen), dtype=np.float32)
-    away = gaussian_filter((outside - within) * 2.0, 1.0)
-    rim = np.where(depth > 3, height - away, -1).astype(np.float32)
+    height = np.maximum(21 + 6 * smooth_noise(rng, depth.shape, 50), 10)
+    lumen = lumens(scene, depth, size, height)
+    node_um = scene.mid * scene.config.mpp
+    away = smoothed((distance_to(lumen) - distance_to(~lumen)) * node_um, 1.0)
+    rim = np.where(depth > 3, height - away, -6).astype(np.float32)
     margin = upsample(rim, scene.mid, scene.shape)
     lumen_margin = upsample(away.astype(np.float32), scene.mid, scene.shape)
     mask = ramp(margin, 0.0, 1.0) * scene.layout.tissue
@@ -172,13 +196,10 @@ def paint_malignant_glands(scene: Scene) -> F32:
     blend(
         scene,
         hole,
-        (0.01 + 0.08 * content).astype(np.float32),
-        (0.015 + 0.22 * content * (1 + 0.3 * scene.grain)).astype(np.float32),
+        0.01 + 0.08 * content,
+        0.015 + 0.22 * content * (1 + 0.3 * scene.grain),
     )
-    slope_y, slope_x = np.gradient(away)
-    row = np.minimum((points[:, 1] / scene.mid).astype(int), depth.shape[0] - 1)
-    col = np.minimum((points[:, 0] / scene.mid).astype(int), depth.shape[1] - 1)
-    angles = np.arctan2(slope_y[row, col], slope_x[row, col]) + rng.normal(0, 0.3, len(points))
+    angles = scene.slope(away, points) + rng.normal(0, 0.3, len(points))
     add_malignant(scene, points, angles.astype(np.float32), "columnar_tumour")
     dust = of_class(scene, scatter(rng, scene.shape, scene.px(7), 0.6), "carcinoma_glands")
     dirty = sample(hole * content, dust)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.spatial import KDTree
 
 F32 = NDArray[np.float32]
+Real = NDArray[np.floating[Any]]
 Bool = NDArray[np.bool_]
 Shape = tuple[int, int]
 S = TypeVar("S", bound=np.generic)
@@ -23,17 +25,17 @@ def grid_shape(shape: Shape, step: int) -> Shape:
     return math.ceil(shape[0] / step), math.ceil(shape[1] / step)
 
 
-def upsample(field: F32, step: int, shape: Shape) -> F32:
+def upsample(field: Real, step: int, shape: Shape) -> F32:
     """Enlarge a grid of one node per `step` pixels to `shape`.
 
     Bicubic along rows while the field is small, then linear down columns, one whole row at a
     time: three times faster than a two-dimensional bicubic resize.
     """
     if step == 1:
-        return np.ascontiguousarray(field[: shape[0], : shape[1]])
+        return np.ascontiguousarray(field[: shape[0], : shape[1]], dtype=np.float32)
     need = shape[0] // step + 2
     rows, cols = field.shape
-    image = Image.fromarray(np.ascontiguousarray(field))
+    image = Image.fromarray(np.ascontiguousarray(field, dtype=np.float32))
     wide = np.asarray(image.resize((cols * step, rows), Image.Resampling.BICUBIC))[:, : shape[1]]
     after = max(0, need - rows)
     wide = np.pad(wide, ((1, after), (0, 0)), mode="edge")
@@ -56,10 +58,10 @@ def smooth_noise(rng: np.random.Generator, shape: Shape, scale_px: float) -> F32
     sigma = min(1.0, scale_px / 4) if step == 1 else 1.0
     # Blurred before enlarging: bicubic bumps on bare lattice noise show as a checkerboard.
     coarse = rng.standard_normal((rows + 4, cols + 4), dtype=np.float32)
-    coarse = gaussian_filter(coarse, sigma, mode="wrap", truncate=3.0)
+    coarse = np.asarray(gaussian_filter(coarse, sigma, mode="wrap", truncate=3.0))
     coarse *= np.float32(max(1.0, 2 * math.sqrt(math.pi) * sigma))
     if step == 1:
-        return coarse[: shape[0], : shape[1]]
+        return coarse[: shape[0], : shape[1]].astype(np.float32, copy=False)
     return upsample(coarse, step, shape)
 
 
@@ -114,6 +116,32 @@ def sample(field: NDArray[S], points: F32) -> NDArray[S]:
     return field[points[:, 1].astype(np.intp), points[:, 0].astype(np.intp)]
 
 
-def ramp(value: F32, low: float, high: float) -> F32:
+def ramp(value: Real, low: float, high: float) -> F32:
     """0 below `low`, 1 above `high`, linear between."""
-    return np.clip((value - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
+    scaled = np.subtract(value, low, dtype=np.float32)
+    scaled *= np.float32(1 / (high - low))
+    return np.clip(scaled, 0, 1, out=scaled)
+
+
+def smoothed(field: Real, sigma: float) -> F32:
+    """A field blurred with a Gaussian of `sigma` nodes."""
+    return np.asarray(gaussian_filter(field.astype(np.float32), sigma), dtype=np.float32)
+
+
+def distance_to(mask: Bool) -> F32:
+    """Distance of each node to the nearest node of a mask, in nodes; large where it is empty."""
+    if not mask.any():
+        return np.full(mask.shape, 1e4, dtype=np.float32)
+    return np.asarray(distance_transform_edt(~mask), dtype=np.float32)
+
+
+def nearest(seeds: F32, points: F32) -> tuple[F32, NDArray[np.intp]]:
+    """Distance to the nearest seed and its index, for points [..., 2]."""
+    distance, index = KDTree(seeds).query(points)
+    return np.asarray(distance, dtype=np.float32), np.asarray(index, dtype=np.intp)
+
+
+def border_distance(seeds: F32, points: Real) -> F32:
+    """About how far points [n, 2] lie from the border of their Voronoi cell."""
+    distance = np.asarray(KDTree(seeds).query(points, k=2)[0], dtype=np.float32)
+    return (distance[:, 1] - distance[:, 0]) * np.float32(0.5)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, gaussian_filter, label
-from scipy.spatial import cKDTree
+from scipy.ndimage import find_objects, label
 
 from ruichat.slide.phantom.config import CLASS_INDEX, NO_TISSUE, PhantomConfig
 from ruichat.slide.phantom.fields import (
@@ -15,8 +15,10 @@ from ruichat.slide.phantom.fields import (
     Bool,
     Shape,
     grid_shape,
+    nearest,
     scatter,
     smooth_noise,
+    smoothed,
     upsample,
 )
 
@@ -75,7 +77,7 @@ def lay_out(config: PhantomConfig, rng: np.random.Generator) -> Layout:
     regions: list[Region] = []
     for key, index in CLASS_INDEX.items():
         where = region == index
-        blurred = gaussian_filter(where.astype(np.float32), 1.0)
+        blurred = smoothed(where.astype(np.float32), 1.0)
         for top, bottom, left, right in disjoint_boxes(where):
             box = (
                 slice(top * step, min(bottom * step, shape[0])),
@@ -92,11 +94,11 @@ def lay_out(config: PhantomConfig, rng: np.random.Generator) -> Layout:
 
 def disjoint_boxes(where: Bool) -> list[tuple[int, int, int, int]]:
     """Boxes (top, bottom, left, right) round the patches of a mask; overlapping ones merged."""
-    labels, _ = label(where)
+    labels = np.asarray(cast("tuple[Any, int]", label(where))[0])
     rows, cols = where.shape
     boxes = [
         (max(0, y.start - 4), min(rows, y.stop + 4), max(0, x.start - 4), min(cols, x.stop + 4))
-        for y, x in find_objects(labels)
+        for y, x in cast("list[Box]", find_objects(labels))
     ]
     merged: list[tuple[int, int, int, int]] = []
     while boxes:
@@ -127,8 +129,7 @@ def assign_regions(
         amplitude *= min(1.0, config.region_mm / 0.4)
         x = x + amplitude * smooth_noise(rng, coarse, scale)
         y = y + amplitude * smooth_noise(rng, coarse, scale)
-    _, cell = cKDTree(seeds).query(np.stack([x, y], axis=-1))
-    cell = np.asarray(cell, dtype=np.intp)
+    _, cell = nearest(seeds, np.stack([x, y], axis=-1))
     area = np.bincount(cell[tissue], minlength=len(seeds)).astype(np.float64)
     return deal(config, rng, area)[cell]
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from ruichat.slide.phantom.config import CLASS_INDEX
 from ruichat.slide.phantom.fields import (
     F32,
     Bool,
+    Real,
+    border_distance,
     inside,
     look_up,
     ramp,
@@ -22,7 +24,7 @@ from ruichat.slide.phantom.fields import (
 from ruichat.slide.phantom.scene import Scene, fibre_texture, flow_angle
 
 
-def blend(scene: Scene, weight: F32, hematoxylin: F32, eosin: F32) -> None:
+def blend(scene: Scene, weight: Real, hematoxylin: Real, eosin: Real) -> None:
     """Paint over the ground where `weight` is above 0."""
     scene.hematoxylin += weight * (hematoxylin - scene.hematoxylin)
     scene.eosin += weight * (eosin - scene.eosin)
@@ -35,7 +37,7 @@ def of_class(scene: Scene, points: F32, *keys: str) -> F32:
     return points[np.isin(classes, [CLASS_INDEX[key] for key in keys])]
 
 
-def thin(scene: Scene, points: F32, keep: float | F32) -> F32:
+def thin(scene: Scene, points: F32, keep: float | Real) -> F32:
     """A random part of the points; `keep` is the probability, one for all or one each."""
     return points[scene.rng.random(len(points)) < keep]
 
@@ -103,9 +105,9 @@ def paint_fat(scene: Scene, weight: F32) -> None:
     coarse = weight[:: scene.mid, :: scene.mid] > 0
     nodes = scene.mid_points(coarse.astype(np.float32))
     warp = [smooth_noise(rng, coarse.shape, 18)[coarse] * np.float32(scene.px(3)) for _ in range(2)]
-    near, _ = cKDTree(seeds).query(nodes + np.stack(warp, axis=1), k=2)
+    reach = border_distance(seeds, nodes + np.stack(warp, axis=1))
     gap = np.full(coarse.shape, 1e3, dtype=np.float32)
-    gap[coarse] = (near[:, 1] - near[:, 0]).astype(np.float32) * np.float32(scene.config.mpp / 2)
+    gap[coarse] = reach * np.float32(scene.config.mpp)
     thick = 1.45 + 0.2 * smooth_noise(rng, coarse.shape, 30)
     septa = smooth_noise(rng, coarse.shape, 130)
     thick += 4 * ramp(septa, 1.5, 2.6)
@@ -113,15 +115,11 @@ def paint_fat(scene: Scene, weight: F32) -> None:
     membrane = 1 - ramp(margin, -0.6, 0.6)
     eosin = 0.015 + membrane * (0.26 + 0.05 * scene.grain)
     hematoxylin = 0.008 + membrane * 0.04
-    blend(scene, weight, hematoxylin.astype(np.float32), eosin.astype(np.float32))
+    blend(scene, weight, hematoxylin, eosin)
     edge = scatter(rng, scene.shape, scene.px(11), 0.6)
     edge = of_class(scene, edge, "fat")
     edge = thin(scene, edge[sample(membrane, edge) > 0.6], 0.22)
-    slope_y, slope_x = np.gradient(gap)
-    row, col = (edge[:, 1] / scene.mid).astype(int), (edge[:, 0] / scene.mid).astype(int)
-    row, col = np.minimum(row, gap.shape[0] - 1), np.minimum(col, gap.shape[1] - 1)
-    angle = np.arctan2(slope_x[row, col], -slope_y[row, col])
-    scene.add("stromal", edge, angle.astype(np.float32))
+    scene.add("stromal", edge, scene.slope(gap, edge) + np.float32(math.pi / 2))
 
 
 def paint_necrosis(scene: Scene, weight: F32) -> None:
@@ -134,7 +132,7 @@ def paint_necrosis(scene: Scene, weight: F32) -> None:
     cracks = ramp(blotch + 0.8 * scene.mottle + 0.15 * flecks, -2.9, -2.0)
     eosin = np.maximum(eosin, 0.03) * (0.2 + 0.8 * cracks)
     hematoxylin = np.float32(0.055 * scene.look.basophilia) * (1 + 0.5 * flecks + 0.5 * blotch)
-    blend(scene, weight, np.maximum(hematoxylin, 0.005), eosin.astype(np.float32))
+    blend(scene, weight, np.maximum(hematoxylin, 0.005), eosin)
     spots = of_class(scene, scatter(rng, scene.shape, scene.px(15), 0.5), "necrosis")
     scene.add("ghost", thin(scene, spots, 0.35))
     dust = of_class(scene, scatter(rng, scene.shape, scene.px(5.5), 0.6), "necrosis")
@@ -156,7 +154,7 @@ def paint_mucus(scene: Scene, weight: F32) -> None:
     strength = scene.share(0.14, 0.3)
     hematoxylin = np.float32(strength) * body * body * (1 + 0.12 * scene.grain) + np.float32(0.014)
     eosin = 0.02 + 0.28 * hematoxylin
-    blend(scene, weight, hematoxylin, eosin.astype(np.float32))
+    blend(scene, weight, hematoxylin, eosin)
     cells = of_class(scene, scatter(rng, scene.shape, scene.px(30), 0.8), "mucus")
     scene.add("lymphocyte", thin(scene, cells, 0.10))
     scene.add("debris", thin(scene, cells, 0.06))

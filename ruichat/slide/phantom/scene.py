@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from ruichat.slide.phantom.config import CLASS_INDEX, PhantomConfig
 from ruichat.slide.phantom.fields import (
     F32,
     Shape,
+    distance_to,
     inside,
     look_up,
     sample,
@@ -105,17 +105,19 @@ class Scene:
     def depth_um(self, key: str) -> F32:
         """Distance to the border of that class's regions, on the middle grid, 0 outside."""
         where = self.layout.classes[:: self.mid, :: self.mid] == CLASS_INDEX[key]
-        # The field's own edge is no border: pad by repeating, so that tissue seems to go on.
-        padded = np.pad(where, 1, mode="edge")
-        if padded.all():
-            return np.full(where.shape, 1e6, dtype=np.float32)
-        depth = np.asarray(distance_transform_edt(padded), dtype=np.float32)
-        return depth[1:-1, 1:-1] * np.float32(self.mid * self.config.mpp)
+        return distance_to(~where) * np.float32(self.mid * self.config.mpp)
 
     def mid_points(self, mask: F32) -> F32:
         """Full-size coordinates [n, 2] of the nonzero nodes of a middle grid."""
         row, col = np.nonzero(mask)
         return np.stack([col, row], axis=1).astype(np.float32) * self.mid
+
+    def slope(self, field: F32, points: F32) -> F32:
+        """Direction in which a field on the middle grid rises, at points, radians."""
+        down, right = (np.asarray(part) for part in np.gradient(field))
+        row = np.minimum((points[:, 1] / self.mid).astype(np.intp), field.shape[0] - 1)
+        col = np.minimum((points[:, 0] / self.mid).astype(np.intp), field.shape[1] - 1)
+        return np.arctan2(down[row, col], right[row, col]).astype(np.float32)
 
     def add(self, kind: str, points: F32, angles: F32 | None = None) -> None:
         """Add nuclei; those off the tissue or out of the field are dropped."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from ruichat.slide.phantom.fields import F32
+from ruichat.slide.phantom.fields import F32, Real
 from ruichat.slide.phantom.look import Look
 
 ANGLES = 16
@@ -109,17 +109,17 @@ def draw_bank(
 def _chromatin(
     style: NucleusStyle,
     look: Look,
-    distance: F32,
-    half_n: F32,
-    short_n: F32,
-    u: F32,
-    v: F32,
+    distance: Real,
+    half_n: Real,
+    short_n: Real,
+    u: Real,
+    v: Real,
     rng: np.random.Generator,
     mpp: float,
 ) -> F32:
     """Relative amount inside a nucleus: clumps, membrane and nucleoli."""
     noise = rng.standard_normal(distance.shape, dtype=np.float32)
-    fine = gaussian_filter(noise, (0, 0.55 / mpp, 0.55 / mpp))
+    fine = np.asarray(gaussian_filter(noise, (0, 0.55 / mpp, 0.55 / mpp)))
     fine /= fine.std()
     contrast = np.float32(style.clump * look.chromatin)
     spread = rng.uniform(0.4, 1.3, len(noise)).astype(np.float32)[:, None, None]
