@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Self
+from typing import TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ruichat.errors import ConfigError
+
+C = TypeVar("C", bound="Config")
 
 
 class Config(BaseModel):
@@ -24,7 +26,7 @@ class Config(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @classmethod
-    def from_yaml(cls, path: Path) -> Self:
+    def from_yaml(cls: type[C], path: Path) -> C:
         """Read and validate one YAML file.
 
         Raises:

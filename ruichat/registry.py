@@ -8,11 +8,12 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from ruichat.errors import ConfigError, PrerequisiteError
 
 
+@runtime_checkable
 class Card(Protocol):
     """Anything with a name can be a card."""
 

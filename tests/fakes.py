@@ -37,7 +37,7 @@ class MeanColourEncoder:
             std=(1.0, 1.0, 1.0),
             license="Apache-2.0",
             revision="1",
-            loader="tests.fakes:MeanColourEncoder",
+            loader="fakes:MeanColourEncoder",
         )
         self.digest = hashlib.sha256(f"{name}-{weights}".encode()).hexdigest()
         self.calls = 0

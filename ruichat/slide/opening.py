@@ -11,6 +11,7 @@ from ruichat.registry import load_object
 from ruichat.slide.mpp import MppChoice, choose_mpp
 from ruichat.slide.readers import READERS, Reader
 from ruichat.slide.slide import Slide
+from ruichat.slide.tiff_extent import check_whole
 
 MAX_SIDE0 = 4_000_000
 """Longest side taken seriously: a metre of glass at 0.25 um/px."""
@@ -37,6 +38,7 @@ def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
     """
     path = Path(path)
     file = find_slide_file(path)
+    check_whole(file)
     reader = _read_with_any(file)
     try:
         _check_levels(file, reader)

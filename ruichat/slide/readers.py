@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import UInt8
 
@@ -13,6 +13,7 @@ from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
 
 
+@runtime_checkable
 class Reader(Protocol):
     """One open file of any format: pixels by level, nothing interpreted.
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -79,7 +78,7 @@ class Slide:
         self._reader = reader
         self._lock = threading.Lock()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Slide:
         return self
 
     def __exit__(

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from tests.drawn import draw_tissue, write_pyramid
+from drawn import draw_tissue, write_pyramid
 
 
 @pytest.fixture

@@ -99,9 +99,7 @@ def test_mask_shares_equal_a_plain_count_where_tiles_meet_cells(
     assert np.allclose(got, plain)
 
 
-@given(
-    x=st.integers(-50, 900), y=st.integers(-50, 900), span0=st.integers(1, 300), d=downsamples
-)
+@given(x=st.integers(-50, 900), y=st.integers(-50, 900), span0=st.integers(1, 300), d=downsamples)
 def test_mask_shares_are_shares(x: int, y: int, span0: int, d: float) -> None:
     share = mask_fractions(np.eye(12, dtype=bool), d, np.array([[x, y]], np.int64), span0)
     assert 0 <= share[0] <= 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn import slide_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruichat.errors import InputError
 from ruichat.slide.grid import GridConfig, lay_grid
 from ruichat.slide.tissue import TissueMask
-from tests.drawn import slide_of
 
 
 def everywhere(width: int, height: int) -> TissueMask:

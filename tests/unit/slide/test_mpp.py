@@ -21,9 +21,7 @@ def test_a_plausible_file_always_wins(file: float, user: float | None) -> None:
     assert (choice.warning is not None) == (user is not None and abs(user / file - 1) > 0.05)
 
 
-@given(
-    file=st.none() | st.floats(MAX_MPP, 1e6, exclude_min=True) | st.just(math.nan), user=good
-)
+@given(file=st.none() | st.floats(MAX_MPP, 1e6, exclude_min=True) | st.just(math.nan), user=good)
 def test_the_user_counts_where_the_file_is_silent_or_implausible(
     file: float | None, user: float
 ) -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from drawn import draw_tissue
 from PIL import Image
 
 from ruichat.errors import InputError, MissingMppError
 from ruichat.slide.opening import open_slide
 from ruichat.slide.readers import READERS
 from ruichat.units import Region0
-
-from tests.drawn import draw_tissue
 
 PICTURE = draw_tissue(260, 240)
 
@@ -39,7 +38,9 @@ def test_without_a_resolution_the_user_must_give_it(make_tiff: Callable[..., Pat
 def test_plain_images_open_with_the_users_mpp(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     kind = {"svs": "PNG", "webp": "WEBP"}.get(path.suffix[1:], path.suffix[1:].upper())
-    Image.fromarray(PICTURE).save(path, format=kind, **({"lossless": True} if kind == "WEBP" else {}))
+    Image.fromarray(PICTURE).save(
+        path, format=kind, **({"lossless": True} if kind == "WEBP" else {})
+    )
     with open_slide(path, mpp=0.5) as slide:
         assert np.array_equal(slide.read(slide.bounds0, mpp=0.5), PICTURE)
 
@@ -200,11 +201,13 @@ def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path: Path) -> None
     import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     path = tmp_path / "bomb.png"
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b""))
     with pytest.raises(InputError, match="million pixels") as caught:
         open_slide(path, mpp=0.5)
     assert "pyramidal" in caught.value.hint

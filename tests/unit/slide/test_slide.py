@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn import draw_tissue, slide_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,8 +18,6 @@ from ruichat.slide.opening import open_slide
 from ruichat.slide.plain_reader import PlainReader
 from ruichat.slide.slide import Slide, strips
 from ruichat.units import Region0
-
-from tests.drawn import draw_tissue, slide_of
 
 PICTURE = draw_tissue(300, 200, seed=3)
 
@@ -66,9 +65,7 @@ def test_outside_the_slide_is_white(x: int, y: int, width: int, height: int) -> 
     pitch=st.integers(10, 24),
     mpp=st.sampled_from([0.25, 0.23, 0.5, 0.7]),
 )
-def test_a_strip_gives_the_same_tiles_as_reading_each(
-    columns: int, pitch: int, mpp: float
-) -> None:
+def test_a_strip_gives_the_same_tiles_as_reading_each(columns: int, pitch: int, mpp: float) -> None:
     slide = slide_of(PICTURE, mpp=mpp)
     xy0 = np.array([[x * pitch, y * 20] for y in range(3) for x in range(columns)], np.int64)
     together = slide.read_tiles(xy0, span0=20, tile_px=16)
@@ -143,6 +140,8 @@ def test_whatever_a_decoder_raises_becomes_an_input_error() -> None:
             raise struct_error
 
     struct_error = ValueError("bad Huffman code")
-    slide = Slide(Path("x.svs"), Broken(PICTURE, "svs", (), None), MppChoice(0.5, "file", 0.5, None))
+    slide = Slide(
+        Path("x.svs"), Broken(PICTURE, "svs", (), None), MppChoice(0.5, "file", 0.5, None)
+    )
     with pytest.raises(InputError, match=r"x\.svs is damaged.*bad Huffman code"):
         slide.thumbnail()

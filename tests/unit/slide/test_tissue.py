@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn import Picture, draw_tissue, slide_of
 
 from ruichat.errors import InputError
 from ruichat.slide.grid import GridConfig, lay_grid
 from ruichat.slide.tissue import TissueConfig, find_tissue, otsu
-from tests.drawn import Picture, draw_tissue, slide_of
 
 GLASS = (240, 238, 241)
 BLUE_INK = (40, 80, 200)

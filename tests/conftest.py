@@ -1,0 +1,31 @@
+"""Shape checking for the whole suite, and where the development slides are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Kept for the whole session: annotated tensor functions check their shapes when called.
+_HOOK = install_import_hook("ruichat", "typecheck.check")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the development slides and tiles, or a skip that says why."""
+    given = os.environ.get("RUICHAT_SHARED_DATA")
+    folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
+    if not (folder / "MANIFEST.tsv").is_file():
+        pytest.skip("development slides are not at ../shared/data (RUICHAT_SHARED_DATA)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bags of one test are never found by another, nor by the user's own program."""
+    monkeypatch.setenv("RUICHAT_CACHE", str(tmp_path / "cache"))

@@ -1,0 +1,87 @@
+"""`slide` and `features` on the command line: plain words, JSON, pictures, typed errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from drawn import draw_tissue, write_pyramid
+from fakes import MeanColourEncoder
+from PIL import Image
+from typer.testing import CliRunner
+
+from ruichat.cli import features as features_cli
+from ruichat.cli import slide as slide_cli
+from ruichat.errors import MissingMppError
+from ruichat.features.encoder import ENCODERS, EncoderCard
+
+
+@pytest.fixture
+def tiff(tmp_path: Path) -> Path:
+    return write_pyramid(tmp_path / "tissue.tif", draw_tissue(700, 520, margin=60), mpp=0.5)
+
+
+@pytest.fixture
+def fake_card(monkeypatch: pytest.MonkeyPatch) -> EncoderCard:
+    card = MeanColourEncoder().card
+    monkeypatch.setattr(ENCODERS, "_cards", {card.name: card})
+    return card
+
+
+def test_info_states_size_and_resolution(tiff: Path) -> None:
+    result = CliRunner().invoke(slide_cli.app, ["info", str(tiff), "--json"])
+    facts = json.loads(result.stdout)
+    assert (facts["width0"], facts["height0"], facts["mpp"]) == (700, 520, 0.5)
+    assert facts["mpp_source"] == "file" and facts["width_mm"] == 0.35
+    plain = CliRunner().invoke(slide_cli.app, ["info", str(tiff)])
+    assert "generic-tiff" in plain.stdout
+
+
+def test_a_conflict_is_a_warning_on_stderr(tiff: Path) -> None:
+    result = CliRunner().invoke(slide_cli.app, ["info", str(tiff), "--mpp", "0.25"])
+    assert result.exit_code == 0
+    assert "contradicts" in result.stderr and "contradicts" not in result.stdout
+
+
+def test_check_measures_and_draws(tiff: Path, tmp_path: Path) -> None:
+    out = tmp_path / "overlay.png"
+    arguments = ["check", str(tiff), "--json", "--overlay", str(out)]
+    result = CliRunner().invoke(slide_cli.app, arguments)
+    facts = json.loads(result.stdout)
+    assert facts["num_tiles"] == 6
+    assert facts["tissue_mm2"] == pytest.approx(580 * 400 * 0.25e-6, rel=0.06)
+    assert facts["warnings"] == []
+    with Image.open(out) as image:
+        assert max(image.size) == 700
+
+
+def test_a_missing_resolution_is_a_typed_error(tmp_path: Path) -> None:
+    path = write_pyramid(tmp_path / "a.tif", draw_tissue(300, 300), mpp=None)
+    result = CliRunner().invoke(slide_cli.app, ["check", str(path)])
+    assert isinstance(result.exception, MissingMppError)
+    assert "--mpp 0.25" in str(result.exception)
+
+
+def test_extract_writes_a_bag_and_reads_no_tile_the_second_time(
+    tiff: Path, tmp_path: Path, fake_card: EncoderCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUICHAT_CACHE", str(tmp_path / "cache"))
+    arguments = ["extract", str(tiff), "--encoder", fake_card.name, "--json"]
+    arguments += ["--out", str(tmp_path / "bag.safetensors")]
+    first = json.loads(CliRunner().invoke(features_cli.app, arguments).stdout)
+    second = json.loads(CliRunner().invoke(features_cli.app, arguments).stdout)
+    assert (first["num_tiles"], first["tiles_read"]) == (6, 6)
+    assert (second["num_tiles"], second["tiles_read"]) == (6, 0)
+    assert (tmp_path / "bag.safetensors").exists()
+
+
+def test_importing_the_commands_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, ruichat.cli.slide, ruichat.cli.features; "
+        "print(sorted({'torch','openslide','scipy','tifffile','numpy','PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
