@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 _FENCE = "---\n"
-_FIELDS = frozenset({"name", "version", "languages"})
+_FIELDS = {"name", "version", "languages"}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
 from ruichat.errors import InputError
@@ -23,8 +24,9 @@ Stain = Literal["H&E", "atypical"]
 TUMOUR_PROBABILITY = 0.5
 """A tile counts as tumour from this malignant probability on: more likely than not."""
 
-KNOWN_SCORE = 0.5
-"""A tile looks like the training data from this score on; features.tile_classifier scales it so."""
+KNOWN_SCORE = 0.05
+"""A tile is familiar from this score on. The score is a p-value (see features.tile_classifier), so
+one in twenty tiles of known tissue fails by chance."""
 
 LISTED_CLASSES = 4
 """Classes named in the prompt, the largest first; more only cost tokens."""
@@ -112,8 +114,8 @@ def measure_facts(
     bag: FeatureBag,
     *,
     num_regions: int,
-    probabilities: NDArray[np.float32],
-    known: NDArray[np.float32],
+    probabilities: Float32[NDArray[np.float32], "n c"],
+    known: Float32[NDArray[np.float32], " n"],
 ) -> SlideFacts:
     """Measure a slide from its tiles.
 
@@ -148,14 +150,16 @@ def measure_facts(
     )
 
 
-def shares(counts: NDArray[np.int64]) -> tuple[Share, ...]:
+def shares(counts: Int64[NDArray[np.int64], " c"]) -> tuple[Share, ...]:
     """Class shares, largest first, from the number of tiles each class leads, [c]."""
     total = int(counts.sum())
     order = np.argsort(-counts, kind="stable")
     return tuple(Share(KEYS[i], float(counts[i]) / total) for i in order if counts[i] > 0)
 
 
-def malignant_probability(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+def malignant_probability(
+    probabilities: Float32[NDArray[np.float32], "n c"],
+) -> Float32[NDArray[np.float32], " n"]:
     """Sum over the malignant classes, [n, c] to [n]."""
     return probabilities[:, _MALIGNANT_COLUMNS].sum(axis=1)
 
@@ -165,7 +169,9 @@ def grade_focus(focus: float) -> Grade:
     return "good" if focus >= 0.6 else "fair" if focus >= 0.3 else "poor"
 
 
-def judge_stain(hematoxylin: NDArray[np.float32], eosin: NDArray[np.float32]) -> Stain:
+def judge_stain(
+    hematoxylin: Float32[NDArray[np.float32], " n"], eosin: Float32[NDArray[np.float32], " n"]
+) -> Stain:
     """Whether both stains are present, from their mean optical density per tile, [n] each.
 
     H&E tissue carries both; a slide where either is all but absent is another stain, or an

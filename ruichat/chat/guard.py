@@ -5,6 +5,7 @@ Question text is data: it is only matched against word lists, never formatted, r
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -31,17 +32,23 @@ _MIN_REST_CHARS = 4
 
 
 @dataclass(frozen=True)
+class GuardHit:
+    """Something a question asks that the slide can't show, and the word that showed it."""
+
+    topic: GuardTopic
+    trigger: str
+
+
+@dataclass(frozen=True)
 class GuardVerdict:
     """What of a question the slide can't answer.
 
     Attributes:
-        topic: which kind of knowledge is asked for, None if the slide may answer.
-        trigger: the word that showed it, as written.
+        hits: what can't be answered, each topic once; empty if the slide may answer it all.
         rest: the part of the question that may go to the model, "" if there is none.
     """
 
-    topic: GuardTopic | None
-    trigger: str
+    hits: tuple[GuardHit, ...]
     rest: str
 
 
@@ -51,28 +58,28 @@ def check_question(question: str) -> GuardVerdict:
     A question of several clauses is split, so that "Is there tumour, and is HER2 positive?"
     still gets its first half answered.
     """
-    found: list[tuple[GuardTopic, str]] = []
+    hits: dict[GuardTopic, GuardHit] = {}
     kept: list[str] = []
     for clause in _clauses(question):
         hit = _match(clause)
         if hit is None:
             kept.append(clause)
         else:
-            found.append(hit)
-    if not found:
-        return GuardVerdict(None, "", question)
+            hits.setdefault(hit.topic, hit)
+    if not hits:
+        return GuardVerdict((), question)
     asking = [_as_question(clause) for clause in kept if _asks(clause)]
-    return GuardVerdict(found[0][0], found[0][1], " ".join(asking))
+    return GuardVerdict(tuple(hits.values()), " ".join(asking))
 
 
 def fold(text: str) -> str:
-    """Text as the word lists expect it: full-width letters, odd hyphens and zero-width marks gone."""
+    """Text as the word lists expect it: no full-width letters, odd hyphens, zero-width marks."""
     plain = unicodedata.normalize("NFKC", text)
     plain = "".join(c for c in plain if unicodedata.category(c) != "Cf")
     return _HYPHENS.sub("-", plain)
 
 
-def _match(clause: str) -> tuple[GuardTopic, str] | None:
+def _match(clause: str) -> GuardHit | None:
     text = fold(clause)
     for pattern in EXEMPT:
         text = pattern.sub(" ", text)
@@ -83,14 +90,14 @@ def _match(clause: str) -> tuple[GuardTopic, str] | None:
         for pattern, needs_case in patterns:
             match = None if needs_case and shouting else pattern.search(text)
             if match is not None:
-                return topic, match.group().strip()
+                return GuardHit(topic, match.group().strip())
     return None
 
 
 def _clauses(question: str) -> list[str]:
     """Clauses with their closing punctuation; their concatenation is the question."""
     cuts = [0, *(match.end() for match in _CLAUSE_END.finditer(question)), len(question)]
-    return [question[a:b] for a, b in zip(cuts, cuts[1:], strict=False) if a < b]
+    return [question[a:b] for a, b in itertools.pairwise(cuts) if a < b]
 
 
 def _as_question(clause: str) -> str:

@@ -96,8 +96,8 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
             r"congo[\s-]red|masson(?:'s)?(?:[\s-]trichrome)?|alcian[\s-]blue|ziehl[\s-]neelsen",
             r"special stains?",
         ),
-        _capitals("ER", "PR", "AR", "PgR", "TPS", "CPS", "PAS", "EMA", "CEA", "SMA", "TRAP"),
-        _beside("ER", "PR", "AR", "ER/PR"),
+        _capitals("ER", "PR", "AR", "PgR", "TPS", "CPS", "PAS", "EMA", "SMA", "TRAP"),
+        _beside("ER", "PR", "AR", "ER/PR", "CEA"),
         _chinese(
             r"免疫组(?:织)?化(?:学)?",
             "免疫(?:表型|荧光|染色|标记)",
@@ -169,11 +169,15 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
     "therapy": (
         _words(
             r"(?:respond|response|sensitiv\w*|resistan\w*|refractory) (?:to|of)\b.{0,40}?"
-            r"(?:therap\w*|treatment|chemo\w*|radio\w*|immuno\w*|drugs?|inhibitor\w*|[a-z]+mab|[a-z]+nib)",
+            r"(?:therap\w*|treatment|chemo\w*|radio\w*|immuno\w*|drugs?|inhibitor\w*|[a-z]+mab"
+            r"|[a-z]+nib)",
             r"benefit from",
-            r"(?:what|which|best|recommend\w*|suggest\w*|should|need\w*|require\w*|choose|candidate for)"
-            r"\b.{0,40}?(?:treatment|treated|therap\w*|chemo\w*|drugs?|regimen|surger\w*|operat\w*)",
-            r"(?:treatment|therapy|drug|dose) (?:plan|choice|option|recommendation|decision|advice)s?",
+            r"(?:what|which|best|recommend\w*|suggest\w*|should|need\w*|require\w*|choose"
+            r"|candidate for)"
+            r"\b.{0,40}?(?:treatment|treated|therap\w*|chemo\w*|drugs?|regimen|surger\w*"
+            r"|operat\w*)",
+            r"(?:treatment|therapy|drug|dose) (?:plan|choice|option|recommendation|decision"
+            r"|advice)s?",
             r"how (?:to|should \w+|would you|do (?:we|you|i)) treat",
             r"[a-z]{3,}(?:lizumab|tuzumab|limumab|tinib|platin)",
             r"prescri(?:be|ption)\w*",
@@ -197,7 +201,8 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
             r"mortality",
             r"how long .{0,30}\bli(?:ve|fe)\b",
             r"(?:will|going to|likely to|chance|risk|probability|odds)\b.{0,40}?"
-            r"(?:recur\w*|relaps\w*|metasta\w*|spread\w*|die|death|progress\w*|cur(?:e|ed|able)|come back)",
+            r"(?:recur\w*|relaps\w*|metasta\w*|spread\w*|die[ds]?|dying|death|progress\w*"
+            r"|cur(?:e|ed|able)|come back)",
             r"recurrence|relapse[sd]?",
             r"(?:disease|progression|recurrence)[\s-]free",
             r"time to (?:progression|death|recurrence)",
@@ -219,7 +224,8 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
     ),
     "stage": (
         _words(
-            r"(?:clinical|patholog\w+|tumou?r|cancer|disease|TNM|AJCC|UICC|FIGO|dukes'?)[\s-]?stag(?:e|ing)",
+            r"(?:clinical|patholog\w+|tumou?r|cancer|disease|TNM|AJCC|UICC|FIGO"
+            r"|dukes'?)[\s-]?stag(?:e|ing)",
             r"(?:what|which|early|late|advanced)[\s-]stage",
             r"stage (?:of|is|I{1,3}V?|IV|[0-4])[ABC]?",
             r"TNM",
@@ -229,9 +235,11 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
     ),
     "identity": (
         _words(
-            r"(?:patient|person|donor|subject)(?:'?s)? (?:name|identity|id|age|sex|gender|race|ethnicity"
+            r"(?:patient|person|donor|subject)(?:'?s)? (?:name|identity|id|age|sex|gender|race"
+            r"|ethnicity"
             r"|address|number|history|date)",
-            r"(?:name|identity|age|sex|gender|race|ethnicity) of (?:the |this )?(?:patient|person|donor|subject|m[ae]n|wom[ae]n)",
+            r"(?:name|identity|age|sex|gender|race|ethnicity) of (?:the |this )?(?:patient"
+            r"|person|donor|subject|m[ae]n|wom[ae]n)",
             r"who(?:se)? (?:is|was|are) (?:the |this )?(?:patient|person|slide|case|sample)",
             r"whose (?:slide|case|sample|tissue|biopsy|specimen)",
             r"how old is (?:the |this )?(?:patient|person|donor|m[ae]n|wom[ae]n|he|she)",
@@ -264,7 +272,7 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
             r"flow cytometr\w*",
             r"cytolog\w*",
         ),
-        _capitals("CT", "PET", "PSA", "AFP", r"CA-?(?:125|19-9|15-3)"),
+        _capitals("CT", "PET", "PSA", "AFP", "CEA", r"CA-?(?:125|19-9|15-3)"),
         _chinese(
             "影像(?:学)?",
             "核磁|磁共振",
@@ -283,25 +291,33 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
 EXEMPT: tuple[re.Pattern[str], ...] = (
     # What was done before or is left out isn't what is asked.
     re.compile(
-        r"(?<![A-Za-z])(?:without|before|after|prior to|ignoring|regardless of|pending|instead of)\s+"
+        r"(?<![A-Za-z])(?:without|before|after|prior to|ignoring|regardless of|pending"
+        r"|instead of)\s+"
         r"(?:any |the |further |additional |neo-?adjuvant )*"
-        r"(?:IHC|immunohistochemistry|immunostain\w*|special stains?|molecular (?:tests?|testing|data)|sequencing|treatment"
+        r"(?:IHC|immunohistochemistry|immunostain\w*|special stains?|molecular (?:tests?|testing"
+        r"|data)|sequencing|treatment"
         r"|therapy|chemotherapy|radiotherapy|chemoradi\w*|surgery)",
         re.IGNORECASE,
     ),
     re.compile(
-        r"(?:treatment|therapy|radiation|chemotherapy)[\s-](?:related|induced|effects?|changes?|associated)",
+        r"(?:treatment|therapy|radiation|chemotherapy)[\s-](?:related|induced|effects?|changes?"
+        r"|associated)",
         re.IGNORECASE,
     ),
-    re.compile(r"(?:不做|不用|未做|无需|没有|不依赖|不考虑|除外|除了)(?:做)?(?:免疫组(?:织)?化(?:学)?|基因检测|分子检测|特殊染色)"),
+    re.compile(
+        r"(?:不做|不用|未做|无需|没有|不依赖|不考虑|除外|除了)(?:做)?(?:免疫组(?:织)?化(?:学)?"
+        r"|基因检测|分子检测|特殊染色)"
+    ),
     re.compile(r"(?:化疗|放疗|治疗|手术|新辅助(?:治疗|化疗)?)(?:后|前|相关|反应|引起|所致)"),
     re.compile(r"染色体外"),
 )
 """Phrases taken out before matching, since they set the scene instead of asking."""
 
 ASKS = re.compile(
-    r"(?<![A-Za-z])(?:is|are|was|were|do|does|did|has|have|can|could|what|where|which|how|who|why|any"
-    r"|describe|show|list|tell|compare|find|name|give|summari[sz]e|point|locate|identify)(?![A-Za-z])"
+    r"(?<![A-Za-z])(?:is|are|was|were|do|does|did|has|have|can|could|what|where|which|how|who"
+    r"|why|any"
+    r"|describe|show|list|tell|compare|find|name|give|summari[sz]e|point|locate"
+    r"|identify)(?![A-Za-z])"
     r"|吗|么|什么|哪|多少|几[个处]|是否|有无|有没有|是不是|描述|概述|总结|比较|指出|列出|如何|怎",
     re.IGNORECASE,
 )

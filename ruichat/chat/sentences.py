@@ -12,9 +12,7 @@ _TRAILING_CITATIONS = re.compile(r"(?:\s*\[R\d{1,4}\])+")
 _BLANK = re.compile(r"\s*")
 _LAST_WORD = re.compile(r"([A-Za-z][A-Za-z.]*|\d+)$")
 
-_ABBREVIATIONS = frozenset(
-    "e.g i.e approx vs ca fig no cf etc al dr prof incl resp diff mag".split()
-)
+_ABBREVIATIONS = frozenset({"e.g", "i.e", "approx", "vs", "ca", "fig", "cf", "al", "dr", "incl"})
 
 _ABSTENTION = re.compile(
     r"\b(?:cannot|can't|can not|could not|unable to|not possible to)\b.{0,40}?"

@@ -1,0 +1,136 @@
+"""The parts that answer: encoder, tile classifier, language model and its calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
+
+from ruichat.chat.calibration import Calibration, load_calibration
+from ruichat.errors import ArtifactError, ConfigError
+from ruichat.registry import load_object
+
+if TYPE_CHECKING:
+    from ruichat.features.encoder import Encoder
+    from ruichat.model.chat_model import ChatModel, ChatSession, SlideContext
+
+CLASSIFIER_FILE = "tiles.safetensors"
+"""A checkpoint folder may hold a tile classifier of its own encoder."""
+
+
+@runtime_checkable
+class TileClassifier(Protocol):
+    """Reads tissue off embeddings."""
+
+    def class_probabilities(
+        self, embeddings: Float32[NDArray[np.float32], "n d"]
+    ) -> Float32[NDArray[np.float32], "n c"]:
+        """Per tile the probability of each of `histology.CLASSES`."""
+        ...
+
+    def known_score(
+        self, embeddings: Float32[NDArray[np.float32], "n d"]
+    ) -> Float32[NDArray[np.float32], " n"]:
+        """How typical each tile is of the training data, 0-1."""
+        ...
+
+
+@runtime_checkable
+class SlideModel(Protocol):
+    """A language model that says which slides it reads."""
+
+    @property
+    def name(self) -> str:
+        """Recorded with every answer."""
+        ...
+
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder whose bags it reads."""
+        ...
+
+    @property
+    def max_regions(self) -> int:
+        """Regions a slide should be cut into at most."""
+        ...
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it was loaded from, None if not from a folder."""
+        ...
+
+    def open(self, slide: SlideContext | None) -> ChatSession:
+        """See `ruichat.model.chat_model.ChatModel`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Everything loaded that a chat needs beside the slide.
+
+    Attributes:
+        name: of the model, recorded with every answer.
+        encoder: turns tiles into embeddings.
+        classifier: reads tissue classes off them.
+        model: writes the answers.
+        calibration: of the model; None if it carries none, then nothing is stated as definite.
+        max_regions: regions a slide is split into at most.
+    """
+
+    name: str
+    encoder: Encoder
+    classifier: TileClassifier
+    model: ChatModel
+    calibration: Calibration | None
+    max_regions: int
+
+
+def load_backend(model: str) -> Backend:
+    """The model of that name, or of that checkpoint folder, with all it needs.
+
+    Raises:
+        ConfigError: neither a known name nor a folder.
+        PrerequisiteError: weights or packages are missing.
+        ArtifactError: a file is damaged, or encoder, classifier and model don't belong together.
+    """
+    from ruichat.features.encoder import load_encoder
+    from ruichat.features.tile_classifier import WEIGHTS, load_tile_classifier
+
+    chat_model = _load_model(model)
+    encoder = load_encoder(chat_model.encoder)
+    own = None if chat_model.folder is None else chat_model.folder / CLASSIFIER_FILE
+    classifier = load_tile_classifier(own if own is not None and own.is_file() else WEIGHTS)
+    if classifier.encoder_digest != encoder.digest:
+        raise ArtifactError(
+            f"the tile classifier was trained on encoder weights {classifier.encoder_digest[:8]}; "
+            f"encoder {encoder.card.name!r} has {encoder.digest[:8]}",
+            hint=f"Install ruichat again, or put a fitting {CLASSIFIER_FILE} into the checkpoint",
+        )
+    calibration = None if chat_model.folder is None else load_calibration(chat_model.folder)
+    return Backend(
+        name=chat_model.name,
+        encoder=encoder,
+        classifier=classifier,
+        model=chat_model,
+        calibration=calibration,
+        max_regions=chat_model.max_regions,
+    )
+
+
+def _load_model(model: str) -> SlideModel:
+    from ruichat.model.chat_model import CHAT_MODELS
+    from ruichat.model.checkpoint import load_checkpoint
+
+    if model in CHAT_MODELS:
+        loader = load_object(CHAT_MODELS.get(model).loader)
+        return cast("Callable[[], SlideModel]", loader)()
+    folder = Path(model)
+    if folder.is_dir():
+        return load_checkpoint(folder)
+    CHAT_MODELS.get(model)  # not a folder either: names the known models
+    raise ConfigError(f"{model!r} is neither a known model nor a checkpoint folder")

@@ -1,0 +1,194 @@
+"""Every fixed wording of an answer, in both languages, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ruichat.chat.answer import DiagnosisClass, Share
+from ruichat.chat.facts import SlideFacts, fact_values
+from ruichat.chat.guard import GuardTopic
+from ruichat.histology import BY_KEY, Language
+
+CLASS_WORDS: dict[Language, dict[DiagnosisClass, str]] = {
+    "en": {
+        "I": "definite",
+        "II": "qualified (favour)",
+        "III": "descriptive only",
+        "IV": "cannot determine",
+    },
+    "zh": {
+        "I": "明确",
+        "II": "考虑/倾向",
+        "III": "仅作描述",
+        "IV": "无法判定",
+    },
+}
+"""The four diagnosis classes in words."""
+
+_QUALIFIERS: dict[Language, dict[DiagnosisClass, str]] = {
+    "en": {"I": "", "II": "Favour: ", "III": "Description only, no diagnosis: ", "IV": ""},
+    "zh": {"I": "", "II": "考虑：", "III": "仅作描述，不作诊断：", "IV": ""},
+}
+
+_TOPIC: dict[Language, dict[GuardTopic, tuple[str, str]]] = {
+    "en": {
+        "ihc": (
+            "protein expression and special stains are not visible on an H&E slide",
+            "Immunohistochemistry or the special stain on the same block would tell",
+        ),
+        "molecular": (
+            "genes and molecular status are not visible on an H&E slide",
+            "A molecular test (sequencing, PCR or FISH) on the same block would tell",
+        ),
+        "outcome": (
+            "outcome and survival can't be read off a slide",
+            "They need the stage, the treatment and follow-up of the patient",
+        ),
+        "therapy": (
+            "treatment and its effect can't be decided from a slide",
+            "The treating team decides, with stage, biomarkers and the patient's condition",
+        ),
+        "stage": (
+            "the stage can't be read off one slide",
+            "It needs the whole specimen, the lymph nodes, imaging and clinical findings",
+        ),
+        "identity": (
+            "a slide's tissue doesn't say who the patient is, and RuiChat reads no label",
+            "The laboratory information system would tell",
+        ),
+        "other_test": (
+            "results of another examination are not visible on an H&E slide",
+            "The report of that examination would tell",
+        ),
+    },
+    "zh": {
+        "ihc": (
+            "HE切片上看不到蛋白表达和特殊染色结果",
+            "可在同一蜡块上加做免疫组化或相应特殊染色",
+        ),
+        "molecular": (
+            "HE切片上看不到基因和分子状态",
+            "可在同一蜡块上做分子检测（测序、PCR或FISH）",
+        ),
+        "outcome": (
+            "切片不能说明预后和生存",
+            "需结合分期、治疗和随访",
+        ),
+        "therapy": (
+            "切片不能决定治疗及其效果",
+            "应由临床团队结合分期、生物标志物和患者情况决定",
+        ),
+        "stage": (
+            "单张切片不能确定分期",
+            "需结合完整标本、淋巴结、影像和临床资料",
+        ),
+        "identity": (
+            "组织本身不能说明患者身份，RuiChat也不读取标签",
+            "请查实验室信息系统",
+        ),
+        "other_test": (
+            "HE切片上看不到其他检查的结果",
+            "请查该项检查的报告",
+        ),
+    },
+}
+
+
+def cannot_topic(topic: GuardTopic, trigger: str, language: Language) -> str:
+    """Why a question of that topic stays open, and what would answer it."""
+    reason, remedy = _TOPIC[language][topic]
+    if language == "zh":
+        return f"无法判定（{trigger}）：{reason}。{remedy}。"
+    return f"Cannot determine ({trigger}): {reason}. {remedy}."
+
+
+def no_such_region(number: int, num_regions: int, language: Language) -> str:
+    """The question names a region the slide doesn't have."""
+    if language == "zh":
+        return f"无法判定：没有区域R{number}，该切片的区域为R1至R{num_regions}。"
+    return (
+        f"Cannot determine: there is no region R{number}; "
+        f"the regions of this slide are R1 to R{num_regions}."
+    )
+
+
+def unknown_tissue(facts: SlideFacts, limit: float, language: Language) -> str:
+    """Most of the slide looks like nothing the model was trained on; what was measured stands."""
+    share, needed = f"{facts.known_fraction:.0%}", f"{limit:.0%}"
+    measured = measured_line(facts, language)
+    if language == "zh":
+        return (
+            f"无法判定：该切片只有{share}的组织与模型训练过的组织相似（至少需要{needed}），"
+            f"模型不认识这种组织。{measured}"
+        )
+    return (
+        f"Cannot determine: only {share} of the tissue resembles what the model was trained on "
+        f"(at least {needed} is needed), so it doesn't know this tissue. {measured}"
+    )
+
+
+def measured_line(facts: SlideFacts, language: Language) -> str:
+    """What holds whatever the tissue is: area, tiles, focus, stain, resolution."""
+    value = fact_values(facts, language)
+    if language == "zh":
+        return (
+            f"已测得：组织面积{value['{tissue_mm2}']}，{value['{num_tiles}']}个图块，"
+            f"清晰度{value['{focus}']}，染色{value['{stain}']}，分辨率{value['{mpp}']}。"
+        )
+    return (
+        f"Measured: tissue {value['{tissue_mm2}']}, {value['{num_tiles}']} tiles, "
+        f"focus {value['{focus}']}, stain {value['{stain}']}, {value['{mpp}']}."
+    )
+
+
+def low_confidence(confidence: float, alternatives: Sequence[Share], language: Language) -> str:
+    """The model's answer is too likely to be wrong; what the tiles look like is named as open."""
+    options = alternatives_line(alternatives, language)
+    if language == "zh":
+        return f"无法判定：把握度仅{confidence:.0%}。{options}"
+    return f"Cannot determine: confidence is only {confidence:.0%}. {options}".rstrip()
+
+
+def alternatives_line(alternatives: Sequence[Share], language: Language) -> str:
+    """The leading tissue classes by measurement, or "" if there are none."""
+    if not alternatives:
+        return ""
+    names = [f"{BY_KEY[s.key].name(language)} {s.fraction:.0%}" for s in alternatives]
+    if language == "zh":
+        return f"图块分类的主要可能：{'、'.join(names)}。"
+    return f"Leading tissue by tile: {', '.join(names)}."
+
+
+def no_answer(language: Language) -> str:
+    """The model ended without a word."""
+    return (
+        "无法判定：模型没有给出答案。"
+        if language == "zh"
+        else ("Cannot determine: the model gave no answer.")
+    )
+
+
+def qualifier(diagnosis_class: DiagnosisClass, language: Language) -> str:
+    """The words that go before an answer of that class; "" where it is definite."""
+    return _QUALIFIERS[language][diagnosis_class]
+
+
+def warnings(facts: SlideFacts, calibrated: bool, language: Language) -> tuple[str, ...]:
+    """What a reader must know before trusting an answer about this slide."""
+    zh = language == "zh"
+    found = list(facts.warnings)
+    if facts.stain == "atypical":
+        found.append(
+            "颜色不符合典型HE染色，回答可能不可靠"
+            if zh
+            else "the colours are not typical of H&E; the answer may be unreliable"
+        )
+    if facts.focus_grade == "poor":
+        found.append("切片模糊" if zh else "the slide is out of focus")
+    if not calibrated:
+        found.append(
+            "该模型未经校准，仅作描述"
+            if zh
+            else "the model carries no calibration; its answers are descriptive only"
+        )
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,180 @@
+"""`ruichat doctor`: what is installed, readable, too small."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ruichat.errors import PrerequisiteError, RuiChatError
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+Status = Literal["ok", "small", "optional", "missing"]
+
+NEEDED = {
+    "torch": "torch",
+    "transformers": "transformers",
+    "peft": "peft",
+    "sentencepiece": "sentencepiece",
+    "safetensors": "safetensors",
+    "openslide": "openslide-python",
+    "PIL": "pillow",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "pydantic": "pydantic",
+    "jinja2": "jinja2",
+    "rich": "rich",
+}
+"""Module to distribution: without these the main job can't run."""
+
+OPTIONAL = {"openvino": "openvino"}
+"""Faster where present; torch takes over otherwise."""
+
+MIN_CORES = 2
+MIN_MEMORY_GB = 4.0
+MIN_DISK_GB = 1.0
+"""What `mini` needs on a slide of a few hundred mm²: peak memory under 2 GB with a desktop
+beside it, and room for the bags of some hundred slides."""
+
+_GB = 1e9
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: what, how it stands, what was found, what to do."""
+
+    name: str
+    status: Status
+    found: str
+    hint: str = ""
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check what is installed, readable, too small; code 3 if something needed is missing."""
+    checks = list(run_checks())
+    healthy = all(check.status != "missing" for check in checks)
+    if as_json:
+        report = {"healthy": healthy, "checks": [asdict(check) for check in checks]}
+        typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        _print(checks)
+    if not healthy:
+        raise typer.Exit(PrerequisiteError.exit_code)
+
+
+def run_checks() -> Iterator[Check]:
+    """Everything `doctor` looks at, in order."""
+    yield Check("python", "ok", platform.python_version())
+    for module, distribution in NEEDED.items():
+        yield _package(module, distribution, needed=True)
+    for module, distribution in OPTIONAL.items():
+        yield _package(module, distribution, needed=False)
+    yield _guarded("openslide library", _openslide_library)
+    yield _guarded("weights", _weights)
+    yield _guarded("cache", _cache)
+    yield _cores()
+    yield _memory()
+
+
+def _print(checks: list[Check]) -> None:
+    marks = {"ok": "ok", "small": "SMALL", "optional": "-", "missing": "MISSING"}
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        typer.echo(f"{marks[check.status]:8}{check.name:{width}}  {check.found}")
+        if check.hint and check.status != "ok":
+            typer.echo(f"{'':8}{'':{width}}  -> {check.hint}")
+
+
+def _package(module: str, distribution: str, *, needed: bool) -> Check:
+    if importlib.util.find_spec(module) is None:
+        status: Status = "missing" if needed else "optional"
+        return Check(distribution, status, "not installed", f"Run: pip install {distribution}")
+    try:
+        version = importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        version = "installed, version unknown"
+    return Check(distribution, "ok", version)
+
+
+def _guarded(name: str, look: Callable[[], Check]) -> Check:
+    """Run a check; what goes wrong in it is its result."""
+    try:
+        return look()
+    except RuiChatError as error:
+        return Check(name, "missing", error.message, error.hint)
+    except (ImportError, OSError) as error:
+        return Check(name, "missing", f"{type(error).__name__}: {error}", "Install ruichat again")
+
+
+def _openslide_library() -> Check:
+    """The wheel of openslide-python needs a shared library beside it."""
+    importlib.import_module("ruichat.slide.openslide_reader")
+    return Check("openslide library", "ok", "loads")
+
+
+def _weights() -> Check:
+    """The embedded model's files, read whole and compared with their digests."""
+    from ruichat.model.checkpoint import check_mini
+
+    return Check("weights", "ok", check_mini())
+
+
+def _cache() -> Check:
+    """The cache folder takes a file, and its disk has room."""
+    from ruichat.storage.artifacts import cache_dir
+
+    folder = cache_dir()
+    hint = "Set RUICHAT_CACHE to a folder on a disk with room"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"ruichat")
+    except OSError as error:
+        return Check("cache", "missing", f"{folder} can't be written ({error.strerror})", hint)
+    free_gb = shutil.disk_usage(folder).free / _GB
+    status: Status = "ok" if free_gb >= MIN_DISK_GB else "small"
+    return Check("cache", status, f"{folder}, {free_gb:.1f} GB free", hint)
+
+
+def _cores() -> Check:
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    status: Status = "ok" if (count or 1) >= MIN_CORES else "small"
+    return Check("cores", status, str(count or 1), f"{MIN_CORES} or more answer faster")
+
+
+def _memory() -> Check:
+    total_gb = memory_bytes() / _GB
+    if total_gb == 0:
+        return Check("memory", "ok", "unknown")
+    status: Status = "ok" if total_gb >= MIN_MEMORY_GB else "small"
+    return Check("memory", status, f"{total_gb:.1f} GB", f"{MIN_MEMORY_GB:.0f} GB or more")
+
+
+def memory_bytes() -> int:
+    """Physical memory, or a container's limit where that is less; 0 if unknown."""
+    limits: list[int] = []
+    if hasattr(os, "sysconf") and sys.platform != "win32":
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        path = Path("/sys/fs/cgroup") / name
+        try:
+            limits.append(int(path.read_text().strip()))
+        except (OSError, ValueError):
+            continue
+    return min(limits, default=0)

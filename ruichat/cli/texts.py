@@ -1,0 +1,134 @@
+"""Every wording of the terminal, in both languages, in one place."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from ruichat.histology import Language
+
+Key = Literal[
+    "stage_slide",
+    "stage_model",
+    "stage_features",
+    "stage_facts",
+    "stage_prompt",
+    "class",
+    "confidence",
+    "ungrounded",
+    "removed",
+    "warning",
+    "overlay",
+    "geojson",
+    "no_files",
+    "chat_intro",
+    "chat_help",
+    "chat_unknown",
+    "chat_interrupted",
+    "chat_at_prompt",
+    "chat_no_answer",
+    "chat_lang",
+    "chat_bye",
+    "region",
+    "leading",
+    "box",
+    "facts_title",
+    "composition",
+    "tumour",
+    "tissue",
+    "known",
+]
+
+_EN: dict[Key, str] = {
+    "stage_slide": "opening the slide",
+    "stage_model": "loading the model",
+    "stage_features": "reading the slide",
+    "stage_facts": "measuring",
+    "stage_prompt": "preparing",
+    "class": "class",
+    "confidence": "confidence",
+    "ungrounded": "no source cited",
+    "removed": "corrected",
+    "warning": "warning",
+    "overlay": "overlay",
+    "geojson": "regions",
+    "no_files": "nothing is cited, so there is nothing to draw",
+    "chat_intro": "Ask about the slide. /help lists the commands, Ctrl-D ends.",
+    "chat_help": (
+        "/regions   named regions and what they show\n"
+        "/facts     what was measured\n"
+        "/overlay   write picture and GeoJSON of the last answer\n"
+        "/lang en|zh|auto   language of messages\n"
+        "/help      this list\n"
+        "/quit      end (also Ctrl-D); Ctrl-C cancels an answer"
+    ),
+    "chat_unknown": "unknown command; /help lists them",
+    "chat_interrupted": "(cancelled)",
+    "chat_at_prompt": "(Ctrl-D or /quit ends)",
+    "chat_no_answer": "ask something first",
+    "chat_lang": "give en, zh or auto",
+    "chat_bye": "",
+    "region": "region",
+    "leading": "leading tissue",
+    "box": "x, y, width, height (level 0)",
+    "facts_title": "measured",
+    "composition": "composition",
+    "tumour": "tumour",
+    "tissue": "tissue",
+    "known": "familiar tissue",
+}
+
+_ZH: dict[Key, str] = {
+    "stage_slide": "打开切片",
+    "stage_model": "加载模型",
+    "stage_features": "读取切片",
+    "stage_facts": "测量",
+    "stage_prompt": "准备",
+    "class": "分级",
+    "confidence": "把握度",
+    "ungrounded": "未引用依据",
+    "removed": "已更正",
+    "warning": "注意",
+    "overlay": "标注图",
+    "geojson": "区域文件",
+    "no_files": "没有引用区域，无图可画",
+    "chat_intro": "请就切片提问。/help 列出命令，Ctrl-D 结束。",
+    "chat_help": (
+        "/regions   各区域及其内容\n"
+        "/facts     测量结果\n"
+        "/overlay   写出上一回答的标注图和GeoJSON\n"
+        "/lang en|zh|auto   提示语言\n"
+        "/help      本列表\n"
+        "/quit      结束（或Ctrl-D）；Ctrl-C 取消当前回答"
+    ),
+    "chat_unknown": "未知命令；/help 列出全部命令",
+    "chat_interrupted": "（已取消）",
+    "chat_at_prompt": "（Ctrl-D 或 /quit 结束）",
+    "chat_no_answer": "请先提问",
+    "chat_lang": "请给出 en、zh 或 auto",
+    "chat_bye": "",
+    "region": "区域",
+    "leading": "主要组织",
+    "box": "x, y, 宽, 高（0级像素）",
+    "facts_title": "测量结果",
+    "composition": "组成",
+    "tumour": "肿瘤",
+    "tissue": "组织",
+    "known": "可识别组织",
+}
+
+_TEXTS: dict[Language, dict[Key, str]] = {"en": _EN, "zh": _ZH}
+
+
+def say(key: Key, language: Language) -> str:
+    """The wording of that key in that language."""
+    return _TEXTS[language][key]
+
+
+def terminal_language() -> Language:
+    """Language of the terminal before any question is asked, from the locale's name."""
+    for variable in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        value = os.environ.get(variable)
+        if value:
+            return "zh" if value.lower().startswith("zh") else "en"
+    return "en"

@@ -1,0 +1,205 @@
+"""One answer from a scripted model: guarded, checked, weighed."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from fakes_chat import PLAIN, ScriptedSession, make_view, scripted
+
+from ruichat.chat.answer import Answer
+from ruichat.chat.ask import AskConfig
+from ruichat.chat.reply import SlideView, answer_question
+from ruichat.errors import InputError
+from ruichat.model.chat_model import Piece
+
+
+def ask(
+    question: str,
+    session: ScriptedSession,
+    view: SlideView | None = None,
+    config: AskConfig | None = None,
+) -> tuple[Answer, list[str]]:
+    events = list(
+        answer_question(
+            question, view or make_view(), session, config=config or AskConfig(), opening_s={}
+        )
+    )
+    answer = events.pop()
+    assert isinstance(answer, Answer)
+    words = [event for event in events if isinstance(event, str)]
+    assert "".join(words) == answer.text
+    return answer, words
+
+
+def test_a_sure_answer_is_definite_and_cites_boxes() -> None:
+    view = make_view()
+    answer, _ = ask("Is there tumour?", scripted("Yes, carcinoma nests in [R1][R2]."), view)
+    assert answer.text == "Yes, carcinoma nests in [R1][R2]."
+    assert (answer.diagnosis_class, answer.abstained, answer.reason) == ("I", False, None)
+    assert [c.name for c in answer.citations] == ["R1", "R2"]
+    assert answer.citations[0].box0 == view.regions.boxes[0]
+    assert answer.citations[0].classes[0].key == "carcinoma_nests"
+    assert answer.claims[0].grounded
+    assert answer.confidence is not None and answer.confidence > 0.9
+
+
+@pytest.mark.parametrize(
+    ("probability", "expected", "begins"),
+    [(0.97, "I", "Yes"), (0.8, "II", "Favour: Yes"), (0.65, "III", "Description only")],
+)
+def test_confidence_decides_the_class_and_its_words(
+    probability: float, expected: str, begins: str
+) -> None:
+    session = scripted("Yes [R1].", logprob=math.log(probability))
+    answer, _ = ask("Is there tumour?", session)
+    assert answer.diagnosis_class == expected
+    assert answer.text.startswith(begins)
+    assert bool(answer.alternatives) == (expected != "I")
+
+
+def test_chinese_answers_are_qualified_in_chinese() -> None:
+    answer, _ = ask("有肿瘤吗？", scripted("有[R1]。", logprob=math.log(0.8)))
+    assert answer.text == "考虑：有[R1]。"
+    assert answer.language == "zh"
+
+
+def test_a_guess_is_not_shown() -> None:
+    session = scripted("Yes, fat in [R1]. It is everywhere.", logprob=math.log(0.4))
+    answer, words = ask("Is there fat?", session)
+    assert answer.text.startswith("Cannot determine: confidence is only 40%")
+    assert (answer.diagnosis_class, answer.abstained) == ("IV", True)
+    assert answer.reason == "low_confidence"
+    assert answer.claims == () and answer.citations == ()
+    assert answer.alternatives[0].key == "carcinoma_nests"
+    assert "Yes" not in "".join(words)
+    assert session.closed_early == 1
+
+
+def test_words_stream_once_the_first_sentence_is_whole() -> None:
+    _, words = ask("Describe it.", scripted("Nests [R1]. Then fat in [R3] and stroma in [R4]."))
+    assert len(words) > 5
+    assert words[0] == "" or words[0].startswith("Nests [R1].") or words[1].startswith("Nests")
+
+
+def test_an_unknown_citation_is_removed_and_recorded() -> None:
+    answer, words = ask("Where?", scripted("Nests in [R1] [R9]. More in [R77]."))
+    assert answer.text == "Nests in [R1]. More in."
+    assert [c.name for c in answer.citations] == ["R1"]
+    assert len(answer.errors) == 2 and "[R9]" in answer.errors[0]
+    assert [claim.grounded for claim in answer.claims] == [True, False]
+    assert not any("R9" in word or "R77" in word for word in words)
+
+
+def test_a_citation_spelled_in_letters_is_checked_too() -> None:
+    class Spelled(ScriptedSession):
+        def stream(self, question: str, *, max_tokens: int = 160):  # type: ignore[no-untyped-def]
+            for character in self.answer(question):
+                yield Piece(character, 10_000, -0.001)
+
+    answer, words = ask("Where?", Spelled(lambda _: "Yes. Nests in [R99] and {nonsense} [R2]."))
+    assert answer.text == "Yes. Nests in and  [R2]."
+    assert "[R99]" not in "".join(words)
+
+
+def test_facts_are_filled_in_and_ground_a_claim() -> None:
+    session = scripted("Tumour makes up {tumour_percent} of {tissue_mm2}.")
+    answer, _ = ask("How much tumour?", session)
+    assert answer.text == "Tumour makes up 33% of 0.24 mm²."
+    assert answer.claims[0].facts == ("tumour_percent", "tissue_mm2")
+    assert answer.claims[0].grounded
+
+
+@pytest.mark.parametrize(
+    "text", ["<|cannot|> This is about something else.", "Cannot determine that."]
+)
+def test_the_model_may_abstain(text: str) -> None:
+    answer, _ = ask("What is the weather?", scripted(text))
+    assert (answer.abstained, answer.reason, answer.diagnosis_class) == (True, "model", "IV")
+    assert "<|" not in answer.text
+    assert answer.claims == ()
+    assert answer.text == answer.text.strip()
+
+
+def test_an_empty_answer_is_an_abstention() -> None:
+    answer, _ = ask("Is there tumour?", scripted("<|cannot|>"))
+    assert answer.abstained
+    assert answer.text == "Cannot determine: the model gave no answer."
+
+
+def test_the_guard_speaks_without_the_model() -> None:
+    session = scripted("HER2 is positive [R1].")
+    answer, _ = ask("Is HER2 positive?", session)
+    assert session.asked == []
+    assert (answer.reason, answer.diagnosis_class, answer.abstained) == ("ihc", "IV", True)
+    assert "Immunohistochemistry" in answer.text and "HER2" in answer.text
+
+
+def test_a_mixed_question_is_answered_in_part() -> None:
+    session = scripted("Yes, nests in [R1].")
+    answer, _ = ask("Is there tumour, and is it HER2 positive?", session)
+    assert session.asked == ["Is there tumour?"]
+    assert answer.text.startswith("Yes, nests in [R1]. Cannot determine (HER2):")
+    assert (answer.abstained, answer.reason) == (False, "ihc")
+    assert len(answer.claims) == 1
+
+
+def test_a_region_that_does_not_exist_is_said_to() -> None:
+    session = scripted("Fat.")
+    answer, _ = ask("What is in R9?", session)
+    assert session.asked == []
+    assert answer.reason == "no_such_region"
+    assert "R1 to R6" in answer.text
+
+
+def test_unknown_tissue_is_not_interpreted_but_measured() -> None:
+    session = scripted("Yes [R1].")
+    answer, _ = ask("Is there tumour?", session, make_view(known_fraction=0.2))
+    assert session.asked == []
+    assert answer.reason == "unknown_tissue"
+    assert "20%" in answer.text and "0.24 mm²" in answer.text
+
+
+def test_without_calibration_nothing_is_definite() -> None:
+    answer, _ = ask("Is there tumour?", scripted("Yes [R1]."), make_view(calibration=None))
+    assert (answer.confidence, answer.diagnosis_class) == (None, "III")
+    assert any("calibration" in warning for warning in answer.warnings)
+
+
+def test_template_syntax_in_a_question_stays_text() -> None:
+    session = scripted("Yes [R1].")
+    question = "Is there {{ 7*7 }} {tissue_mm2} %s tumour?"
+    answer, _ = ask(question, session)
+    assert session.asked == [question]
+    assert answer.question == question
+
+
+def test_closing_an_answer_early_stops_the_model() -> None:
+    session = scripted("Yes [R1]. " + "More words follow here. " * 20)
+    events = answer_question(
+        "Is there tumour?", make_view(), session, config=AskConfig(), opening_s={}
+    )
+    next(events)
+    next(events)
+    events.close()
+    assert session.closed_early == 1
+    assert session.num_pieces < 20
+
+
+def test_too_long_a_question_never_reaches_the_model() -> None:
+    session = scripted("Yes.")
+    with pytest.raises(InputError):
+        ask("a" * 100_000, session)
+    assert session.asked == []
+
+
+def test_the_answer_object_is_plain_json() -> None:
+    answer, _ = ask("有肿瘤吗？", scripted("有[R1]。"), make_view(calibration=PLAIN))
+    data = json.loads(json.dumps(answer.to_json(), ensure_ascii=False))
+    assert data["schema"] == "ruichat.answer/1"
+    assert data["citations"][0]["box0"].keys() == {"x", "y", "width", "height"}
+    assert data["diagnosis_class"] == "I"
+    assert "AI生成" in data["label"]
+    assert data["facts"]["tissue_mm2"] == 0.24
+    assert data["prompt_version"] == "facts/1"
