@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ruichat.slide.phantom.artefacts import disturb_light, disturb_stains
 from ruichat.slide.phantom.config import CLASS_INDEX, NUCLEUS_KINDS, PhantomConfig
@@ -170,6 +171,6 @@ def gather(scene: Scene) -> NucleusTruth:
 
 def measure(classes: NDArray[np.uint8], mpp: float) -> dict[str, float]:
     """Area of each class present, mm²."""
-    counts = np.bincount(classes.ravel(), minlength=256)
+    counts = Image.fromarray(classes).histogram()
     scale = mpp * mpp / UM2_PER_MM2
     return {key: float(counts[i] * scale) for key, i in CLASS_INDEX.items() if counts[i]}

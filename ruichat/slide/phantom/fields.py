@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +19,15 @@ Shape = tuple[int, int]
 S = TypeVar("S", bound=np.generic)
 TABLE = 1024
 """Side of the periodic texture tables, in pixels; a power of two, so that wrapping is a mask."""
+
+
+STRIP = 64
+"""Rows worked on at once, so that intermediate results stay in the processor's cache."""
+
+
+def strips(rows: int) -> Iterator[slice]:
+    """Slices of STRIP rows that cover `rows`."""
+    return (slice(top, min(top + STRIP, rows)) for top in range(0, rows, STRIP))
 
 
 def grid_shape(shape: Shape, step: int) -> Shape:
@@ -80,14 +90,14 @@ def look_up(table: F32, across: F32, along: F32) -> F32:
     """Read a periodic table at warped coordinates, in pixels, nearest neighbour."""
     out = np.empty(across.shape, dtype=np.float32)
     flat = table.ravel()
-    for top in range(0, len(across), 64):  # strips stay in the processor's cache
-        row = across[top : top + 64].astype(np.int32)
+    for strip in strips(len(across)):
+        row = across[strip].astype(np.int32)
         row &= TABLE - 1
         row *= TABLE
-        col = along[top : top + 64].astype(np.int32)
+        col = along[strip].astype(np.int32)
         col &= TABLE - 1
         row += col
-        np.take(flat, row, out=out[top : top + 64], mode="wrap")
+        np.take(flat, row, out=out[strip], mode="wrap")
     return out
 
 

@@ -165,5 +165,8 @@ def outline(config: PhantomConfig, rng: np.random.Generator, coarse: Shape, node
     field += 0.05 * smooth_noise(rng, coarse, extent * 0.09)
     fine = min(1.0, 400 / (extent * node_um)) * 0.05
     field += np.float32(fine) * smooth_noise(rng, coarse, 30 / node_um)
+    # A soft push away from the field's edge, else the outline would be cut straight there.
+    border = np.minimum(np.minimum(x, cols - 1 - x), np.minimum(y, rows - 1 - y))
+    field -= 0.7 * np.clip(1 - border / np.float32(0.08 * extent), 0, 1)
     edge: Bool = (x < 2) | (y < 2) | (x > cols - 3) | (y > rows - 3)
     return np.where(edge, np.float32(-1), field).astype(np.float32)

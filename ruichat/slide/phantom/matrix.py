@@ -19,6 +19,7 @@ from ruichat.slide.phantom.fields import (
     sample,
     scatter,
     smooth_noise,
+    strips,
     upsample,
 )
 from ruichat.slide.phantom.scene import Scene, fibre_texture, flow_angle
@@ -45,20 +46,20 @@ def thin(scene: Scene, points: F32, keep: float | Real) -> F32:
 def paint_stroma(scene: Scene) -> None:
     """Collagen with spindle nuclei: the ground of every region that isn't painted over."""
     rng, look = scene.rng, scene.look
-    fibrils, bundles = fibre_texture(scene)
-    slow = smooth_noise(rng, scene.shape, scene.px(130))
-    strength = scene.share(0.2, 0.36)
-    fibrous = 1 + 0.45 * smooth_noise(rng, scene.shape, scene.px(90))
-    fibres = (0.12 * fibrils + 0.14 * bundles) * fibrous
-    eosin = np.float32(strength) * (1 + fibres + 0.12 * slow + 0.08 * scene.mottle)
-    eosin += np.float32(0.016) * scene.grain
-    tight = bundles + 0.7 * fibrils + np.float32(0.9) * slow + 0.3 * scene.mottle
-    gaps = ramp(tight, -3.2 + 0.7 * look.looseness, -1.9 + 0.7 * look.looseness)
-    eosin *= 0.15 + 0.85 * gaps
-    scene.eosin += np.maximum(eosin, 0.01)
-    base = np.float32(0.045 * look.basophilia)
-    scene.hematoxylin += base * (1 + 0.5 * fibrils * gaps + 0.4 * scene.mottle) * (0.2 + 0.8 * gaps)
-    np.maximum(scene.hematoxylin, 0, out=scene.hematoxylin)
+    all_fibrils, all_bundles = fibre_texture(scene)
+    slow_field = smooth_noise(rng, scene.shape, scene.px(130))
+    fibrous_field = smooth_noise(rng, scene.shape, scene.px(90))
+    strength, base = scene.share(0.2, 0.36), 0.045 * look.basophilia
+    tear = -3.2 + 0.7 * look.looseness
+    for rows in strips(scene.shape[0]):
+        fibrils, bundles = all_fibrils[rows], all_bundles[rows]
+        slow, mottle = slow_field[rows], scene.mottle[rows]
+        fibres = (0.12 * fibrils + 0.14 * bundles) * (1 + 0.45 * fibrous_field[rows])
+        gaps = ramp(bundles + 0.7 * fibrils + 0.9 * slow + 0.3 * mottle, tear, tear + 1.3)
+        eosin = strength * (1 + fibres + 0.12 * slow + 0.08 * mottle) + 0.016 * scene.grain[rows]
+        scene.eosin[rows] += np.maximum(eosin * (0.15 + 0.85 * gaps), 0.01)
+        blue = base * (1 + 0.5 * fibrils * gaps + 0.4 * mottle) * (0.2 + 0.8 * gaps)
+        scene.hematoxylin[rows] += np.maximum(blue, 0)
 
 
 def scatter_stromal_nuclei(scene: Scene, free: Bool) -> None:

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from ruichat.slide.phantom.fields import F32
+from ruichat.slide.phantom.fields import F32, strips
 from ruichat.slide.phantom.look import Look
 
 U8 = NDArray[np.uint8]
 LN10 = math.log(10.0)
-STRIP = 64
 
 
 def transmit(amounts: list[F32], stains: F32, background: tuple[float, float, float]) -> F32:
@@ -27,10 +26,8 @@ def transmit(amounts: list[F32], stains: F32, background: tuple[float, float, fl
         stains: [number of stains, 3], base-10 OD of R, G, B per unit.
         background: RGB of bare glass, I0.
     """
-    rows = amounts[0].shape[0]
     light = np.empty((*amounts[0].shape, 3), dtype=np.float32)
-    for top in range(0, rows, STRIP):  # strips stay in the processor's cache
-        strip = slice(top, top + STRIP)
+    for strip in strips(len(light)):
         for channel in range(3):
             density = amounts[0][strip] * np.float32(-LN10 * stains[0, channel])
             for amount, stain in zip(amounts[1:], stains[1:], strict=True):
@@ -44,14 +41,14 @@ def transmit(amounts: list[F32], stains: F32, background: tuple[float, float, fl
 def expose(light: F32, look: Look, rng: np.random.Generator) -> U8:
     """Camera: saturation, gain and gamma, point spread, noise, rounding."""
     pixels = np.empty(light.shape, dtype=np.uint8)
-    for top in range(0, len(light), STRIP):
-        strip = light[top : top + STRIP] * np.float32(look.gain * look.saturation)
+    for rows in strips(len(light)):
+        strip = light[rows] * np.float32(look.gain * look.saturation)
         if look.saturation != 1.0:
             share = np.float32(look.gain * (1 - look.saturation) / 3)
-            part = light[top : top + STRIP]
+            part = light[rows]
             strip += ((part[..., 0] + part[..., 1] + part[..., 2]) * share)[..., None]
         np.clip(strip, 0, 255, out=strip)
-        pixels[top : top + STRIP] = np.rint(strip, out=strip)
+        pixels[rows] = np.rint(strip, out=strip)
     image = Image.fromarray(pixels)
     if look.gamma != 1.0:
         curve = 255 * (np.arange(256) / 255) ** look.gamma
