@@ -55,10 +55,14 @@ class Asker:
 
     def pose(self, name: str, topic: Topic | None = None, **slots: str) -> str:
         """A wording of the question `name`, filled and varied as users type."""
-        text = self.book.questions[name].draw(self.rng, self.split)
         if topic is not None:
             mention = pick(self.rng, self.book.mentions[topic.key])
             slots |= {"aX": mention.subject, "X": mention.text, "is": mention.verb}
+        return self.fill(name, slots)
+
+    def fill(self, name: str, slots: Mapping[str, str]) -> str:
+        """As `pose`, with every slot given."""
+        text = self.book.questions[name].draw(self.rng, self.split)
         for slot, value in slots.items():
             text = text.replace(f"{{{slot}}}", value)
         return vary(text, self.language, self.rng)

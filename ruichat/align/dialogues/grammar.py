@@ -12,7 +12,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from ruichat.errors import ConfigError
 HELD_OUT_SHARE = 0.15
 """Share of a kind's wordings that training never draws."""
 
-_Node: TypeAlias = "str | tuple[tuple[_Node, ...], ...]"
 _MACRO = re.compile(r"<([a-z_]+)>")
 _IGNORED = re.compile(r"[\s.,;:!?。，；：！？、]+")
 
@@ -40,19 +39,35 @@ def canonical(text: str) -> str:
     return _IGNORED.sub("", text.lower())
 
 
-@dataclass(frozen=True)
-class Wording:
-    """One line of the grammar, parsed."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Alternatives within a wording."""
 
-    nodes: tuple[_Node, ...]
+    branches: tuple[Wording, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """One line of the grammar, parsed: texts and choices in order."""
+
+    nodes: tuple[str | Choice, ...]
 
     def draw(self, rng: np.random.Generator) -> str:
         """One expansion, each alternative equally likely."""
-        return "".join(_draw(self.nodes, rng))
+        return "".join(
+            node if isinstance(node, str) else pick(rng, node.branches).draw(rng)
+            for node in self.nodes
+        )
 
     def expand(self) -> list[str]:
         """Every expansion."""
-        return _expand(self.nodes)
+        choices = [
+            [node]
+            if isinstance(node, str)
+            else [text for branch in node.branches for text in branch.expand()]
+            for node in self.nodes
+        ]
+        return ["".join(parts) for parts in itertools.product(*choices)]
 
 
 def parse(line: str, macros: Mapping[str, str]) -> Wording:
@@ -65,48 +80,30 @@ def parse(line: str, macros: Mapping[str, str]) -> Wording:
         if match[1] not in macros:
             raise ConfigError(f"unknown part <{match[1]}> in wording {line!r}")
         line = line[: match.start()] + f"({macros[match[1]]})" + line[match.end() :]
-    nodes, end = _parse_sequence(line, 0)
+    wording, end = _parse_from(line, 0)
     if end != len(line):
         raise ConfigError(f"parentheses do not match in wording {line!r}")
-    return Wording(nodes)
+    return wording
 
 
-def _parse_sequence(line: str, at: int) -> tuple[tuple[_Node, ...], int]:
-    """Nodes up to a "|", a ")" or the end, and where that is."""
-    nodes: list[_Node] = []
+def _parse_from(line: str, at: int) -> tuple[Wording, int]:
+    """The part of a line up to a "|", a ")" or the end, and where that is."""
+    nodes: list[str | Choice] = []
     while at < len(line) and line[at] not in "|)":
         if line[at] == "(":
-            branches: list[tuple[_Node, ...]] = []
+            branches: list[Wording] = []
             while at < len(line) and line[at] != ")":
-                branch, at = _parse_sequence(line, at + 1)
+                branch, at = _parse_from(line, at + 1)
                 branches.append(branch)
             if at == len(line):
                 raise ConfigError(f"parentheses do not match in wording {line!r}")
-            nodes.append(tuple(branches))
+            nodes.append(Choice(tuple(branches)))
             at += 1
         else:
             end = min((i for c in "(|)" if (i := line.find(c, at)) >= 0), default=len(line))
             nodes.append(line[at:end])
             at = end
-    return tuple(nodes), at
-
-
-def _draw(nodes: tuple[_Node, ...], rng: np.random.Generator) -> list[str]:
-    parts: list[str] = []
-    for node in nodes:
-        if isinstance(node, str):
-            parts.append(node)
-        else:
-            parts += _draw(pick(rng, node), rng)
-    return parts
-
-
-def _expand(nodes: tuple[_Node, ...]) -> list[str]:
-    choices = [
-        [node] if isinstance(node, str) else [text for branch in node for text in _expand(branch)]
-        for node in nodes
-    ]
-    return ["".join(parts) for parts in itertools.product(*choices)]
+    return Wording(tuple(nodes)), at
 
 
 class Wordings:

@@ -54,9 +54,8 @@ def ask_cannot(asker: Asker) -> QA | None:
         name = pick(asker.rng, _BORROWED)
     if not things:
         return _refuse(asker, asker.pose(name), reason)
-    thing = pick(asker.rng, things)
-    verb = "is" if asker.language == "en" else ""
-    return _refuse(asker, asker.pose(name, M=thing, X=thing, aX=thing, **{"is": verb}), reason)
+    slots = dict.fromkeys(("M", "X", "aX"), pick(asker.rng, things))
+    return _refuse(asker, asker.fill(name, {**slots, "is": "is"}), reason)
 
 
 def _ask_region(asker: Asker) -> QA | None:

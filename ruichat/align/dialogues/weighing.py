@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ruichat.align.dialogues.answers import Cited, Half, Share
 from ruichat.align.dialogues.asker import MAX_BACKGROUND, MAX_CITED, Asker
 from ruichat.align.dialogues.grammar import pick
@@ -91,13 +93,13 @@ _SHARES: tuple[tuple[Share, float, float], ...] = (
 
 def _ask_share(asker: Asker) -> QA | None:
     reading, words = asker.reading, asker.words
-    found = [
+    found: list[tuple[Topic, Share]] = [
         (topic, share)
         for topic in CLASS_TOPICS
         for share, low, high in _SHARES
         if reading.is_present(topic) and low <= reading.overall(topic) < high
     ]
-    wanted = [
+    wanted: list[tuple[Topic, Share]] = [
         (topic, share)
         for topic, share in found
         if asker.balance.wants(
@@ -146,7 +148,7 @@ def ask_side(asker: Asker) -> QA | None:
     return _answer_side(asker, question, topic, key, halves, first)
 
 
-def _side_key(asker: Asker, topic: Topic, first: object, halves: tuple[Half, Half]) -> str:
+def _side_key(asker: Asker, topic: Topic, first: np.ndarray, halves: tuple[Half, Half]) -> str:
     """Which half, "both", "none", or empty where it isn't clear."""
     reading = asker.reading
     if reading.is_absent(topic):
@@ -163,7 +165,12 @@ def _side_key(asker: Asker, topic: Topic, first: object, halves: tuple[Half, Hal
 
 
 def _answer_side(
-    asker: Asker, question: str, topic: Topic, key: str, halves: tuple[Half, Half], first: object
+    asker: Asker,
+    question: str,
+    topic: Topic,
+    key: str,
+    halves: tuple[Half, Half],
+    first: np.ndarray,
 ) -> QA:
     reading, words = asker.reading, asker.words
     options = {
@@ -183,7 +190,7 @@ def _answer_side(
         regions = tuple(r for r in regions if inside[r])
         allowed = tuple(r for r in allowed if inside[r])
     part = Cited(topic, (regions or allowed)[:MAX_CITED])
-    half = next((half for half in halves if half == key), None)
+    half: Half | None = halves[key == halves[1]] if key in halves else None
     answer = words.half_more(half, part) if half else words.halves_equal(part)
     return asker.answer(
         "side", question, answer, key,

@@ -60,7 +60,7 @@ def write_dialogue(
     slide: SymbolicSlide | None,
     rng: np.random.Generator,
     language: Language,
-    kinds: Collection[Kind] | None = None,
+    kinds: Collection[str] | None = None,
     *,
     split: Split = "train",
     balance: Balance | None = None,
@@ -109,16 +109,16 @@ def write_dialogue(
 
 @functools.cache
 def _weights(
-    kinds: frozenset[Kind] | None, without_slide: bool
+    kinds: frozenset[str] | None, without_slide: bool
 ) -> tuple[tuple[Kind, ...], np.ndarray]:
     """Kinds to draw from, with their cumulative probability."""
     if kinds is not None and (unknown := kinds - QUESTIONS.keys()):
         raise ConfigError(
             f"unknown question kinds {sorted(unknown)}", hint=f"Known: {', '.join(QUESTIONS)}"
         )
-    chosen = tuple(kind for kind in QUESTIONS if kinds is None or kind in kinds)
+    chosen: tuple[Kind, ...] = tuple(k for k in QUESTIONS if kinds is None or k in kinds)
     if without_slide:
-        chosen = tuple(kind for kind in chosen if kind in ("cannot", "help"))
+        chosen = tuple(k for k in chosen if k in ("cannot", "help"))
     weight = np.array([QUESTIONS[kind][1] for kind in chosen])
     cumulative = np.cumsum(weight) / weight.sum() if chosen else weight
     return chosen, np.minimum(cumulative, 1.0)

@@ -23,10 +23,10 @@ REGION = re.compile(r"\[R(\d+)\]")
 
 
 @cache
-def run(split: Split = "train", num: int = 2500) -> list[tuple[SymbolicSlide, list[QA]]]:
+def run(split: Split = "train", num: int = 1000) -> list[tuple[SymbolicSlide, list[QA]]]:
     """Dialogues as a training run would write them, with one balance."""
     rng, balance = np.random.default_rng(7), Balance()
-    slides = [draw_symbolic_slide(rng) for _ in range(400)]
+    slides = [draw_symbolic_slide(rng) for _ in range(200)]
     return [
         (slide := slides[i % len(slides)],
          write_dialogue(slide, rng, LANGUAGES[i % 2], split=split, balance=balance))
@@ -40,9 +40,9 @@ def turns(split: Split = "train") -> list[tuple[SymbolicSlide, QA]]:
 
 def test_all_kinds_in_both_languages() -> None:
     count = Counter((qa.language, qa.kind) for _, qa in turns())
-    assert all(count[language, kind] >= 10 for language in LANGUAGES for kind in KINDS), count
+    assert all(count[language, kind] >= 4 for language in LANGUAGES for kind in KINDS), count
     for kind in KINDS:
-        assert 0.5 < count["en", kind] / count["zh", kind] < 2, kind
+        assert 0.4 < count["en", kind] / count["zh", kind] < 2.5, kind
 
 
 def test_presence_is_yes_half_of_the_time_for_every_topic() -> None:
@@ -175,14 +175,14 @@ def test_the_same_seed_writes_the_same() -> None:
 def test_kinds_can_be_chosen(kind: str) -> None:
     rng = np.random.default_rng(0)
     slides = [draw_symbolic_slide(rng) for _ in range(40)]
-    written = [qa for s in slides for qa in write_dialogue(s, rng, "en", [kind], num_turns=1)]  # type: ignore[list-item]
+    written = [qa for s in slides for qa in write_dialogue(s, rng, "en", [kind], num_turns=1)]
     assert written and {qa.kind for qa in written} == {kind}
 
 
 def test_unknown_kind_is_refused() -> None:
     slide = draw_symbolic_slide(np.random.default_rng(3))
     with pytest.raises(ConfigError, match="unknown question kinds"):
-        write_dialogue(slide, np.random.default_rng(0), "en", ["colour"])  # type: ignore[list-item]
+        write_dialogue(slide, np.random.default_rng(0), "en", ["colour"])
 
 
 def test_without_a_slide_nothing_is_claimed() -> None:
