@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, no_type_check
 
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -28,6 +28,8 @@ MINI_TEXT: dict[str, Any] = {
 """The embedded default's language model: 6.3M parameters at a vocabulary of 6,000."""
 
 
+# transformers passes its dataclasses more arguments than they declare.
+@no_type_check
 class RuiChatConfig(PreTrainedConfig):
     """Region encoder, projector, pointer and language model.
 
@@ -46,7 +48,7 @@ class RuiChatConfig(PreTrainedConfig):
     """
 
     model_type = "ruichat"
-    sub_configs = {"text_config": AutoConfig}  # noqa: RUF012 - read by transformers as it is
+    sub_configs = {"text_config": AutoConfig}
 
     text_config: Any = None
     bag_dim: int = 192
@@ -61,6 +63,9 @@ class RuiChatConfig(PreTrainedConfig):
     max_regions: int = 32
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Turn a dict into a text config and refuse values no code path serves."""
@@ -71,8 +76,9 @@ class RuiChatConfig(PreTrainedConfig):
         self.text_config = text
         self.tie_word_embeddings = bool(text.tie_word_embeddings)
         self.initializer_range = float(text.initializer_range)
-        for field in ("pad_token_id", "bos_token_id", "eos_token_id"):
-            kwargs.setdefault(field, getattr(text, field, None))
+        self.pad_token_id = text.pad_token_id
+        self.bos_token_id = text.bos_token_id
+        self.eos_token_id = text.eos_token_id
         _check(
             self.projector in ("linear", "mlp"), f"projector is {self.projector!r}", "linear, mlp"
         )

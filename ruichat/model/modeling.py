@@ -16,6 +16,7 @@ from transformers.modeling_utils import PreTrainedModel
 
 from ruichat.errors import InputError
 from ruichat.model.configuration import RuiChatConfig
+from ruichat.model.weights import gate_width
 
 
 class RegionEncoder(nn.Module):
@@ -40,7 +41,7 @@ class RegionEncoder(nn.Module):
         self.projector = _projector(config.projector, config.bag_dim, width)
         self.gate: nn.ModuleDict | None = None
         if config.pool == "attention":
-            hidden = max(config.bag_dim // 4, 16)
+            hidden = gate_width(config.bag_dim)
             self.gate = nn.ModuleDict(
                 {
                     "content": nn.Linear(config.bag_dim, hidden),
@@ -49,7 +50,7 @@ class RegionEncoder(nn.Module):
                 }
             )
         self.geometry = nn.Sequential(
-            nn.Linear(config.geometry_dim, width), nn.GELU(), nn.Linear(width, width)
+            nn.Linear(config.geometry_dim, width), nn.SiLU(), nn.Linear(width, width)
         )
         self.norm = nn.LayerNorm(width)
         self.register_buffer("scale", torch.tensor(config.initializer_range))
@@ -94,7 +95,7 @@ class RegionEncoder(nn.Module):
 def _projector(kind: str, bag_dim: int, width: int) -> nn.Module:
     if kind == "linear":
         return nn.Linear(bag_dim, width)
-    return nn.Sequential(nn.Linear(bag_dim, width), nn.GELU(), nn.Linear(width, width))
+    return nn.Sequential(nn.Linear(bag_dim, width), nn.SiLU(), nn.Linear(width, width))
 
 
 class RegionPointer(nn.Module):
@@ -133,8 +134,8 @@ class RuiChatPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
-    _no_split_modules = ["Qwen3DecoderLayer", "RegionEncoder"]  # noqa: RUF012
-    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
+    _no_split_modules = ["Qwen3DecoderLayer", "RegionEncoder"]
+    _skip_keys_device_placement = ["past_key_values"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -162,7 +163,7 @@ class RuiChatForConditionalGeneration(RuiChatPreTrainedModel, GenerationMixin):
         config: see `RuiChatConfig`.
     """
 
-    _tied_weights_keys = {"lm_head.weight": "language_model.embed_tokens.weight"}  # noqa: RUF012
+    _tied_weights_keys = {"lm_head.weight": "language_model.embed_tokens.weight"}
 
     def __init__(self, config: RuiChatConfig) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""Dialogue to ids and back: the one splice of regions, facts and words, for training and serving."""
+"""Dialogue to ids and back: one splice of regions, facts and words for training and serving."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -192,9 +192,9 @@ class RuiChatProcessor:
     # Decoding
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids; names and facts as their pieces, structure left out."""
-        decoder = Decoder(self)
-        return "".join(decoder.feed(i) for i in ids) + decoder.flush()
+        """Text of ids; names, facts and `<|cannot|>` as their pieces, structure left out."""
+        speller = Speller(self)
+        return "".join(speller.feed(i) for i in ids) + speller.flush()
 
     def entry(self, token_id: int) -> _Entry:
         """What an id spells and stands for."""
@@ -210,7 +210,7 @@ class RuiChatProcessor:
             shutil.copyfile(self.path, target)
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str, **_: Any) -> Self:
+    def from_pretrained(cls, folder: Path | str, **_: Any) -> RuiChatProcessor:
         """Load from a checkpoint folder; extra arguments of Auto classes are ignored."""
         return cls(Path(folder) / TOKENIZER_FILE)
 
@@ -229,6 +229,8 @@ class _Entry:
         piece: str = tokenizer.id_to_piece(i)
         if tokenizer.is_byte(i):
             return _Entry("", byte=int(piece[3:5], 16))
+        if piece == v.CANNOT:
+            return _Entry(piece)
         if tokenizer.is_control(i) or tokenizer.is_unknown(i):
             return _Entry("")
         number = i - v.FIRST_REGION_ID
@@ -239,7 +241,7 @@ class _Entry:
         return _Entry(piece.replace("\u2581", " "))
 
 
-class Decoder:
+class Speller:
     """Ids to text one by one; bytes are held back until they make a character."""
 
     def __init__(self, processor: RuiChatProcessor) -> None:

@@ -12,8 +12,8 @@ from ruichat.model import vocabulary as v
 from ruichat.model.processing import (
     IGNORED,
     MAX_QUESTION_CHARS,
-    Decoder,
     RuiChatProcessor,
+    Speller,
     Turn,
 )
 
@@ -131,10 +131,10 @@ def test_too_many_regions_are_refused(processor):
 
 def test_stream_equals_decode(processor):
     ids = processor.answer_ids("有 [R7] \U0001f600 é {tissue_mm2}")
-    decoder = Decoder(processor)
-    parts = [decoder.feed(i) for i in ids] + [decoder.flush()]
+    speller = Speller(processor)
+    parts = [speller.feed(i) for i in ids] + [speller.flush()]
     assert "".join(parts) == processor.decode(ids) == "有 [R7] \U0001f600 é {tissue_mm2}"
-    assert processor.decode(ids[:-1] + [ids[-2]]).count("\ufffd") == 0
+    assert processor.decode([*ids[:-1], ids[-2]]).count("\ufffd") == 0
 
 
 def test_broken_bytes_are_replaced(processor):

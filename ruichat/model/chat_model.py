@@ -1,0 +1,137 @@
+"""The door to every language model: open a slide, ask, and read the answer piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from ruichat.registry import Registry
+
+if TYPE_CHECKING:
+    from ruichat.features.bag import FeatureBag
+    from ruichat.model.regions import Regions
+
+MAX_TOKENS = 160
+"""Text tokens an answer may have unless the caller says otherwise; ours, about 100 words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One text token of an answer.
+
+    Attributes:
+        text: what it spells, "[R7]" for a name; may be empty while a character is incomplete.
+        token_id: its id.
+        logprob: natural logarithm of the probability with which it was chosen.
+        region: index into `Regions.boxes` if it names a region, 6 for [R7].
+        fact: name of the measured fact it stands for, without braces.
+    """
+
+    text: str
+    token_id: int
+    logprob: float
+    region: int | None = None
+    fact: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OptionScore:
+    """How likely a model finds a given answer.
+
+    Attributes:
+        logprob: of all its text tokens and of ending there.
+        num_tokens: how many that are; divide by it to compare answers of unequal length.
+    """
+
+    logprob: float
+    num_tokens: int
+
+
+@dataclass(frozen=True)
+class SlideContext:
+    """What a model is told about a slide before the first question.
+
+    Attributes:
+        bag: embeddings of the slide's tiles.
+        regions: the bag cut into named regions.
+        facts: what was measured, as text of ours.
+    """
+
+    bag: FeatureBag
+    regions: Regions
+    facts: str = ""
+
+
+@runtime_checkable
+class ChatSession(Protocol):
+    """One dialogue about one slide; the slide is read once, turns follow each other."""
+
+    def stream(
+        self, question: str, *, max_tokens: int = MAX_TOKENS
+    ) -> Generator[Piece, None, None]:
+        """Answer one question, greedily, as the pieces come.
+
+        A caller who has read enough closes the generator; the words yielded so far stay part of
+        the dialogue.
+
+        Raises:
+            InputError: the question is empty or too long, or the dialogue is.
+        """
+        ...
+
+    def score(self, question: str, options: Sequence[str]) -> list[OptionScore]:
+        """How likely each option is as the answer to a question; the dialogue stays as it is.
+
+        Raises:
+            InputError: as `stream`.
+        """
+        ...
+
+    def fork(self) -> ChatSession:
+        """A dialogue that goes its own way from here; nothing is read again."""
+        ...
+
+    def rewind(self) -> None:
+        """Forget all turns; the slide stays read."""
+        ...
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    """A language model that answers about slides."""
+
+    @property
+    def name(self) -> str:
+        """Recorded with every answer."""
+        ...
+
+    def open(self, slide: SlideContext | None) -> ChatSession:
+        """Begin a dialogue about a slide, or about none.
+
+        Raises:
+            ArtifactError: the bag comes from an encoder this model wasn't trained on.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ChatModelCard:
+    """A model that can be asked for by name.
+
+    Attributes:
+        name: unique.
+        license: SPDX identifier of the weights.
+        loader: "module:function" that takes no argument and returns a `ChatModel`.
+    """
+
+    name: str
+    license: str
+    loader: str
+
+
+CHAT_MODELS: Registry[ChatModelCard] = Registry("language model", "ruichat.llms")
+
+CHAT_MODELS.add(
+    ChatModelCard("mini", license="Apache-2.0", loader="ruichat.model.checkpoint:load_mini")
+)

@@ -1,0 +1,201 @@
+"""Our own model behind the door: a slide's prefix is read once, turns are appended to it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from ruichat.errors import ArtifactError, InputError
+from ruichat.model import vocabulary as v
+from ruichat.model.chat_model import MAX_TOKENS, OptionScore, Piece, SlideContext
+from ruichat.model.decoder import Decoder, DecoderState
+from ruichat.model.processing import RuiChatProcessor, Speller, Turn
+from ruichat.model.region_state import Array, RegionState, Weights, embed_regions, no_regions
+from ruichat.model.shape import ModelShape
+
+NEVER_WRITTEN = tuple(
+    v.SPECIAL_PIECES.index(piece)
+    for piece in (v.PAD, v.BOS, v.EOS, v.UNK, v.SLIDE, v.FACTS, v.USER, v.ASSISTANT)
+)
+"""Structure that an answer can't contain."""
+
+
+@dataclass(frozen=True)
+class NativeChatModel:
+    """A RuiChat checkpoint, ready to answer.
+
+    Attributes:
+        name: recorded with every answer.
+        shape: sizes of the checkpoint.
+        weights: of the region encoder and the pointer.
+        processor: its tokenizer.
+        decoder: runs its layers.
+        encoder: name of the encoder whose bags it reads.
+        encoder_digest: digest of that encoder's weights; "" accepts any of that name.
+        folder: where it was loaded from, with what else lies there (calibration.json).
+    """
+
+    name: str
+    shape: ModelShape
+    weights: Weights
+    processor: RuiChatProcessor
+    decoder: Decoder
+    encoder: str
+    encoder_digest: str = ""
+    folder: Path | None = None
+
+    @property
+    def max_regions(self) -> int:
+        """Regions a slide should be cut into at most."""
+        return self.shape.max_regions
+
+    def open(self, slide: SlideContext | None) -> NativeSession:
+        """Read a slide's regions and facts.
+
+        Raises:
+            ArtifactError: the bag comes from another encoder.
+        """
+        regions, num_regions, facts = no_regions(self.shape), 0, ""
+        if slide is not None:
+            bag = slide.bag
+            self.check_encoder(bag.encoder, bag.encoder_digest)
+            regions = embed_regions(
+                self.weights,
+                self.shape,
+                bag.embeddings,
+                slide.regions.assignment,
+                slide.regions.geometry,
+            )
+            num_regions, facts = len(slide.regions), slide.facts
+        state = self.decoder.start()
+        self.decoder.read(state, self.processor.prefix_ids(num_regions, facts), regions)
+        return NativeSession(self, regions, state)
+
+    def check_encoder(self, encoder: str, digest: str) -> None:
+        """Refuse a bag that this model wasn't trained to read.
+
+        Raises:
+            ArtifactError: naming both encoders.
+        """
+        if encoder == self.encoder and self.encoder_digest in ("", digest):
+            return
+        raise ArtifactError(
+            f"bag was made by encoder {_label(encoder, digest)}; model {self.name!r} reads "
+            f"{_label(self.encoder, self.encoder_digest)}",
+            hint=f"Re-extract with encoder {self.encoder} of this version",
+        )
+
+
+def _label(encoder: str, digest: str) -> str:
+    return f"{encoder!r} ({digest[:12]})" if digest else f"{encoder!r}"
+
+
+class NativeSession:
+    """One dialogue; see `chat_model.ChatSession`.
+
+    Args:
+        model: answers.
+        regions: of the slide.
+        state: has read the prefix.
+    """
+
+    def __init__(self, model: NativeChatModel, regions: RegionState, state: DecoderState) -> None:
+        self._model, self._regions, self._state = model, regions, state
+        self._prefix_length = state.length
+        # Read before the next question: what the last turn wrote but the state hasn't seen.
+        self._pending: list[int] = []
+        self._turns: list[Turn] = []
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Questions and answers so far."""
+        return tuple(self._turns)
+
+    @property
+    def num_tokens(self) -> int:
+        """Text tokens of the dialogue, prefix included."""
+        return self._state.length + len(self._pending)
+
+    def stream(
+        self, question: str, *, max_tokens: int = MAX_TOKENS
+    ) -> Generator[Piece, None, None]:
+        """See `chat_model.ChatSession`."""
+        processor, end_id = self._model.processor, self._model.processor.end_id
+        ids = self._pending + processor.question_ids(question)
+        self._check_room(len(ids) + max_tokens + 1)
+        logits = self._read(ids)
+        self._pending = [end_id]
+        speller, text = Speller(processor), ""
+        try:
+            for _ in range(max_tokens):
+                if len(self._pending) == 2:
+                    logits = self._read(self._pending[:1])
+                    self._pending = [end_id]
+                logprobs = _log_softmax(logits[-1])
+                token_id = int(logprobs.argmax())
+                if token_id == end_id:
+                    break
+                self._pending = [token_id, end_id]
+                entry, spelled = processor.entry(token_id), speller.feed(token_id)
+                text += spelled
+                logprob = float(logprobs[token_id])
+                yield Piece(spelled, token_id, logprob, entry.region, entry.fact)
+        finally:
+            self._turns.append(Turn(question, text + speller.flush()))
+
+    def score(self, question: str, options: Sequence[str]) -> list[OptionScore]:
+        """See `chat_model.ChatSession`."""
+        processor, length = self._model.processor, self._state.length
+        answers = [processor.answer_ids(option) for option in options]
+        ids = self._pending + processor.question_ids(question)
+        self._check_room(len(ids) + max(map(len, answers), default=0))
+        try:
+            first = self._read(ids)
+            asked = self._state.length
+            scores: list[OptionScore] = []
+            for answer in answers:
+                logits = first
+                if len(answer) > 1:
+                    later = self._read(answer[:-1], keep=len(answer) - 1)
+                    logits = np.concatenate([first, later])
+                logprobs = _log_softmax(logits)[np.arange(len(answer)), answer]
+                scores.append(OptionScore(float(logprobs.sum()), len(answer)))
+                self._state.rewind(asked)
+        finally:
+            self._state.rewind(length)
+        return scores
+
+    def fork(self) -> NativeSession:
+        """See `chat_model.ChatSession`."""
+        twin = NativeSession(self._model, self._regions, self._state.fork())
+        twin._prefix_length = self._prefix_length
+        twin._pending, twin._turns = list(self._pending), list(self._turns)
+        return twin
+
+    def rewind(self) -> None:
+        """See `chat_model.ChatSession`."""
+        self._state.rewind(self._prefix_length)
+        self._pending, self._turns = [], []
+
+    def _read(self, ids: Sequence[int], keep: int = 1) -> Float32[Array, "r v"]:
+        logits = self._model.decoder.read(self._state, ids, self._regions, keep)
+        logits[:, NEVER_WRITTEN] = -np.inf
+        return logits
+
+    def _check_room(self, num: int) -> None:
+        room = self._model.shape.max_positions
+        if self._state.length + num > room:
+            raise InputError(
+                f"the dialogue would reach {self._state.length + num} text tokens; "
+                f"{self._model.name} reads {room}",
+                hint="Start a new chat about this slide",
+            )
+
+
+def _log_softmax(logits: Array) -> Array:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -1,0 +1,118 @@
+"""Sizes of a checkpoint, read off config.json without transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ruichat.errors import ArtifactError
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What running a model needs to know of its config.
+
+    Attributes:
+        architecture: the language model's `model_type`.
+        num_layers: decoder layers.
+        num_heads: query heads.
+        num_kv_heads: key-value heads.
+        head_dim: width of a head.
+        width: LM width e.
+        vocab_size: ids.
+        max_positions: text tokens a dialogue may have.
+        norm_eps: of RMSNorm.
+        rope_theta: base of the rotary embedding.
+        plain: whether the layers are those that `openvino_step` writes out.
+        tied: whether the vocabulary's weights are the word embeddings.
+        inner: width of the feed-forward layers.
+        bag_dim: width of tile embeddings.
+        encoder: name of the encoder.
+        geometry_dim: numbers per region.
+        projector: linear or mlp.
+        pool: attention or mean.
+        pool_heads: channel groups of the region pooling.
+        pointer_dim: width of the pointer.
+        first_region_id: id of [R1].
+        num_region_ids: names in the vocabulary.
+        max_regions: regions a slide is cut into at most.
+    """
+
+    architecture: str
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    width: int
+    vocab_size: int
+    max_positions: int
+    norm_eps: float
+    rope_theta: float
+    plain: bool
+    tied: bool
+    inner: int
+    bag_dim: int
+    encoder: str
+    geometry_dim: int
+    projector: str
+    pool: str
+    pool_heads: int
+    pointer_dim: int
+    first_region_id: int
+    num_region_ids: int
+    max_regions: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> ModelShape:
+        """Read the content of a config.json.
+
+        Raises:
+            ArtifactError: it isn't a RuiChat config, or a size is missing.
+        """
+        if config.get("model_type") != "ruichat":
+            raise ArtifactError(
+                f"config.json says model_type {config.get('model_type')!r}, not 'ruichat'",
+                hint="Give the folder of a RuiChat checkpoint",
+            )
+        try:
+            return cls._of(config, config["text_config"])
+        except (KeyError, TypeError) as error:
+            raise ArtifactError(
+                f"config.json lacks {error}", hint="Copy the checkpoint folder again"
+            ) from error
+
+    @classmethod
+    def _of(cls, config: Mapping[str, Any], text: Mapping[str, Any]) -> ModelShape:
+        rope = text.get("rope_parameters") or {"rope_type": "default", "rope_theta": 10000.0}
+        layers = text.get("layer_types") or ["full_attention"]
+        return cls(
+            architecture=text["model_type"],
+            num_layers=text["num_hidden_layers"],
+            num_heads=text["num_attention_heads"],
+            num_kv_heads=text["num_key_value_heads"],
+            head_dim=text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"],
+            width=text["hidden_size"],
+            vocab_size=text["vocab_size"],
+            max_positions=text["max_position_embeddings"],
+            norm_eps=text["rms_norm_eps"],
+            rope_theta=rope["rope_theta"],
+            plain=(
+                text["model_type"] in ("qwen3", "llama")
+                and rope.get("rope_type", "default") == "default"
+                and text.get("hidden_act", "silu") == "silu"
+                and set(layers) == {"full_attention"}
+            ),
+            tied=text["tie_word_embeddings"],
+            inner=text["intermediate_size"],
+            bag_dim=config["bag_dim"],
+            encoder=config["encoder"],
+            geometry_dim=config["geometry_dim"],
+            projector=config["projector"],
+            pool=config["pool"],
+            pool_heads=config["pool_heads"],
+            pointer_dim=config["pointer_dim"],
+            first_region_id=config["first_region_id"],
+            num_region_ids=config["num_region_ids"],
+            max_regions=config["max_regions"],
+        )

@@ -1,0 +1,100 @@
+"""A tiny tokenizer, a tiny model with random weights, and a slide of random tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import sentencepiece
+import torch
+
+from ruichat.model.chat_model import SlideContext
+from ruichat.model.configuration import RuiChatConfig
+from ruichat.model.modeling import RuiChatForConditionalGeneration
+from ruichat.model.processing import RuiChatProcessor
+from ruichat.model.regions import split_regions
+from ruichat.model.vocabulary import trainer_options
+
+SENTENCES = (
+    "Is there tumour on this slide, and where?",
+    "Yes: irregular glands [R7][R12] in a desmoplastic stroma.",
+    "The tissue covers {tissue_mm2} mm2 in {num_regions} regions.",
+    "What tissue is in region [R3]? Mostly necrosis and mucus.",
+    "Compare the left half with the right half of the slide.",
+    "切片上有肿瘤吗？在哪里？",
+    "有，不规则的癌性腺体见于[R7][R12]，间质纤维化。",
+    "组织面积为{tissue_mm2}平方毫米，区域[R3]以坏死为主。",
+    "无法判断：苏木精-伊红染色不能显示免疫组化结果。",
+)
+
+
+def train_tokenizer(folder: Path, vocab_size: int = 500) -> Path:
+    """Train a tokenizer of our form on a few sentences; returns the model file."""
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES * 3),
+        model_prefix=str(folder / "tokenizer"),
+        hard_vocab_limit=False,
+        num_threads=1,
+        minloglevel=2,
+        **trainer_options(vocab_size),
+    )
+    return folder / "tokenizer.model"
+
+
+TEXT = {
+    "model_type": "qwen3",
+    "hidden_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "intermediate_size": 64,
+    "max_position_embeddings": 256,
+    "tie_word_embeddings": True,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    # Large weights make the random model's choices clear, so that equality can be exact.
+    "initializer_range": 0.3,
+}
+
+
+def tiny_model(vocab_size: int, seed: int = 0, **settings: Any) -> RuiChatForConditionalGeneration:
+    """A random model of two layers."""
+    torch.manual_seed(seed)
+    text = TEXT | {"vocab_size": vocab_size} | settings.pop("text", {})
+    config = RuiChatConfig(text_config=text, bag_dim=12, pointer_dim=16, **settings)
+    model = RuiChatForConditionalGeneration(config)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            # Norms and the pooling's score begin at ones and zeros, which would hide mistakes.
+            if value.ndim < 2 or "gate" in name:
+                value.add_(0.1 * torch.randn_like(value))
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class FakeBag:
+    """What a model reads of a bag."""
+
+    embeddings: np.ndarray
+    encoder: str = "mini"
+    encoder_digest: str = "d1"
+
+
+def tiny_slide(
+    num_tiles: int = 40, max_regions: int = 6, seed: int = 0, *, like: Any = None, **bag: str
+) -> SlideContext:
+    """A slide of random tiles, as wide as the model `like` reads, from its encoder."""
+    rng = np.random.default_rng(seed)
+    cells = rng.permutation(np.stack(np.meshgrid(range(10), range(10)), -1).reshape(-1, 2))
+    regions = split_regions(
+        cells[:num_tiles].astype(np.int64) * 448, 448, 0.25, (5000, 5000), max_regions
+    )
+    width = 12 if like is None else like.shape.bag_dim
+    tiles = rng.standard_normal((num_tiles, width)).astype(np.float32)
+    if like is not None:
+        bag = {"encoder": like.encoder, "encoder_digest": like.encoder_digest} | bag
+    return SlideContext(cast(Any, FakeBag(tiles, **bag)), regions, "tissue {tissue_mm2} mm2")
