@@ -109,7 +109,7 @@ def _pen(scene: Scene, light: F32, flags: Flags) -> None:
     streaks = (
         0.8 + 0.12 * np.sin(away * 9) + 0.1 * smooth_noise(rng, scene.shape, max(8.0, width * 0.5))
     )
-    density = cover * streaks * np.float32(rng.uniform(0.55, 1.0) * math.log(10))
+    density = cover * streaks * np.float32(rng.uniform(0.4, 0.8) * math.log(10))
     for channel in range(3):
         light[..., channel] *= np.exp(-density * np.float32(ink[channel]))
     flags[cover > 0.02] |= bit("pen")
