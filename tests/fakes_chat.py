@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from drawn import draw_tissue, write_pyramid
+from fakes import MeanColourEncoder
+from jaxtyping import Float32
+from numpy.typing import NDArray
 
 from ruichat.chat.answer import SlideRecord
+from ruichat.chat.backend import Backend
 from ruichat.chat.calibration import Calibration, KindCalibration
 from ruichat.chat.facts import Share, SlideFacts
 from ruichat.chat.reply import SlideView
@@ -32,6 +38,8 @@ class ScriptedSession:
     asked: list[str] = field(default_factory=list)
     num_pieces: int = 0
     closed_early: int = 0
+    rewound: int = 0
+    interrupt_after: int = 0
 
     def stream(self, question: str, *, max_tokens: int = 160) -> Generator[Piece, None, None]:
         self.asked.append(question)
@@ -39,6 +47,8 @@ class ScriptedSession:
         try:
             for text in _PIECE.findall(self.answer(question))[:max_tokens]:
                 self.num_pieces += 1
+                if self.num_pieces == self.interrupt_after:
+                    raise KeyboardInterrupt
                 yield _piece(text, self.logprob)
             done = True
         finally:
@@ -51,7 +61,7 @@ class ScriptedSession:
         return ScriptedSession(self.answer, self.logprob)
 
     def rewind(self) -> None:
-        self.asked.clear()
+        self.rewound += 1
 
 
 @dataclass
@@ -61,12 +71,14 @@ class ScriptedModel:
     answer: Callable[[str], str]
     logprob: float = SURE
     name: str = "scripted"
+    interrupt_after: int = 0
     opened: list[SlideContext | None] = field(default_factory=list)
     sessions: list[ScriptedSession] = field(default_factory=list)
 
     def open(self, slide: SlideContext | None) -> ScriptedSession:
         self.opened.append(slide)
-        self.sessions.append(ScriptedSession(self.answer, self.logprob))
+        session = ScriptedSession(self.answer, self.logprob, interrupt_after=self.interrupt_after)
+        self.sessions.append(session)
         return self.sessions[-1]
 
 
@@ -126,3 +138,47 @@ def make_view(
         model="scripted",
         calibration=calibration,
     )
+
+
+class DarkIsTumour:
+    """Reads tissue off `MeanColourEncoder`: dark tiles are carcinoma nests, pale ones stroma."""
+
+    def __init__(self, *, known: float = 1.0) -> None:
+        self.known = known
+
+    def class_probabilities(
+        self, embeddings: Float32[NDArray[np.float32], "n d"]
+    ) -> Float32[NDArray[np.float32], "n c"]:
+        dark = embeddings[:, 1] < 0.5
+        rows = np.zeros((len(embeddings), len(CLASSES)), np.float32)
+        rows[dark, KEYS.index("carcinoma_nests")] = 1
+        rows[~dark, KEYS.index("stroma")] = 1
+        return rows
+
+    def known_score(
+        self, embeddings: Float32[NDArray[np.float32], "n d"]
+    ) -> Float32[NDArray[np.float32], " n"]:
+        return np.full(len(embeddings), self.known, np.float32)
+
+
+def make_backend(
+    answer: Callable[[str], str] | str, *, known: float = 1.0, logprob: float = SURE
+) -> Backend:
+    """A scripted model that reads slides through `MeanColourEncoder`."""
+    words = answer if callable(answer) else lambda _: answer
+    return Backend(
+        name="scripted",
+        encoder=MeanColourEncoder(),
+        classifier=DarkIsTumour(known=known),
+        model=ScriptedModel(words, logprob),
+        calibration=PLAIN,
+        max_regions=4,
+    )
+
+
+def write_two_halves(path: Path) -> Path:
+    """A slide of 0.9 x 0.45 mm whose left half is dark; 0.5 um/px stated in the file."""
+    picture = draw_tissue(1800, 900, margin=40)
+    left = picture[40:-40, 40:900]
+    left[:] = (left.astype(np.float32) * 0.55).astype(np.uint8)
+    return write_pyramid(path, picture, mpp=0.5)

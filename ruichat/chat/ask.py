@@ -109,6 +109,10 @@ class SlideChat:
             question, self.view, self._session, config=self._config, opening_s=opening
         )
 
+    def forget(self) -> None:
+        """Forget the questions so far; the slide stays read."""
+        self._session.rewind()
+
     def thumbnail(self) -> UInt8[NDArray[np.uint8], "h w 3"]:
         """Small view of the slide, [h, w, 3]; read once."""
         if self._thumbnail is None:

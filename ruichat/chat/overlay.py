@@ -109,16 +109,15 @@ def _marks(answer: Answer, view: SlideView, size: tuple[int, int]) -> list[_Mark
 
 def _tint(picture: Image, marks: Sequence[_Mark]) -> Image:
     """Lay each region's colour over its own tiles; a bounding box may cover other tissue."""
-    pixels = np.asarray(picture).astype(np.float32)
-    height, width = pixels.shape[:2]
-    for mark in marks:
-        inside = np.zeros((height, width), bool)
-        for left, top, right, bottom in np.round(mark.tiles).astype(int):
-            inside[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
-        pixels[inside] = (1 - TINT) * pixels[inside] + TINT * np.array(mark.color, np.float32)
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
-    return Image.fromarray(pixels.round().astype(np.uint8))
+    for mark in marks:
+        inside = Image.new("L", picture.size, 0)
+        draw = ImageDraw.Draw(inside)
+        for left, top, right, bottom in np.round(mark.tiles).astype(int).tolist():
+            draw.rectangle((left, top, right - 1, bottom - 1), fill=round(255 * TINT))
+        picture.paste(mark.color, mask=inside)
+    return picture
 
 
 def _draw_boxes(picture: Image, marks: Sequence[_Mark], font_px: int) -> None:
@@ -250,5 +249,5 @@ def _png(picture: Image, answer: Answer) -> bytes:
         else:
             info.add_itxt(key, value)
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", pnginfo=info, optimize=False)
+    picture.save(buffer, format="PNG", pnginfo=info, compress_level=1)
     return buffer.getvalue()

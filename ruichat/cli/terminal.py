@@ -183,6 +183,9 @@ class Terminal:
                 self.note(say("chat_no_answer", self.language))
             else:
                 self.write_files(chat, last, slide, folder)
+        elif name == "/new":
+            chat.forget()
+            typer.echo(say("chat_new", self.language), err=True)
         elif name == "/lang":
             self._set_language(argument.strip())
         else:

@@ -28,7 +28,7 @@ Key = Literal[
     "chat_at_prompt",
     "chat_no_answer",
     "chat_lang",
-    "chat_bye",
+    "chat_new",
     "region",
     "leading",
     "box",
@@ -58,6 +58,7 @@ _EN: dict[Key, str] = {
         "/regions   named regions and what they show\n"
         "/facts     what was measured\n"
         "/overlay   write picture and GeoJSON of the last answer\n"
+        "/new       forget the earlier questions\n"
         "/lang en|zh|auto   language of messages\n"
         "/help      this list\n"
         "/quit      end (also Ctrl-D); Ctrl-C cancels an answer"
@@ -67,7 +68,7 @@ _EN: dict[Key, str] = {
     "chat_at_prompt": "(Ctrl-D or /quit ends)",
     "chat_no_answer": "ask something first",
     "chat_lang": "give en, zh or auto",
-    "chat_bye": "",
+    "chat_new": "earlier questions are forgotten",
     "region": "region",
     "leading": "leading tissue",
     "box": "x, y, width, height (level 0)",
@@ -97,6 +98,7 @@ _ZH: dict[Key, str] = {
         "/regions   各区域及其内容\n"
         "/facts     测量结果\n"
         "/overlay   写出上一回答的标注图和GeoJSON\n"
+        "/new       清除之前的问答\n"
         "/lang en|zh|auto   提示语言\n"
         "/help      本列表\n"
         "/quit      结束（或Ctrl-D）；Ctrl-C 取消当前回答"
@@ -106,7 +108,7 @@ _ZH: dict[Key, str] = {
     "chat_at_prompt": "（Ctrl-D 或 /quit 结束）",
     "chat_no_answer": "请先提问",
     "chat_lang": "请给出 en、zh 或 auto",
-    "chat_bye": "",
+    "chat_new": "之前的问答已清除",
     "region": "区域",
     "leading": "主要组织",
     "box": "x, y, 宽, 高（0级像素）",

@@ -1,0 +1,191 @@
+"""`ruichat ask`: streams words, prints verdicts, writes files, chats."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes_chat import ScriptedModel, make_backend, write_two_halves
+
+import ruichat.chat.ask as ask_module
+from ruichat.chat.backend import Backend
+from ruichat.cli import main as cli
+
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def slide_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_two_halves(tmp_path_factory.mktemp("slides") / "halves.tif")
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
+    backend = make_backend("Yes, carcinoma nests in [R1]. The rest looks fine.")
+    monkeypatch.setattr(ask_module, "load_backend", lambda _: backend)
+    return backend
+
+
+@pytest.fixture
+def type_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def put(text: str) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+    return put
+
+
+def test_an_answer_on_the_terminal(
+    slide_path: Path, backend: Backend, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = cli.run(["ask", str(slide_path), "Is there tumour?", "--out", str(tmp_path / "out")])
+    out, err = capsys.readouterr()
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "Yes, carcinoma nests in [R1]. The rest looks fine."
+    assert lines[1] == "[!] no source cited: The rest looks fine."
+    assert lines[2].startswith("class I (definite), confidence ")
+    assert lines[3].startswith("AI-generated")
+    assert (tmp_path / "out" / "halves.answer.png").is_file()
+    assert str(tmp_path / "out" / "halves.answer.geojson") in out
+    assert err == ""
+
+
+def test_the_files_go_to_the_current_folder_by_default(
+    slide_path: Path,
+    backend: Backend,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["ask", str(slide_path), "tumour?"]) == 0
+    assert (tmp_path / "halves.answer.png").is_file()
+    assert "overlay: halves.answer.png" in capsys.readouterr().out
+
+
+def test_json_is_the_whole_answer_and_nothing_else(
+    slide_path: Path, backend: Backend, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = cli.run(["ask", str(slide_path), "有肿瘤吗？", "--json", "--out", str(tmp_path)])
+    out, err = capsys.readouterr()
+    data = json.loads(out)
+    assert (code, err) == (0, "")
+    assert data["language"] == "zh"
+    assert data["citations"][0]["name"] == "R1"
+    assert Path(data["files"]["overlay"]).is_file()
+    assert data["model"] == "scripted"
+    assert data["seconds"]["total"] > 0
+
+
+def test_no_overlay_writes_nothing(
+    slide_path: Path,
+    backend: Backend,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["ask", str(slide_path), "tumour?", "--no-overlay", "--quiet"]) == 0
+    assert not list(tmp_path.glob("*.png"))
+    assert "overlay" not in capsys.readouterr().out
+
+
+def test_a_long_question_is_refused_before_anything_is_read(
+    backend: Backend, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["ask", str(tmp_path / "nowhere.svs"), "a" * 100_000]) == 4
+    err = capsys.readouterr().err
+    assert "100000 characters; at most 1000" in err and "nowhere" not in err
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a slide at all"])
+def test_a_bad_file_is_an_input_error(
+    content: bytes | None, backend: Backend, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.svs"
+    if content is not None:
+        path.write_bytes(content)
+    assert cli.run(["ask", str(path), "tumour?"]) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Error: ") and "\nHint: " in err
+
+
+def test_an_unknown_model_is_a_config_error(
+    slide_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["ask", str(slide_path), "tumour?", "--model", "minni"]) == 2
+    assert "mini" in capsys.readouterr().err
+
+
+def test_json_needs_a_question(slide_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["ask", str(slide_path), "--json"]) == 2
+
+
+def test_a_chat_reads_the_slide_once(
+    slide_path: Path,
+    backend: Backend,
+    type_in: Callable[[str], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    type_in(
+        "Is there tumour?\n\n/regions\n/facts\n/overlay\n/lang zh\n/facts\n/help\n/nonsense\n"
+        "有肿瘤吗？\n/new\n/quit\nnever asked\n"
+    )
+    assert cli.run(["ask", str(slide_path), "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("Yes, carcinoma nests in [R1].") == 2
+    assert "R4\t" in out and "carcinoma nests 100%" in out
+    assert "Measured: tissue" in out and "已测得" in out
+    assert (tmp_path / "halves.answer.png").is_file()
+    assert "未知命令" in err
+    assert isinstance(backend.model, ScriptedModel)
+    (session,) = backend.model.sessions
+    assert len(backend.model.opened) == 1
+    assert session.rewound == 1
+    assert "never asked" not in session.asked
+
+
+def test_a_chat_survives_a_bad_question(
+    slide_path: Path,
+    backend: Backend,
+    type_in: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    type_in("a" * 5000 + "\nIs there tumour?\n")
+    assert cli.run(["ask", str(slide_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "5000 characters" in err
+    assert "Yes, carcinoma nests" in out
+
+
+def test_ctrl_c_cancels_an_answer_but_not_the_chat(
+    slide_path: Path,
+    type_in: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    backend = make_backend("Yes [R1]. And more words that follow.")
+    monkeypatch.setattr(ask_module, "load_backend", lambda _: backend)
+    assert isinstance(backend.model, ScriptedModel)
+    backend.model.interrupt_after = 6
+    type_in("first?\nsecond?\n")
+    assert cli.run(["ask", str(slide_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "(cancelled)" in err
+    assert "And more words that follow." in out
+    (session,) = backend.model.sessions
+    assert session.asked == ["first?", "second?"]
+
+
+def test_a_model_cannot_steer_the_terminal(
+    slide_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backend = make_backend("Yes\x1b[2J [R1]\x07. \x1b]0;title\x07Done.")
+    monkeypatch.setattr(ask_module, "load_backend", lambda _: backend)
+    assert cli.run(["ask", str(slide_path), "tumour?", "--no-overlay"]) == 0
+    assert "\x1b]" not in capsys.readouterr().out.replace("\x1b[2m", "").replace("\x1b[0m", "")

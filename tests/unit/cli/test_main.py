@@ -1,0 +1,215 @@
+"""The root command: quick, light, and clear when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from ruichat import __version__
+from ruichat.cli import main as cli
+from ruichat.errors import (
+    ArtifactError,
+    ConfigError,
+    InputError,
+    MissingMppError,
+    ModelError,
+    PrerequisiteError,
+)
+
+HEAVY = ("torch", "transformers", "peft", "openslide", "openvino", "sentencepiece", "numpy", "rich")
+
+PROBE = """
+import sys
+from ruichat.cli.main import run
+try:
+    code = run(sys.argv[1:])
+except SystemExit as end:
+    code = end.code
+print("\\n#", code, *sorted(set(sys.modules) & set({heavy!r})))
+"""
+
+
+def probe(*arguments: str) -> str:
+    """Run in a process of its own; returns its last line: exit code and heavy modules."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(heavy=HEAVY), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"], []])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = "2" if not arguments else "0"
+    assert probe(*arguments) == f"# {code}"
+
+
+def test_help_of_ask_loads_nothing_heavy() -> None:
+    assert probe("ask", "--help") == "# 0"
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import ruichat, sys; print(*sorted(set(sys.modules) & {'numpy', 'torch', 'typer'}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="counts the processor time of children as POSIX does")
+def test_help_takes_half_a_second_at_most() -> None:
+    """Processor time, so that a busy machine doesn't fail the test."""
+    import resource
+
+    code = "from ruichat.cli.main import run; run(['--help'])"
+    times: list[float] = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(times) <= 0.5
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name} " in text for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("name", list(cli.COMMANDS))
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([name, "--help"]) == 0
+    assert "Usage: ruichat " + name in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"ruichat {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["bogus"], ["--bogus"], ["ask"], ["ask", "a", "b", "c"]])
+def test_usage_errors_give_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Error" in captured.err or "Usage" in captured.err
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> object:
+    """Replace `doctor` by a command that raises what it is told to."""
+
+    def fail_with(error: BaseException) -> None:
+        app = typer.Typer()
+
+        @app.command()
+        def doctor() -> None:
+            raise error
+
+        import ruichat.cli.doctor as module
+
+        monkeypatch.setattr(module, "app", app)
+
+    return fail_with
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("c", hint="h"), 2),
+        (PrerequisiteError("p", hint="h"), 3),
+        (ModelError("m", hint="h"), 3),
+        (InputError("i", hint="h"), 4),
+        (MissingMppError("i", hint="h"), 4),
+        (ArtifactError("a", hint="h"), 4),
+        (ValueError("bug"), 1),
+        (KeyboardInterrupt(), 130),
+        (typer.Exit(3), 3),
+        (typer.Exit(0), 0),
+    ],
+)
+def test_exit_codes(
+    error: BaseException,
+    code: int,
+    failing: object,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert callable(failing)
+    failing(error)
+    assert cli.run(["doctor"]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    if isinstance(error, InputError | ConfigError):
+        assert captured.err == f"Error: {error.message}\nHint: h\n"
+
+
+def test_messages_cannot_steer_the_terminal(
+    failing: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callable(failing)
+    failing(InputError("slide \x1b]0;gotcha\x07 \x1b[2J", hint="look\rhere"))
+    cli.run(["doctor"])
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_debug_shows_where_a_bug_is(failing: object, caplog: pytest.LogCaptureFixture) -> None:
+    assert callable(failing)
+    failing(ValueError("bug"))
+    assert cli.run(["doctor", "--debug"]) == 1
+    assert "Traceback" in caplog.text
+
+
+def test_debug_after_two_dashes_is_a_word() -> None:
+    debug, rest = cli._take_debug(["ask", "--debug", "s", "--", "--debug"])
+    assert debug
+    assert rest == ["ask", "s", "--", "--debug"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no /dev/null reader of this kind on Windows")
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    code = "from ruichat.cli.main import run; import sys; sys.exit(run(['doctor', '--json']))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    error = process.stderr.read().decode()
+    process.wait(timeout=60)
+    assert "Traceback" not in error and "BrokenPipe" not in error
+
+
+def test_doctor_reports_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.run(["doctor", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    missing = [check for check in report["checks"] if check["status"] == "missing"]
+    assert report["healthy"] == (not missing)
+    assert code == (0 if report["healthy"] else 3)
+    names = [check["name"] for check in report["checks"]]
+    assert {"python", "torch", "openslide library", "weights", "cache", "cores", "memory"} <= set(
+        names
+    )
+    assert all(check["hint"] for check in missing)
+
+
+def test_doctor_names_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ruichat.cli import doctor
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RUICHAT_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(doctor, "NEEDED", {"no_such_module": "no-such-package"})
+    assert cli.run(["doctor"]) == 3
+    text = capsys.readouterr().out
+    assert "MISSING no-such-package" in text
+    assert "pip install no-such-package" in text
+    assert "MISSING cache" in text
