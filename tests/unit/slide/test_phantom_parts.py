@@ -18,6 +18,8 @@ from ruichat.slide.phantom.sprites import STYLES, draw_bank
 
 STAINS = choose_look(np.random.default_rng(0), randomise=False).stains
 GLASS = (240.0, 242.0, 245.0)
+# A busy machine is not a failure: no time limit per example.
+PATIENT = settings(deadline=None, max_examples=40)
 amounts = st.floats(0, 2, width=32)
 
 
@@ -26,12 +28,14 @@ def light_of(*stains: float) -> np.ndarray:
     return transmit(fields, STAINS, GLASS)[0, 0] / np.array(GLASS)
 
 
+@PATIENT
 @given(a=amounts, b=amounts, c=amounts, d=amounts)
 def test_densities_add_so_intensities_multiply(a: float, b: float, c: float, d: float) -> None:
     both = light_of(a + c, b + d, 0.0)
     assert both == pytest.approx(light_of(a, b, 0.0) * light_of(c, d, 0.0), rel=1e-3, abs=1e-6)
 
 
+@PATIENT
 @given(h=amounts, e=amounts)
 def test_unmixing_returns_the_amounts(h: float, e: float) -> None:
     density = -np.log10(light_of(h, e, 0.0))
@@ -43,6 +47,7 @@ def test_bare_glass_has_the_background_colour() -> None:
     assert light_of(0.0, 0.0, 0.0) == pytest.approx(1.0)
 
 
+@PATIENT
 @given(
     rows=st.integers(1, 40), cols=st.integers(1, 40), step=st.integers(1, 9), value=st.floats(-5, 5)
 )
@@ -68,7 +73,7 @@ def test_fibre_table_is_periodic_and_stretched() -> None:
     assert np.abs(table[:, 0] - table[:, -1]).mean() < 3 * along
 
 
-@settings(max_examples=25)
+@PATIENT
 @given(
     rows=st.integers(20, 300),
     cols=st.integers(20, 300),
@@ -85,7 +90,7 @@ def test_scattered_points_have_the_density_asked_for(
     assert abs(np.count_nonzero(inside(points, (rows, cols))) - expected) <= edge
 
 
-@settings(max_examples=40)
+@PATIENT
 @given(seed=st.integers(0, 10_000), share=st.floats(0.02, 0.6))
 def test_windows_cover_every_patch_without_overlap(seed: int, share: float) -> None:
     where = np.random.default_rng(seed).random((30, 40)) < share * 0.05
@@ -96,6 +101,7 @@ def test_windows_cover_every_patch_without_overlap(seed: int, share: float) -> N
     assert (count[where] == 1).all()
 
 
+@PATIENT
 @given(seed=st.integers(0, 1000), areas=st.lists(st.floats(1, 100), min_size=1, max_size=30))
 def test_dealing_uses_only_wanted_classes(seed: int, areas: list[float]) -> None:
     config = PhantomConfig(mix={"fat": 2.0, "stroma": 1.0, "mucus": 0.0})
