@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ruichat.align.dialogues.grammar import T, pick
+from ruichat.align.dialogues.grammar import pick
 
 
 class Balance:
@@ -30,15 +30,15 @@ class Balance:
 
     def wants(self, slot: str, key: str, rivals: Sequence[str]) -> bool:
         """Whether `key` is no more frequent than any of the other answers to `slot`."""
-        own = self.count(slot, key)
-        return all(own <= self.count(slot, rival) for rival in rivals if rival != key)
+        own = self._counts[slot, key]
+        return all(own <= self._counts[slot, rival] for rival in rivals if rival != key)
 
     def accepts(self, rng: np.random.Generator, slot: str, key: str, rivals: Sequence[str]) -> bool:
         """As `wants` where rivals may be rare or never occur: excess is thinned, not stopped."""
-        mean = sum(self.count(slot, rival) for rival in rivals) / len(rivals)
-        return rng.random() * (self.count(slot, key) + 1) < mean + 1
+        mean = sum(self._counts[slot, rival] for rival in rivals) / len(rivals)
+        return rng.random() * (self._counts[slot, key] + 1) < mean + 1
 
-    def rarest(self, rng: np.random.Generator, slot: str, items: Sequence[T]) -> T:
-        """The item (by its text) asked least often so far; ties at random."""
-        fewest = min(self.count(slot, str(item)) for item in items)
-        return pick(rng, [item for item in items if self.count(slot, str(item)) == fewest])
+    def rarest(self, rng: np.random.Generator, slot: str, keys: Sequence[str]) -> str:
+        """The key given least often so far; ties at random."""
+        fewest = min(self._counts[slot, key] for key in keys)
+        return pick(rng, [key for key in keys if self._counts[slot, key] == fewest])

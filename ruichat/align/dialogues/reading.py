@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
+from jaxtyping import Float32
 
 from ruichat.align.symbolic import INDEX, SymbolicSlide
 from ruichat.histology import KEYS, MALIGNANT
@@ -84,29 +87,52 @@ TOPICS: dict[str, Topic] = {
 }
 
 
+_ORDER: dict[str, int] = {key: i for i, key in enumerate(TOPICS)}
+
+
+def _membership(choose: Callable[[Topic], tuple[str, ...]]) -> Float32[np.ndarray, "topics c"]:
+    """One row per topic: 1 for each of the classes that `choose` gives of it."""
+    rows = [[float(key in choose(topic)) for key in KEYS] for topic in TOPICS.values()]
+    return np.array(rows, dtype=np.float32)
+
+
+_MEMBERS = _membership(lambda topic: topic.members)
+_UNCLEAR_MEMBERS = _membership(lambda topic: topic.unclear)
+
+
 class Reading:
     """Sets of regions of one slide by topic; computed once, then looked up."""
 
     def __init__(self, slide: SymbolicSlide) -> None:
         self.slide = slide
         self.k = slide.num_regions
-        self._share: dict[str, np.ndarray] = {}
+        self._share = slide.fractions @ _MEMBERS.T
+        self._hidden = slide.fractions @ _UNCLEAR_MEMBERS.T
+        self._overall = _MEMBERS @ slide.composition
+        nothing = (self._share.max(axis=0) < ALLOWED - 1e-6) & (self._overall < TRACE)
+        self._present = np.any(self._share >= EVIDENCE - 1e-6, axis=0)
+        self._absent = nothing & (_UNCLEAR_MEMBERS @ ~nothing[: len(KEYS)] == 0)
 
-    def share(self, topic: Topic) -> np.ndarray:
-        """Fraction of each region that the topic's classes take, [k]."""
-        if topic.key not in self._share:
-            columns = [INDEX[key] for key in topic.members]
-            self._share[topic.key] = self.slide.fractions[:, columns].sum(axis=1)
-        return self._share[topic.key]
+    @cached_property
+    def answers(self) -> tuple[tuple[Topic, Literal["yes", "no"]], ...]:
+        """Whether each topic is there, for those of which it is clear."""
+        return tuple(
+            (topic, "yes" if self._present[i] else "no")
+            for i, topic in enumerate(TOPICS.values())
+            if self._present[i] or self._absent[i]
+        )
 
-    def hidden(self, topic: Topic) -> np.ndarray:
-        """Fraction of each region that classes take which may hide the topic, [k]."""
-        columns = [INDEX[key] for key in topic.unclear]
-        return self.slide.fractions[:, columns].sum(axis=1)
+    def share(self, topic: Topic) -> Float32[np.ndarray, " k"]:
+        """Fraction of each region that the topic's classes take."""
+        return self._share[:, _ORDER[topic.key]]
+
+    def hidden(self, topic: Topic) -> Float32[np.ndarray, " k"]:
+        """Fraction of each region that classes take which may hide the topic."""
+        return self._hidden[:, _ORDER[topic.key]]
 
     def overall(self, topic: Topic) -> float:
         """Share of the slide's tissue."""
-        return float(sum(self.slide.composition[INDEX[key]] for key in topic.members))
+        return float(self._overall[_ORDER[topic.key]])
 
     def evidence(self, topic: Topic) -> tuple[int, ...]:
         """Regions that show the topic."""
@@ -118,15 +144,18 @@ class Reading:
 
     def is_present(self, topic: Topic) -> bool:
         """At least one region shows it."""
-        return bool(self.evidence(topic))
+        return bool(self._present[_ORDER[topic.key]])
 
     def is_absent(self, topic: Topic) -> bool:
         """No region holds a notable part of it, and nothing that may hide it is there."""
-        hidden = any(not self._is_nothing(TOPICS[key]) for key in topic.unclear)
-        return self._is_nothing(topic) and not hidden
+        return bool(self._absent[_ORDER[topic.key]])
 
-    def _is_nothing(self, topic: Topic) -> bool:
-        return float(self.share(topic).max()) < ALLOWED - 1e-6 and self.overall(topic) < TRACE
+    @cached_property
+    def shown(self) -> tuple[tuple[int, Topic], ...]:
+        """Regions of which one class takes half, with that class."""
+        best = self.slide.fractions.argmax(axis=1)
+        half = self.slide.fractions.max(axis=1) >= EVIDENCE - 1e-6
+        return tuple((r, CLASS_TOPICS[best[r]]) for r in np.flatnonzero(half).tolist())
 
     @cached_property
     def present_classes(self) -> tuple[Topic, ...]:

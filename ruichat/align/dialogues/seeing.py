@@ -14,6 +14,7 @@ from ruichat.align.dialogues.reading import (
     MALIGNANT_TOPICS,
     TOPICS,
     TUMOUR,
+    Reading,
     Topic,
 )
 from ruichat.align.symbolic import INDEX
@@ -28,12 +29,10 @@ TUMOUR_SHARE = 0.35
 
 def _choose_topic(asker: Asker, slot: str) -> Topic | None:
     """A topic whose presence or absence is clear here and is the answer wanted next."""
-    reading = asker.reading
     answers = [
         (topic, key)
-        for topic in TOPICS.values()
-        if (key := "yes" if reading.is_present(topic) else "no" if reading.is_absent(topic) else "")
-        and asker.balance.wants(asker.slot(f"{slot}:{topic.key}"), key, ("yes", "no"))
+        for topic, key in asker.reading.answers
+        if asker.balance.wants(asker.slot(f"{slot}:{topic.key}"), key, ("yes", "no"))
     ]
     if not answers:
         return None
@@ -41,13 +40,16 @@ def _choose_topic(asker: Asker, slot: str) -> Topic | None:
     if tumour and asker.rng.random() < TUMOUR_SHARE:
         return TUMOUR
     # Most classes are absent from most slides: choose the answer first, then the class.
-    key = pick(asker.rng, sorted({key for _, key in answers}))
-    topic = pick(asker.rng, [topic for topic, given in answers if given == key])
-    return topic
+    key = asker.balance.rarest(
+        asker.rng, asker.slot(f"{slot}:class"), sorted({key for _, key in answers})
+    )
+    return pick(asker.rng, [topic for topic, given in answers if given == key])
 
 
 def _note(asker: Asker, slot: str, topic: Topic, qa: QA) -> QA:
     asker.balance.add(asker.slot(f"{slot}:{topic.key}"), qa.key)
+    if topic is not TUMOUR:
+        asker.balance.add(asker.slot(f"{slot}:class"), qa.key)
     return qa
 
 
@@ -202,7 +204,8 @@ def _ask_options(asker: Asker) -> QA | None:
     else:
         if not reading.present_classes:
             return None
-        right = [asker.balance.rarest(rng, asker.slot("options"), reading.present_classes)]
+        present = [topic.key for topic in reading.present_classes]
+        right = [TOPICS[asker.balance.rarest(rng, asker.slot("options"), present)]]
         others = [topic for topic in CLASS_TOPICS if topic not in right]
         num_wrong = int(rng.integers(1, 4))
         topics = right + [others[i] for i in rng.permutation(len(others))[:num_wrong]]
@@ -215,7 +218,7 @@ def _ask_options(asker: Asker) -> QA | None:
     if hard and not asker.balance.wants(slot, topic.key, keys):
         return None
     asker.balance.add(slot, topic.key)
-    asker.balance.add(asker.slot("options"), str(topic))
+    asker.balance.add(asker.slot("options"), topic.key)
     shuffled = [topics[i] for i in rng.permutation(len(topics))]
     return _answer_options(asker, topic, shuffled)
 
@@ -257,7 +260,6 @@ def list_options(names: Sequence[str], asker: Asker) -> str:
 def ask_content(asker: Asker, *, name: str = "content") -> QA | None:
     """What is in a region?"""
     reading, words = asker.reading, asker.words
-    regions = [r for r in range(reading.k) if reading.region_class(r) is not None]
     mixed = [r for r in range(reading.k) if reading.is_mixed(r)]
     if mixed and asker.rng.random() < 0.2:
         region = pick(asker.rng, mixed)
@@ -267,12 +269,13 @@ def ask_content(asker: Asker, *, name: str = "content") -> QA | None:
         return asker.answer(
             "content", question, answer, "mixed", evidence=(region,), options=options
         )
-    if not regions:
+    if not reading.shown:
         return None
-    shown = sorted({INDEX[t.key] for r in regions if (t := reading.region_class(r))})
-    topic = asker.balance.rarest(asker.rng, asker.slot("content"), [CLASS_TOPICS[i] for i in shown])
-    asker.balance.add(asker.slot("content"), str(topic))
-    region = pick(asker.rng, [r for r in regions if reading.region_class(r) is topic])
+    shown = sorted({topic.key for _, topic in reading.shown})
+    key = asker.balance.rarest(asker.rng, asker.slot("content"), shown)
+    asker.balance.add(asker.slot("content"), key)
+    topic = TOPICS[key]
+    region = pick(asker.rng, [r for r, of in reading.shown if of is topic])
     others = [t for t in reading.region_classes(region) if t is not topic]
     return asker.answer(
         "content",
@@ -296,16 +299,19 @@ def ask_region_presence(asker: Asker) -> QA | None:
     found = {
         (topic.key, key): regions
         for topic in TOPICS.values()
-        for key, regions in _regions_by_answer(asker, topic).items()
+        for key, regions in _regions_by_answer(asker.reading, topic)
         if regions
         and asker.balance.wants(asker.slot(f"region_presence:{topic.key}"), key, ("yes", "no"))
     }
     if not found:
         return None
-    key = pick(rng, sorted({key for _, key in found}))
+    slot = asker.slot("region_presence:class")
+    key = asker.balance.rarest(rng, slot, sorted({key for _, key in found}))
     topics = [TOPICS[name] for name, given in found if given == key]
     topic = TUMOUR if TUMOUR in topics and rng.random() < TUMOUR_SHARE else pick(rng, topics)
     asker.balance.add(asker.slot(f"region_presence:{topic.key}"), key)
+    if topic is not TUMOUR:
+        asker.balance.add(slot, key)
     region = pick(rng, found[topic.key, key])
     main = asker.reading.region_class(region)
     assert main is not None
@@ -321,16 +327,14 @@ def ask_region_presence(asker: Asker) -> QA | None:
     )
 
 
-def _regions_by_answer(asker: Asker, topic: Topic) -> dict[str, list[int]]:
+def _regions_by_answer(reading: Reading, topic: Topic) -> tuple[tuple[str, list[int]], ...]:
     """Regions of which it is clear that they show a topic, and that they don't."""
-    reading = asker.reading
-    share = reading.share(topic)
-    hidden = reading.hidden(topic)
-    shown = [r for r in range(reading.k) if reading.region_class(r) is not None]
-    return {
-        "yes": [r for r in shown if share[r] >= EVIDENCE - 1e-6],
-        "no": [r for r in shown if share[r] < NOTHING and hidden[r] < NOTHING],
-    }
+    share = reading.share(topic).tolist()
+    nothing = (reading.share(topic) + reading.hidden(topic) < NOTHING).tolist()
+    return (
+        ("yes", [r for r, _ in reading.shown if share[r] >= EVIDENCE - 1e-6]),
+        ("no", [r for r, _ in reading.shown if nothing[r]]),
+    )
 
 
 def ask_dominant(asker: Asker) -> QA | None:

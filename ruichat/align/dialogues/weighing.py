@@ -132,8 +132,8 @@ def ask_side(asker: Asker) -> QA | None:
     first = reading.slide.centre_xy[:, axis] < 0
     answers = [
         (topic, key)
-        for topic in TOPICS.values()
-        if (key := _side_key(asker, topic, first, halves))
+        for topic, present in asker.reading.answers
+        if (key := _side_key(asker, topic, first, halves) if present == "yes" else "none")
         and asker.balance.wants(
             asker.slot(f"side:{topic.key}:{axis}"),
             key,
@@ -149,12 +149,8 @@ def ask_side(asker: Asker) -> QA | None:
 
 
 def _side_key(asker: Asker, topic: Topic, first: np.ndarray, halves: tuple[Half, Half]) -> str:
-    """Which half, "both", "none", or empty where it isn't clear."""
+    """Which half holds more of what is there, "both", or empty where it isn't clear."""
     reading = asker.reading
-    if reading.is_absent(topic):
-        return "none"
-    if not reading.is_present(topic):
-        return ""
     amount = reading.share(topic) * reading.slide.num_tiles
     share = float(amount[first].sum() / amount.sum())
     if share >= 0.65:
