@@ -20,9 +20,7 @@ FORMS = {
     "openvino-mlp-attention": ("openvino", {}),
     "torch-mlp-attention": ("torch", {}),
     "openvino-linear-mean": ("openvino", {"projector": "linear", "pool": "mean"}),
-    "torch-linear-mean": ("torch", {"projector": "linear", "pool": "mean"}),
     "openvino-llama": ("openvino", {"text": {"model_type": "llama"}}),
-    "torch-llama": ("torch", {"text": {"model_type": "llama"}}),
 }
 QUESTIONS = ("Is there tumour in R2?", "切片上有肿瘤吗？", "why")
 
@@ -53,7 +51,7 @@ def slide(model: ChatModel) -> SlideContext:
     return tiny_slide(like=model)
 
 
-def ask(session: ChatSession, question: str, max_tokens: int = 24) -> list[Piece]:
+def ask(session: ChatSession, question: str, max_tokens: int = 12) -> list[Piece]:
     return list(session.stream(question, max_tokens=max_tokens))
 
 
