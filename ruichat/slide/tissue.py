@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -11,8 +12,9 @@ from pydantic import Field
 from scipy import ndimage
 
 from ruichat.config import Config
-from ruichat.slide.arrays import Bools, Bytes, Floats, Ints
+from ruichat.slide.arrays import Bools, Bytes, Floats
 from ruichat.slide.geometry import cells_area_mm2
+from ruichat.slide.morphology import closed, distance_to, touching, without_holes, without_small
 from ruichat.slide.stain import looks_like_he, looks_like_ink, optical_density
 
 if TYPE_CHECKING:
@@ -27,6 +29,18 @@ PLAUSIBLE_STAIN = 0.5
 UNIFORM_GLASS = 0.10
 """Share of pixels of one colour from which that colour is taken for falsely coloured glass."""
 
+MIN_SPECK_MM2 = 1.5e-4
+"""Smaller pale specks are noise."""
+
+HALO_UM = 12.0
+"""Width around solid tissue where smoothing and JPEG's coarse colour make glass look pale."""
+
+GREY = 0.2
+"""Difference between channels over the density of the darkest below which a colour is grey."""
+
+MAD_TO_DEVIATION: Final = 1.4826
+"""Median absolute deviation to standard deviation, for normal noise."""
+
 
 class TissueConfig(Config):
     """How tissue is told from glass."""
@@ -36,15 +50,23 @@ class TissueConfig(Config):
     min_cells: int = Field(default=512, gt=0)
     """The mask's longer side has at least so many cells where the scan is fine enough."""
     smooth_um: float = Field(default=6.0, ge=0)
-    """Standard deviation of the smoothing before thresholding, micrometres."""
+    """Standard deviation of the smoothing that finds solid tissue, micrometres."""
+    fine_smooth_um: float = Field(default=2.5, ge=0)
+    """The same for pale and thin tissue (fat, mucus) that hangs on to solid tissue."""
+    bridge_um: float = Field(default=12.0, ge=0)
+    """Thin tissue closer together than twice this is one piece: broken rims of fat cells."""
     min_chroma: float = Field(default=0.035, gt=0)
     """Least difference of optical density between colour channels that can count as stained."""
+    min_pale_chroma: float = Field(default=0.018, gt=0)
+    """The same for pale tissue, or five deviations of the glass, whichever is more."""
     max_chroma: float = Field(default=0.08, gt=0)
     """Such a difference always counts, so that tissue filling the view isn't split in two."""
     ink_rim_um: float = Field(default=20.0, ge=0)
     """Width around pen strokes and black borders that isn't trusted, micrometres."""
     min_object_mm2: float = Field(default=0.01, ge=0)
     """Smaller specks are dust."""
+    min_solid_share: float = Field(default=0.02, ge=0, le=1)
+    """Share of a pale piece that must be solid tissue: stains on the glass have none."""
     max_hole_mm2: float = Field(default=0.02, ge=0)
     """Smaller gaps (lumens, fat cells, alveoli) belong to the tissue."""
 
@@ -71,30 +93,122 @@ class TissueMask:
 def find_tissue(slide: Slide, config: TissueConfig) -> TissueMask:
     """Find the tissue of a slide.
 
-    Colour difference in optical density relative to the glass is smoothed and thresholded by
-    Otsu's method within fixed limits: below the lower one there is only noise of glass, above the
-    upper one everything is stained. Pens, black borders and grey shadows have other colours.
+    Solid tissue: the difference between colour channels in optical density relative to the glass
+    is smoothed and thresholded by Otsu's method within fixed limits: below the lower one there is
+    only noise of glass, above the upper one everything is stained. Pale and thin tissue that hangs
+    on to it is added at a threshold just above the noise of the glass. Pens, black borders and
+    grey shadows have other colours.
 
     Raises:
         InputError: the file is damaged.
 
     Source:
-        Otsu 1979, IEEE Trans SMC 9:62-66; limits ours, from the slides at hand.
+        Otsu 1979, IEEE Trans SMC 9:62-66; limits ours, from the slides at hand and phantoms.
     """
     base = slide.mpp.value
     longest_um = max(slide.width0, slide.height0) * base
     cell_mpp = max(base, min(config.mask_mpp, longest_um / config.min_cells))
     rgb = slide.read(slide.bounds0, mpp=cell_mpp)
-    od = relative_density(_smooth(rgb, config.smooth_um / cell_mpp))
-    mask = _clean(_stained(od, config) & ~_ink(od, cell_mpp, config), cell_mpp, config)
-    share = _he_share(od, mask)
+    finder = _Finder(rgb, cell_mpp, config)
+    mask = finder.stained()
+    share = finder.he_share(mask)
     warning = None
     if mask.any() and share < PLAUSIBLE_STAIN:
         warning = stain_warning(share, rgb[mask])
-        uniform = _unlike_commonest(od, config)
-        mask = mask if uniform is None else _clean(uniform, cell_mpp, config)
+        mask = finder.on_false_glass() if finder.has_false_glass else mask
     area = cells_area_mm2(int(mask.sum()), cell_mpp=cell_mpp)
     return TissueMask(mask, cell_mpp / base, area, share, warning)
+
+
+class _Finder:
+    """One overview with the masks that can be made from it."""
+
+    def __init__(self, rgb: UInt8[Bytes, "h w 3"], cell_mpp: float, config: TissueConfig) -> None:
+        self._config, self._cell_mpp = config, cell_mpp
+        self._cell_mm2 = cells_area_mm2(1, cell_mpp=cell_mpp)
+        self._fine = relative_density(_smooth(rgb, config.fine_smooth_um / cell_mpp))
+        self._od = relative_density(_smooth(rgb, config.smooth_um / cell_mpp))
+
+    def stained(self) -> Bool[Bools, "h w"]:
+        """Solid tissue and the pale tissue on it."""
+        config = self._config
+        ink = self._ink()
+        chroma = _chroma(self._od)
+        least = np.clip(otsu(chroma.ravel()), config.min_chroma, config.max_chroma)
+        solid = self._clean((chroma > least) & ~ink)
+        if not solid.any():
+            return solid
+        return self._clean(solid | (self._pale_parts(solid, ink) & ~ink))
+
+    def _pale_parts(self, solid: Bool[Bools, "h w"], ink: Bool[Bools, "h w"]) -> Bool[Bools, "h w"]:
+        """Pale tissue joined to solid tissue, without the halo that blurs around the latter."""
+        config, cell = self._config, self._cell_mpp
+        pale = without_small(self._pale() & ~ink, MIN_SPECK_MM2 / self._cell_mm2)
+        whole = closed(pale | solid, config.bridge_um / cell)
+        whole = touching(whole, solid, config.min_solid_share)
+        beyond = whole & (distance_to(solid) * cell > HALO_UM)
+        beyond = without_small(beyond, config.min_object_mm2 / self._cell_mm2)
+        return whole & (distance_to(beyond) * cell <= HALO_UM)
+
+    def he_share(self, mask: Bool[Bools, "h w"]) -> float:
+        """Share of the mask in colours of H&E, counting each cell by how strongly it is stained."""
+        od = self._od[mask]
+        weight = _chroma(od)
+        total = float(weight.sum())
+        return float((looks_like_he(od) * weight).sum()) / total if total > 0 else 0.0
+
+    @cached_property
+    def _false_glass(self) -> Float32[Floats, " 3"] | None:
+        levels = np.round(self._od * 20).astype(np.int64)
+        codes = (levels * np.array([1, 64, 4096])).sum(axis=-1)
+        values, counts = np.unique(codes, return_counts=True)
+        if counts.max() < UNIFORM_GLASS * codes.size:
+            return None
+        ground = np.median(self._od[codes == values[counts.argmax()]], axis=0)
+        return ground if np.ptp(ground) >= self._config.max_chroma else None
+
+    @property
+    def has_false_glass(self) -> bool:
+        """Whether one colour that isn't white covers much: glass, where colours are false."""
+        return self._false_glass is not None
+
+    def on_false_glass(self) -> Bool[Bools, "h w"]:
+        """Where colour differs from that of the falsely coloured glass."""
+        ground = self._false_glass
+        assert ground is not None
+        return self._clean(np.abs(self._od - ground).max(axis=-1) > self._config.max_chroma)
+
+    def _pale(self) -> Bool[Bools, "h w"]:
+        """Faintly stained; grey dirt and shadows are as dark but have less colour."""
+        chroma = _chroma(self._fine)
+        least = self._pale_threshold(chroma)
+        return (chroma > least) & (chroma > GREY * self._fine.max(axis=-1))
+
+    def _pale_threshold(self, chroma: Float32[Floats, "h w"]) -> float:
+        """Just above the noise of the glass, as far as glass is in view."""
+        noise = chroma[chroma < self._config.min_chroma]
+        if len(noise) < MIN_GLASS * chroma.size:
+            return self._config.min_chroma
+        middle = float(np.median(noise))
+        spread = float(np.median(np.abs(noise - middle))) * MAD_TO_DEVIATION
+        wanted = max(self._config.min_pale_chroma, middle + 5 * spread)
+        return min(wanted, self._config.min_chroma)
+
+    def _ink(self) -> Bool[Bools, "h w"]:
+        """Strokes and borders with their pale rims; dark specks in tissue are pigment or folds."""
+        strokes = without_small(
+            looks_like_ink(self._od), self._config.min_object_mm2 / self._cell_mm2
+        )
+        return distance_to(strokes) * self._cell_mpp <= self._config.ink_rim_um
+
+    def _clean(self, mask: Bool[Bools, "h w"]) -> Bool[Bools, "h w"]:
+        filled = without_holes(mask, self._config.max_hole_mm2 / self._cell_mm2)
+        least = min(self._config.min_object_mm2 / self._cell_mm2, 0.02 * mask.size)
+        return without_small(filled, least)
+
+
+def _chroma(od: Float32[Floats, "*s 3"]) -> Float32[Floats, "*s"]:
+    return od.max(axis=-1) - od.min(axis=-1)
 
 
 def relative_density(rgb: UInt8[Bytes, "h w 3"]) -> Float32[Floats, "h w 3"]:
@@ -133,55 +247,3 @@ def _smooth(rgb: UInt8[Bytes, "h w 3"], sigma: float) -> UInt8[Bytes, "h w 3"]:
     if sigma < 0.3:
         return rgb
     return cast(Bytes, ndimage.gaussian_filter(rgb, sigma=(sigma, sigma, 0), truncate=2.5))
-
-
-def _stained(od: Float32[Floats, "h w 3"], config: TissueConfig) -> Bool[Bools, "h w"]:
-    chroma = od.max(axis=-1) - od.min(axis=-1)
-    threshold = np.clip(otsu(chroma.ravel()), config.min_chroma, config.max_chroma)
-    return chroma > threshold
-
-
-def _ink(od: Float32[Floats, "h w 3"], cell_mpp: float, config: TissueConfig) -> Bool[Bools, "h w"]:
-    """Strokes and borders with their pale rims; dark specks inside tissue are pigment or folds."""
-    cell_mm2 = cells_area_mm2(1, cell_mpp=cell_mpp)
-    strokes = _without_small(looks_like_ink(od), config.min_object_mm2 / cell_mm2)
-    far = cast(Floats, ndimage.distance_transform_edt(~strokes))
-    return strokes | (far * cell_mpp <= config.ink_rim_um) if strokes.any() else strokes
-
-
-def _unlike_commonest(
-    od: Float32[Floats, "h w 3"], config: TissueConfig
-) -> Bool[Bools, "h w"] | None:
-    """Where colour differs from a uniform coloured ground; None where there is none such.
-
-    Glass that isn't white means that the colours are false; then it is the commonest colour.
-    """
-    levels = np.round(od * 20).astype(np.int64)
-    codes = (levels * np.array([1, 64, 4096])).sum(axis=-1)
-    values, counts = np.unique(codes, return_counts=True)
-    if counts.max() < UNIFORM_GLASS * codes.size:
-        return None
-    ground = np.median(od[codes == values[counts.argmax()]], axis=0)
-    if ground.max() - ground.min() < config.max_chroma:
-        return None
-    return np.abs(od - ground).max(axis=-1) > config.max_chroma
-
-
-def _clean(mask: Bool[Bools, "h w"], cell_mpp: float, config: TissueConfig) -> Bool[Bools, "h w"]:
-    cell_mm2 = cells_area_mm2(1, cell_mpp=cell_mpp)
-    smallest = min(config.min_object_mm2 / cell_mm2, 0.02 * mask.size)
-    mask = ~_without_small(~mask, config.max_hole_mm2 / cell_mm2)
-    return _without_small(mask, smallest)
-
-
-def _without_small(mask: Bool[Bools, "h w"], min_cells: float) -> Bool[Bools, "h w"]:
-    labels, num = cast(tuple[Ints, int], ndimage.label(mask))
-    if num == 0:
-        return mask
-    keep = np.bincount(labels.ravel()) >= min_cells
-    keep[0] = False
-    return keep[labels]
-
-
-def _he_share(od: Float32[Floats, "h w 3"], mask: Bool[Bools, "h w"]) -> float:
-    return float(looks_like_he(od[mask]).mean()) if mask.any() else 0.0

@@ -21,7 +21,7 @@ DICOM = "jcupitt-dicom/cmu-1-small-region"
 @pytest.mark.parametrize(
     ("name", "mpp", "area_mm2", "num_tiles"),
     [
-        ("CMU-1-Small-Region.svs", None, 0.54, 49),
+        ("CMU-1-Small-Region.svs", None, 0.60, 53),
         ("derived_bcss_1008_breast.tif", None, 0.57, 48),
         ("derived_bcss_1015_breast.tif", None, 0.52, 45),
         (TCGA, 0.25, 0.65, 57),

@@ -96,6 +96,37 @@ def test_pale_tissue_on_tinted_glass_is_found() -> None:
     assert found.area_mm2 == pytest.approx(400 * 300 * 0.25e-6, rel=0.12)
 
 
+def test_fat_and_mucus_joined_to_tissue_are_found_and_a_smear_apart_is_not() -> None:
+    picture = with_piece(100, 100, 300, 400)
+    fat = picture[100:300, 400:700]
+    for width in range(4):
+        fat[width::60, :] = fat[:, width::60] = (215, 160, 195)
+    picture[300:500, 400:700] = (226, 212, 231)
+    picture[250:450, 780:880] = (228, 216, 232)
+    found = find_tissue(slide_of(picture), TissueConfig())
+    whole = found.mask[:, : int(760 / found.downsample)]
+    expected = (300 * 400 + 300 * 400) * 0.25e-6
+    assert found.area_mm2 == pytest.approx(expected, rel=0.08)
+    assert whole.sum() == found.mask.sum()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 3])
+def test_phantoms_are_found_as_they_were_drawn(seed: int) -> None:
+    from PIL import Image
+
+    from ruichat.slide.phantom import NO_TISSUE, PhantomConfig, draw_phantom
+
+    phantom = draw_phantom(PhantomConfig(seed=seed, width0=1536, height0=1152))
+    found = find_tissue(slide_of(phantom.rgb, mpp=phantom.config.mpp), TissueConfig())
+    truth = phantom.classes != NO_TISSUE
+    mask = np.asarray(Image.fromarray(found.mask).resize(truth.shape[::-1]))
+    both = (mask & truth).sum()
+    assert both / truth.sum() > 0.85
+    assert both / mask.sum() > 0.97
+    assert found.stain_warning is None
+
+
 @pytest.mark.parametrize("color", [(150, 110, 70), (40, 160, 90), (90, 130, 210)])
 def test_stains_that_are_not_he_are_warned_about(color: tuple[int, int, int]) -> None:
     picture = np.clip(draw_tissue(900, 700).astype(int) - 40, 0, 255)
