@@ -39,17 +39,58 @@ class TissueClass:
 
 
 CLASSES: tuple[TissueClass, ...] = (
-    TissueClass("lung_adenocarcinoma", "lung adenocarcinoma", "肺腺癌", "malignant", "lung", (214, 39, 40)),
-    TissueClass("lung_squamous_carcinoma", "lung squamous cell carcinoma", "肺鳞状细胞癌", "malignant", "lung", (174, 20, 90)),
+    TissueClass(
+        "lung_adenocarcinoma", "lung adenocarcinoma", "肺腺癌", "malignant", "lung", (214, 39, 40)
+    ),
+    TissueClass(
+        "lung_squamous_carcinoma",
+        "lung squamous cell carcinoma",
+        "肺鳞状细胞癌",
+        "malignant",
+        "lung",
+        (174, 20, 90),
+    ),
     TissueClass("normal_lung", "normal lung", "正常肺组织", "normal", "lung", (44, 160, 44)),
-    TissueClass("oral_squamous_carcinoma", "oral squamous cell carcinoma", "口腔鳞状细胞癌", "malignant", "oral cavity", (230, 85, 13)),
-    TissueClass("normal_oral_mucosa", "normal oral mucosa", "正常口腔黏膜", "normal", "oral cavity", (116, 196, 118)),
-    TissueClass("colorectal_polyp", "colorectal polyp", "结直肠息肉", "benign", "colorectum", (253, 174, 107)),
-    TissueClass("breast_carcinoma", "breast carcinoma", "乳腺癌", "malignant", "breast", (200, 60, 160)),
-    TissueClass("nodal_metastasis", "lymph node metastasis", "淋巴结转移癌", "malignant", "lymph node", (140, 30, 30)),
+    TissueClass(
+        "oral_squamous_carcinoma",
+        "oral squamous cell carcinoma",
+        "口腔鳞状细胞癌",
+        "malignant",
+        "oral cavity",
+        (230, 85, 13),
+    ),
+    TissueClass(
+        "normal_oral_mucosa",
+        "normal oral mucosa",
+        "正常口腔黏膜",
+        "normal",
+        "oral cavity",
+        (116, 196, 118),
+    ),
+    TissueClass(
+        "colorectal_polyp",
+        "colorectal polyp",
+        "结直肠息肉",
+        "benign",
+        "colorectum",
+        (253, 174, 107),
+    ),
+    TissueClass(
+        "breast_carcinoma", "breast carcinoma", "乳腺癌", "malignant", "breast", (200, 60, 160)
+    ),
+    TissueClass(
+        "nodal_metastasis",
+        "lymph node metastasis",
+        "淋巴结转移癌",
+        "malignant",
+        "lymph node",
+        (140, 30, 30),
+    ),
     TissueClass("lymphoid_tissue", "lymphoid tissue", "淋巴组织", "normal", None, (31, 119, 180)),
     TissueClass("carcinoma_nests", "carcinoma nests", "癌巢", "malignant", None, (250, 70, 70)),
-    TissueClass("carcinoma_glands", "malignant glands", "癌性腺体", "malignant", None, (250, 120, 60)),
+    TissueClass(
+        "carcinoma_glands", "malignant glands", "癌性腺体", "malignant", None, (250, 120, 60)
+    ),
     TissueClass("normal_glands", "normal glands", "正常腺体", "normal", None, (70, 180, 90)),
     TissueClass("stroma", "fibrous stroma", "纤维间质", "normal", None, (247, 182, 210)),
     TissueClass("fat", "fat", "脂肪组织", "normal", None, (255, 221, 87)),

@@ -38,12 +38,7 @@ class Region0:
 
     def check_inside(self, width: int, height: int) -> Region0:
         """Return self, or raise InputError if the box leaves a slide of this size."""
-        if (
-            self.x < 0
-            or self.y < 0
-            or self.x + self.width > width
-            or self.y + self.height > height
-        ):
+        if self.x < 0 or self.y < 0 or self.x + self.width > width or self.y + self.height > height:
             raise InputError(
                 f"region {self.x},{self.y} {self.width} x {self.height} leaves the slide "
                 f"of {width} x {height} px"

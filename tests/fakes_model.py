@@ -13,7 +13,6 @@ import torch
 from ruichat.model.chat_model import SlideContext
 from ruichat.model.configuration import RuiChatConfig
 from ruichat.model.modeling import RuiChatForConditionalGeneration
-from ruichat.model.processing import RuiChatProcessor
 from ruichat.model.regions import split_regions
 from ruichat.model.vocabulary import trainer_options
 

@@ -20,7 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ruichat.align.stain import StainConfig, perturb_stain
-from ruichat.align.tiles import (
+from ruichat.config import Config
+from ruichat.features.mini.network import NUM_STATISTICS, MiniNetwork
+from ruichat.histology import KEYS
+from ruichat.truth.tiles import (
     MALIGNANT_ROW,
     SourceConfig,
     TilePool,
@@ -28,9 +31,6 @@ from ruichat.align.tiles import (
     join_pools,
     read_source,
 )
-from ruichat.config import Config
-from ruichat.features.mini.network import NUM_STATISTICS, MiniNetwork
-from ruichat.histology import KEYS
 
 Log = Callable[[str], None]
 

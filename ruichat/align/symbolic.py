@@ -207,11 +207,15 @@ class Layout:
     """A drawn slide tile by tile.
 
     Attributes:
+        xy0: top left corners of the tiles, level-0 pixels of one micrometre.
+        span0: side of a tile, level-0 pixels of one micrometre.
         tile_class: index into `histology.CLASSES` of every tile.
         regions: which tile lies in which region, and where the regions lie.
         slide: what the regions hold.
     """
 
+    xy0: Int64[ndarray, "n 2"]
+    span0: int
     tile_class: Int64[ndarray, " n"]
     regions: Regions
     slide: SymbolicSlide
@@ -241,7 +245,7 @@ def draw_layout(
     # One level-0 pixel stands for a micrometre: geometry is in mm, so any resolution would do.
     regions = split_regions(xy * span0, span0, 1.0, size0, max_regions=k)
     slide = SymbolicSlide.from_truth(tile_class, regions, tile_mm2=config.tile_mm**2)
-    return Layout(tile_class, regions, slide)
+    return Layout(xy * span0, span0, tile_class, regions, slide)
 
 
 def _draw_tissue(rng: np.random.Generator, config: SymbolicConfig) -> Int64[ndarray, "n 2"]:

@@ -27,6 +27,7 @@ AbstainReason = Literal[
     "outcome",
     "therapy",
     "stage",
+    "clinical",
     "identity",
     "other_test",
     "no_such_region",

@@ -69,6 +69,7 @@ class SlideChat:
         self._session = session
         self._config = config
         self._num_asked = 0
+        self._language: Language = "en"
         self._thumbnail: UInt8[NDArray[np.uint8], "h w 3"] | None = None
 
     def __enter__(self) -> SlideChat:
@@ -105,9 +106,17 @@ class SlideChat:
         """
         opening = self.seconds if self._num_asked == 0 else {}
         self._num_asked += 1
-        yield from answer_question(
-            question, self.view, self._session, config=self._config, opening_s=opening
-        )
+        for event in answer_question(
+            question,
+            self.view,
+            self._session,
+            config=self._config,
+            opening_s=opening,
+            default_language=self._language,
+        ):
+            if isinstance(event, Answer):
+                self._language = event.language
+            yield event
 
     def forget(self) -> None:
         """Forget the questions so far; the slide stays read."""

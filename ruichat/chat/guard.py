@@ -11,9 +11,12 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
-from ruichat.chat.lexicon import ASKS, EXEMPT, TOPICS
+from ruichat.chat.lexicon import ASKS, EXEMPT, NAMES_TISSUE, TOPICS
+from ruichat.chat.question import named_regions
 
-GuardTopic = Literal["ihc", "molecular", "outcome", "therapy", "stage", "identity", "other_test"]
+GuardTopic = Literal[
+    "ihc", "molecular", "outcome", "therapy", "stage", "clinical", "identity", "other_test"
+]
 
 _HYPHENS = re.compile(r"[‐‑‒–—―−﹣－]")
 _CLAUSE_END = re.compile(
@@ -28,7 +31,6 @@ _DANGLING = re.compile(
     r"|[,;.?!，；。？！、\s])+$",
     re.IGNORECASE,
 )
-_MIN_REST_CHARS = 4
 
 
 @dataclass(frozen=True)
@@ -107,5 +109,8 @@ def _as_question(clause: str) -> str:
 
 
 def _asks(clause: str) -> bool:
-    """Whether a clause asks something by itself rather than setting the scene."""
-    return len(clause.strip()) >= _MIN_REST_CHARS and ASKS.search(fold(clause)) is not None
+    """Whether a clause asks something by itself: neither a setting nor a "where?" of another."""
+    text = fold(clause)
+    if ASKS.search(text) is None:
+        return False
+    return NAMES_TISSUE.search(text) is not None or bool(named_regions(text))

@@ -95,15 +95,16 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
             r"tumou?r proportion score|combined positive score",
             r"congo[\s-]red|masson(?:'s)?(?:[\s-]trichrome)?|alcian[\s-]blue|ziehl[\s-]neelsen",
             r"special stains?",
+            r"MLH-?1|MSH-?[26]|PMS-?2",
         ),
-        _capitals("ER", "PR", "AR", "PgR", "TPS", "CPS", "PAS", "EMA", "SMA", "TRAP"),
+        _capitals("ER", "PR", "AR", "PgR", "TPS", "CPS", "PAS", "EMA", "SMA", "CgA", "Syn", "TRAP"),
         _beside("ER", "PR", "AR", "ER/PR", "CEA"),
         _chinese(
             r"免疫组(?:织)?化(?:学)?",
             "免疫(?:表型|荧光|染色|标记)",
             "(?:雌|孕|雄)激素受体",
             "激素受体",
-            "细胞角蛋白",
+            "角蛋白|波形蛋白|结蛋白|突触素|嗜铬(?:素|粒蛋白)",
             "增殖指数",
             "特殊染色",
             "刚果红",
@@ -112,7 +113,9 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
     ),
     "molecular": (
         _words(
-            "EGFR",
+            r"EGFR\d{0,2}",
+            r"[A-Z]\d{2,4}[A-Z]",
+            r"homologous recombination",
             "[KNH]-?RAS",
             "B-?RAF",
             r"BRCA(?:-?[12])?(?:/2)?",
@@ -149,7 +152,7 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
         ),
         _capitals("ALK", "MET", "RET", "FISH", "KIT", "AKT", "MYC", "BCL2", "BCL6"),
         _beside("ALK", "MET", "RET"),
-        _words(r"(?:ALK|MET|RET)[\s-](?:fusion|rearrang\w*|amplifi\w*)"),
+        _words(r"(?:ALK|MET|RET|MYC)[\s-](?:fusion|rearrang\w*|amplifi\w*)"),
         _chinese(
             "基因",
             "突变",
@@ -163,7 +166,8 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
             "三阴",
             "腔面型",
             "肿瘤突变负荷",
-            "染色体",
+            "染色体|外显子|拷贝数|同源重组",
+            "EB病毒",
         ),
     ),
     "therapy": (
@@ -180,7 +184,8 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
             r"|advice)s?",
             r"how (?:to|should \w+|would you|do (?:we|you|i)) treat",
             r"[a-z]{3,}(?:lizumab|tuzumab|limumab|tinib|platin)",
-            r"prescri(?:be|ption)\w*",
+            r"prescri(?:be|ption)\w*|medications?|irradiat(?:e|ed)",
+            r"(?:treatment|therapy) responses?",
         ),
         _chinese(
             "疗效",
@@ -188,7 +193,9 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
             "(?:怎么|如何|怎样|应该|应当|该|需要|要不要|是否|适合|接受|建议).{0,8}(?:治疗|化疗|放疗|手术|用药|靶向)(?!后|前|相关|引起)",
             "(?:什么|哪种|哪些|何种).{0,4}(?:药|治疗|化疗|手术)",
             "对.{0,12}(?:治疗|化疗|放疗|药物|靶向药|抑制剂).{0,4}(?:敏感|有效|反应|耐药)",
-            "耐药|获益",
+            "耐药|获益|治疗反应",
+            "(?:怎么|如何|怎样|该|要).{0,3}(?:治|处理)(?!后|前|过)",
+            "(?:什么|哪种|何种|推荐).{0,4}方案",
             "靶向治疗|免疫治疗",
         ),
     ),
@@ -206,6 +213,7 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
             r"recurrence|relapse[sd]?",
             r"(?:disease|progression|recurrence)[\s-]free",
             r"time to (?:progression|death|recurrence)",
+            r"outlook|(?:chances?|odds|hope) of (?:recovery|cure|healing)",
             r"(?:five|5|ten|10)[\s-]years?",
         ),
         _chinese(
@@ -219,19 +227,44 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
             "转归",
             "(?:会不会|是否会|可能会|风险|概率).{0,6}(?:转移|扩散|进展)",
             "(?:转移|扩散|进展)(?:的)?(?:风险|概率|可能)",
-            "治愈|能治好",
+            "治愈|治好|痊愈|康复",
         ),
     ),
     "stage": (
         _words(
-            r"(?:clinical|patholog\w+|tumou?r|cancer|disease|TNM|AJCC|UICC|FIGO"
-            r"|dukes'?)[\s-]?stag(?:e|ing)",
-            r"(?:what|which|early|late|advanced)[\s-]stage",
-            r"stage (?:of|is|I{1,3}V?|IV|[0-4])[ABC]?",
-            r"TNM",
+            r"stage[ds]?|staging",
+            r"y?p?TNM",
             r"[yp]{0,2}[pc]?T[0-4][abc]?N[0-3][abc]?M?[01x]?",
+            r"(?:how many|number of) (?:positive |involved |metastatic )?(?:lymph )?nodes",
+            r"(?:distant|liver|brain|bone) metastas[ie]s",
         ),
-        _chinese("分期", r"[早中晚]期"),
+        _capitals(r"p?T[1-4][abc]?"),
+        _chinese(
+            "分期|TNM",
+            "[早中晚IV]期|第?几期",
+            "T几",
+            "(?:几个|多少个?)淋巴结",
+            "(?:远处|肝|脑|骨)转移",
+        ),
+    ),
+    "clinical": (
+        _words(
+            r"(?:clinical|medical|patient'?s?|family) (?:histor(?:y|ies)|presentation|findings?"
+            r"|features)",
+            r"symptoms?",
+            r"smok(?:es?|ed|er|ers|ing)|drink(?:s|ing)? alcohol",
+            r"(?:gross|macroscopic)(?:al|ally)? (?:appearance|findings?|examination|look"
+            r"|description)",
+            r"how (?:was|were) (?:the |this )?(?:specimen|sample|biopsy|tissue|slide) (?:taken"
+            r"|obtained)",
+            r"(?:during|at) (?:the )?(?:surgery|operation)|intra-?operative\w*",
+        ),
+        _chinese(
+            "病史|症状|临床(?:表现|资料|所见)",
+            "吸烟|抽烟|喝酒|饮酒",
+            "大体(?!上)|肉眼|术中|手术(?:情况|所见|怎么|如何|方式)",
+            "标本(?:的)?大小",
+        ),
     ),
     "identity": (
         _words(
@@ -241,20 +274,25 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
             r"(?:name|identity|age|sex|gender|race|ethnicity) of (?:the |this )?(?:patient"
             r"|person|donor|subject|m[ae]n|wom[ae]n)",
             r"who(?:se)? (?:is|was|are) (?:the |this )?(?:patient|person|slide|case|sample)",
-            r"whose (?:slide|case|sample|tissue|biopsy|specimen)",
+            r"whose (?:is )?(?:the |this )?(?:slide|case|sample|tissue|biopsy|specimen)",
+            r"who is (?:the |this )?(?:slide|case|sample|tissue|biopsy|specimen) from",
+            r"ethnic\w*|(?:is )?(?:the |this )?patient (?:a )?(?:m[ae]n|wom[ae]n|male|female"
+            r"|young|old)",
+            r"when (?:was|were) (?:the |this )?(?:slide|case|sample|tissue|biopsy|specimen|image"
+            r"|scan)",
             r"how old is (?:the |this )?(?:patient|person|donor|m[ae]n|wom[ae]n|he|she)",
             r"(?:male or (?:a )?female|m[ae]n or (?:a )?wom[ae]n|female or male)",
             r"(?:which|what) (?:hospital|institution|clinic|doctor|surgeon)",
             r"date of birth|medical record|social security|accession number",
-            r"smok(?:er|ing|es|ed)",
         ),
         _chinese(
             "(?:患者|病人|病者|受检者|此人|他|她)(?:的)?(?:姓名|名字|年龄|性别|身份|电话|地址|住址|多大|几岁|叫什么|是谁|病史)",
             "(?:姓名|年龄|性别|身份证|住院号|病历号|病案号|门诊号|病理号|出生日期|民族)",
-            "是谁的|谁的(?:切片|标本|组织)",
+            "是谁(?:的|做)|谁的(?:切片|标本|组织)",
+            "(?:患者|病人).{0,3}(?:男|女|姓什么|多少岁|岁数)",
+            "(?:什么时候|何时|哪天|哪一天).{0,3}(?:取|做|制|采|手术)",
             "男(?:性)?还是女|女(?:性)?还是男|男女",
             "哪(?:家|个|所)医院|哪个医生|哪位医生",
-            "吸烟",
         ),
     ),
     "other_test": (
@@ -264,11 +302,12 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
             r"x-?rays?",
             r"radiograph\w*|radiolog\w*",
             r"ultrasound|sonograph\w*|mammogra\w*",
-            r"endoscop\w*|colonoscop\w*|bronchoscop\w*",
+            r"endoscop\w*|colonoscop\w*|bronchoscop\w*|dermoscop\w*",
+            r"fundus|ECG|EKG|electrocardiogra\w*|(?:bone|PET) scans?|blood smears?",
             r"(?:CT|PET)(?:[/-]CT)?[\s-](?:scans?|images?|findings?)",
             r"blood (?:test|count|level|work)s?",
             r"serum|plasma level|lab(?:oratory)? (?:test|value|result)s?",
-            r"electron microscop\w*",
+            r"electron microscop\w*|electron micrographs?",
             r"flow cytometr\w*",
             r"cytolog\w*",
         ),
@@ -278,7 +317,8 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
             "核磁|磁共振",
             "超声|彩超|B超",
             "[Xx]光|[Xx]线|胸片",
-            "内镜|胃镜|肠镜|支气管镜",
+            "内镜|胃镜|肠镜|支气管镜|皮肤镜",
+            "心电图|眼底|血涂片|钼靶|骨扫描",
             "血(?:常规|清|检|液检查)",
             "肿瘤标志物|化验",
             "电镜|电子显微镜",
@@ -308,8 +348,8 @@ EXEMPT: tuple[re.Pattern[str], ...] = (
         r"(?:不做|不用|未做|无需|没有|不依赖|不考虑|除外|除了)(?:做)?(?:免疫组(?:织)?化(?:学)?"
         r"|基因检测|分子检测|特殊染色)"
     ),
-    re.compile(r"(?:化疗|放疗|治疗|手术|新辅助(?:治疗|化疗)?)(?:后|前|相关|反应|引起|所致)"),
-    re.compile(r"染色体外"),
+    re.compile(r"(?:化疗|放疗|治疗|手术|新辅助(?:治疗|化疗)?)(?:后|前|相关|引起|所致)"),
+    re.compile(r"at (?:this|the|that) stage|染色体外", re.IGNORECASE),
 )
 """Phrases taken out before matching, since they set the scene instead of asking."""
 
@@ -322,3 +362,13 @@ ASKS = re.compile(
     re.IGNORECASE,
 )
 """Words that make a clause a question or a request."""
+
+NAMES_TISSUE = re.compile(
+    r"tumou?r|cancer|carcinoma|malignan|benign|neoplas|lesion|metasta|tissue|necro|fat(?![a-z])"
+    r"|adipose|stroma|fibro|gland|crypt|polyp|muc(?:us|in|osa)|lymph|inflam|nucle|mitos|cell"
+    r"|epithel|vessel|invasi|artefact|artifact|focus|stain|slide|section"
+    r"|肿瘤|癌|恶性|良性|病变|转移|组织|坏死|脂肪|间质|纤维|腺|息肉"
+    r"|黏液|粘液|黏膜|淋巴|炎|核|细胞|上皮|血管|浸润|染色|切片|片子",
+    re.IGNORECASE,
+)
+"""Words that say what a clause asks about; a bare "and where?" asks about what was caught."""

@@ -35,6 +35,7 @@ _LATIN_WORD = re.compile(r"[A-Za-z]+")
 _CJK_SHARE_OF_CHINESE = 0.25
 """A Chinese question keeps Latin names (HER2, R7); a quarter of its words in Chinese is enough."""
 
+_SHORT_REGION = re.compile(r"\[?[Rr]\d{1,4}\]?")
 _FAR_REGION = re.compile(r"(?<![A-Za-z0-9])\[?R(\d{3,4})\]?(?![A-Za-z0-9])")
 _MAX_REGION = 99
 
@@ -56,10 +57,16 @@ def clean_question(text: str, *, max_chars: int = MAX_QUESTION_CHARS) -> str:
     return question
 
 
-def question_language(text: str) -> Language:
-    """Chinese if a quarter of the words are Chinese characters, else English."""
+def question_language(text: str, *, default: Language = "en") -> Language:
+    """Chinese if a quarter of the words are Chinese characters, else English.
+
+    A question without words of its own, such as "R7?", is in the `default` language: that of
+    the question before it.
+    """
     num_cjk = len(_CJK.findall(text))
-    num_latin = len(_LATIN_WORD.findall(text))
+    num_latin = len(_LATIN_WORD.findall(_SHORT_REGION.sub("", text)))
+    if num_cjk + num_latin == 0:
+        return default
     return "zh" if num_cjk and num_cjk >= _CJK_SHARE_OF_CHINESE * (num_cjk + num_latin) else "en"
 
 
@@ -70,39 +77,107 @@ def named_regions(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(near + far))
 
 
-_RULES: dict[str, re.Pattern[str]] = {
-    kind: re.compile(pattern, re.IGNORECASE)
-    for kind, pattern in {
-        "help": r"\bwhat can (?:you|i)\b|\bwho are you\b|\bwhat are you\b|\bhow do i\b|\bhelp\b"
-        r"|你能(?:做|回答|干)|你是谁|你会什么|能问什么|怎么用|帮助",
-        "quality": r"\bfocus\w*|\bblur\w*|\bsharp\w*|\bstain\w*|\bquality\b|\bresolution\b"
-        r"|\bmpp\b|\bH&E\b"
-        r"|清晰|模糊|染色|质量|对焦|聚焦|分辨率",
-        "compare": r"\bcompar\w*|\bmore\b.*\bthan\b|\bwhich (?:of|one|has more|contains? more)\b"
-        r"|\bdiffer\w*"
-        r"|\bversus\b|\bvs\b|比较|相比|对比|哪个更|哪一个|区别|谁更|更多",
-        "side": r"\b(?:left|right|upper|lower|top|bottom)\b|左|右|上半|下半|上部|下部|上方|下方"
-        r"|哪一侧|哪侧|哪半",
-        "amount": r"\bhow (?:much|large|big|many)\b|\bpercent\w*|\bproportion|\bfraction"
-        r"|\bshare\b|\barea\b|\bsize\b"
-        r"|\bextent\b|\bnumber of\b|多少|占比|比例|百分|面积|多大|几个|数量",
-        "where": r"\bwhere\b|\bwhich (?:regions?|areas?|parts?)\b|\blocat\w*|\bshow me\b|\bpoint\b"
-        r"|哪里|哪儿|何处|位于|位置|哪些区域|哪个区域|什么地方|哪些部位|在哪",
-        "dominant": r"\bdominant|\bdominat\w*|\bmain(?:ly)?\b|\bmost(?:ly)?\b|\bpredomina\w*"
-        r"|\bmajority\b"
-        r"|主要|为主|最多|占优|大部分",
-        "describe": r"\bdescri\w*|\bsummar\w*|\boverview\b|\breport\b|\btell me about\b|描述"
-        r"|概述|总结|概括|介绍|小结",
-        "type": r"\b(?:what|which) (?:type|kind|sort|tumou?r|cancer|carcinoma|organ|diagnosis)"
-        r"|\bdiagnos\w*"
-        r"|\bhistolog\w* type|\bclassif\w*|类型|哪种|哪类|什么肿瘤|什么癌|诊断|何种",
-        "presence": r"^\s*(?:is|are|has|can)\b|\b(?:is|are|was) (?:there|this|it|that)\b"
-        r"|\bdoes\b|\bdo\b|\bany\b|\bcan you see\b|\bpresent\b"
-        r"|\bcontains?\b|\bhave\b|\bseen?\b|有没有|是否|有无|吗|存在|可见|含有",
-        "content": r"\bwhat\b|什么|何物|哪些组织|组织",
-    }.items()
-}
-"""Words that show a kind; of several that match, the first counts."""
+_WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "help",
+        (
+            r"\bwhat can (?:you|i)\b|\b(?:who|what) are you\b|\bhow do i\b|\bhelp\b|\bmeans?\b"
+            r"|\bmeant\b",
+            r"\b(?:final|a) diagnosis\?|\bwhy do you\b|\bcan i (?:use|trust)\b",
+            "你能(?:做|回答|干)|你是|你会|能问什么|怎么用|帮助|什么意思|概念|定义|例子|能信|在吗",
+        ),
+    ),
+    (
+        "quality",
+        (
+            r"\bfocus\w*|\bblur\w*|\bsharp\w*|\bstained\b|\bstaining\b|\bquality\b|\bH&E\b",
+            r"\bproblems? with the\b",
+            "清晰|清楚|模糊|虚焦|染色|质量|对焦|聚焦|HE切片|HE染色",
+        ),
+    ),
+    (
+        "type",
+        (
+            r"\b(?:choose|pick|select|options?|which of these|one of the following)\b|\(?A[).:]",
+            "单选|可选|选项|请选择|哪一项|哪一个",
+        ),
+    ),
+    (
+        "side",
+        (
+            r"\b(?:left|right|upper|lower|top|bottom|above|below)\b",
+            "左|右|[上下](?:半|部|方|面|多)|偏[上下]|上下|哪一?侧|哪半|哪边",
+        ),
+    ),
+    (
+        "compare",
+        (
+            r"\bcompar\w*|\bmore\b.*\bthan\b|\bhas more\b|\bcontains? more\b|\bdiffer\w*|\bvs\b"
+            r"|\bversus\b",
+            "比较|相比|对比|哪个更|区别|谁更|更多",
+        ),
+    ),
+    (
+        "amount",
+        (
+            r"\bhow (?:much|large|big|many|extensive)\b|\bpercent\w*|\bpropor\w*|\bfraction"
+            r"|\bshare of\b|\bsize\b",
+            r"\b(?:the|tissue|total|tumou?r) area\b|\bextent\b|\bamount\b|\bquantify\b|\bestimate\b"
+            r"|\bnumber of\b",
+            r"\bmore than half\b|\bresolution\b|\bmpp\b|\bcount\b",
+            "多少|占比|比例|百分|面积|多大|几个(?!区域)|数量|一半|分辨率|的量|范围|多于|50%",
+        ),
+    ),
+    (
+        "where",
+        (
+            r"\bwhere\b|\bw?hich (?:regions?|areas?|parts?|fields?)\b|\blocat\w*|\bshow (?:me|the)\b"
+            r"|\bpoint (?:to|out)\b",
+            r"\btake me to\b|\bin what (?:part|area|region)|\b(?:list|name) the regions\b",
+            "哪里|哪儿|何处|位于|位置|(?:哪|几)[些个几]*(?:区域|部位)|什么地方|在哪|标出|列出|请指出",
+        ),
+    ),
+    (
+        "dominant",
+        (
+            r"\bdomina\w*|\bmain(?:ly)?\b|\bmost(?:ly)?\b|\bpredomina\w*|\bmajority\b|\bprevail\w*"
+            r"|\blargely\b",
+            r"\bone word\b",
+            "主要|为主|最多|最大|占优|优势|大部分|多数|一句话",
+        ),
+    ),
+    (
+        "describe",
+        (
+            r"\bdescri\w*|\bsummar\w*|\boverview\b|\breport\b|\btell me about\b|\bknow about\b"
+            r"|\bfindings\b",
+            r"\bwhat (?:do|does|can) (?:you|the \w+|this \w+|it) (?:see|show)\b",
+            "描述|概述|总结|概括|介绍|小结|所见|表现|看到了什么",
+        ),
+    ),
+    (
+        "type",
+        (
+            r"\b(?:what|which) (?:type|kind|sort|tumou?r|cancer|carcinoma|organ|diagnosis)"
+            r"|\bdiagnos\w*",
+            r"\bhistolog\w* type|\bclassif\w*|\bimpression\b",
+            "类型|哪种|哪类|什么肿瘤|什么癌|诊断|何种|印象|名称",
+        ),
+    ),
+    (
+        "presence",
+        (
+            r"^\s*(?:is|are|has|can|any)\b|\b(?:is|are|was) (?:there|this|it|that)\b",
+            r"\bdoes\b|\bdo\b|\bany\b",
+            r"\bpresent\b|\bcontains?\b|\bhave\b|\bseen?\b|\bbenign or malignant\b|\byes or no\b",
+            "有没有|没有[？?]?$|是否|有无|(?<!什)么[？?。]?$|吗|存在|可见|含有|算不算|良恶性",
+        ),
+    ),
+    ("content", (r"\bwhat\b", "什么|何物|哪些组织|组织")),
+)
+"""Words that show a kind; of several kinds that match, the first counts."""
+
+_RULES = tuple((kind, re.compile("|".join(words), re.IGNORECASE)) for kind, words in _WORDS)
 
 _UNSPECIFIC = frozenset({"type", "where", "describe", "dominant", "content"})
 
@@ -113,7 +188,7 @@ def question_kind(text: str) -> str:
     A question that names two regions compares them; one that names a single region asks what it
     holds or whether it holds something, whatever other words it has.
     """
-    kinds = [kind for kind, pattern in _RULES.items() if pattern.search(text)]
+    kinds = [kind for kind, pattern in _RULES if pattern.search(text)]
     num_named = len(named_regions(text))
     if num_named >= 2:
         return "compare"

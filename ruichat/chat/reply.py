@@ -104,6 +104,7 @@ def answer_question(
     *,
     config: AskConfig,
     opening_s: Mapping[str, float],
+    default_language: Language = "en",
 ) -> Iterator[str | Answer]:
     """Answer one question about a slide.
 
@@ -116,6 +117,7 @@ def answer_question(
         session: the model's dialogue about it.
         config: limits and language.
         opening_s: seconds spent before the question, recorded with the answer.
+        default_language: of a question without words, such as "R7?".
 
     Yields:
         Words as they may be shown, then the whole `Answer`.
@@ -125,7 +127,7 @@ def answer_question(
     """
     started = time.perf_counter()
     asked = clean_question(question, max_chars=config.max_question_chars)
-    language = config.language or question_language(asked)
+    language = config.language or question_language(asked, default=default_language)
     kind = question_kind(asked)
     first_word_s = None
     words = _answer_words(asked, kind, language, view, session, config)

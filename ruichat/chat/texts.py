@@ -52,6 +52,10 @@ _TOPIC: dict[Language, dict[GuardTopic, tuple[str, str]]] = {
             "the stage can't be read off one slide",
             "It needs the whole specimen, the lymph nodes, imaging and clinical findings",
         ),
+        "clinical": (
+            "history, symptoms and the gross specimen are not on the slide",
+            "The request form and the clinical record would tell",
+        ),
         "identity": (
             "a slide's tissue doesn't say who the patient is, and RuiChat reads no label",
             "The laboratory information system would tell",
@@ -81,6 +85,10 @@ _TOPIC: dict[Language, dict[GuardTopic, tuple[str, str]]] = {
         "stage": (
             "单张切片不能确定分期",
             "需结合完整标本、淋巴结、影像和临床资料",
+        ),
+        "clinical": (
+            "切片上没有病史、症状和大体所见",
+            "请查申请单和病历",
         ),
         "identity": (
             "组织本身不能说明患者身份，RuiChat也不读取标签",

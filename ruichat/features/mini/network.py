@@ -1,4 +1,4 @@
-"""Network of the `mini` encoder: residual stages whose statistics, at every scale, are the embedding.
+"""Network of `mini`: residual stages whose statistics, at every scale, are the embedding.
 
 Averaging only the last stage keeps what the training classes need and little else; means and
 spreads of every stage keep the texture of tissue that training never showed. On a colorectal

@@ -26,7 +26,7 @@ REGION = re.compile(r"\[R(\d+)\]")
 def run(split: Split = "train", num: int = 500) -> list[tuple[SymbolicSlide, list[QA]]]:
     """Dialogues as a training run would write them, with one balance."""
     rng, balance = np.random.default_rng(7), Balance()
-    slides = [draw_symbolic_slide(rng) for _ in range(120)]
+    slides = [draw_symbolic_slide(rng) for _ in range(121)]
     return [
         (slide := slides[i % len(slides)],
          write_dialogue(slide, rng, LANGUAGES[i % 2], split=split, balance=balance))

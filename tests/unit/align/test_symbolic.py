@@ -40,8 +40,8 @@ def test_same_seed_same_slide() -> None:
 
 def test_every_class_is_drawn() -> None:
     rng = np.random.default_rng(1)
-    present = sum((draw_symbolic_slide(rng).composition > 0).astype(int) for _ in range(300))
-    assert np.all(present > 15), dict(zip(KEYS, np.asarray(present).tolist(), strict=True))
+    present = sum((draw_symbolic_slide(rng).composition > 0).astype(int) for _ in range(120))
+    assert np.all(present > 4), dict(zip(KEYS, np.asarray(present).tolist(), strict=True))
 
 
 def test_read_off_tiles() -> None:

@@ -53,6 +53,11 @@ def test_language(text: str, language: str) -> None:
     assert question_language(text) == language
 
 
+def test_a_bare_region_is_in_the_language_of_the_question_before() -> None:
+    assert question_language("R7?", default="zh") == "zh"
+    assert question_language("[R7]", default="en") == "en"
+
+
 @pytest.mark.parametrize(
     ("text", "numbers"),
     [

@@ -96,11 +96,19 @@ def test_padding_changes_nothing(model, processor):
     bags = [bag_of(s) for s in slides]
     tiles, length = 40, max(map(len, texts))
     pad = torch.nn.functional.pad
+    missing = [tiles - b["tile_region"].shape[1] for b in bags]
     batch = {
-        "tile_embeddings": [pad(b["tile_embeddings"], (0, 0, 0, tiles - b["tile_region"].shape[1]), value=7.0) for b in bags],
-        "tile_region": [pad(b["tile_region"], (0, tiles - b["tile_region"].shape[1]), value=-1) for b in bags],
-        "region_geometry": [pad(b["region_geometry"], (0, 0, 0, 6 - b["region_geometry"].shape[1])) for b in bags],
-    }  # fmt: skip
+        "tile_embeddings": [
+            pad(b["tile_embeddings"], (0, 0, 0, m), value=7.0)
+            for b, m in zip(bags, missing, strict=True)
+        ],
+        "tile_region": [
+            pad(b["tile_region"], (0, m), value=-1) for b, m in zip(bags, missing, strict=True)
+        ],
+        "region_geometry": [
+            pad(b["region_geometry"], (0, 0, 0, K - b["region_geometry"].shape[1])) for b in bags
+        ],
+    }
     together = model(
         torch.tensor([t + [0] * (length - len(t)) for t in texts]),
         attention_mask=torch.tensor([[1] * len(t) + [0] * (length - len(t)) for t in texts]),

@@ -209,7 +209,9 @@ def read_source(config: SourceConfig, root: Path, *, val_fraction: float = 0.12)
     )
 
 
-def _draw_windows(seed: int, count: int, side_px: int) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.float32]]]:
+def _draw_windows(
+    seed: int, count: int, side_px: int
+) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.float32]]]:
     phantom = draw_phantom(PhantomConfig(seed=seed, width0=side_px, height0=side_px))
     rng = np.random.default_rng(seed)
     rgb: list[NDArray[np.uint8]] = []

@@ -1,0 +1,79 @@
+"""Batches of dialogues: the words, spliced as in serving, and the slides they are about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ruichat.align.dialogues import Balance, write_dialogue
+from ruichat.align.symbolic import SymbolicSlide
+from ruichat.histology import Language
+from ruichat.model.processing import Encoded, RuiChatProcessor, Turn
+from ruichat.truth.facts import draw_facts
+
+
+@dataclass(frozen=True, slots=True)
+class WordBatch:
+    """Padded ids of b dialogues."""
+
+    input_ids: Int[Tensor, "b t"]
+    attention_mask: Int[Tensor, "b t"]
+    labels: Int[Tensor, "b t"]
+
+
+def write_turns(
+    slide: SymbolicSlide,
+    rng: np.random.Generator,
+    balance: Balance,
+    processor: RuiChatProcessor,
+    num_turns: int,
+) -> Encoded:
+    """One dialogue about a slide, as ids; the language is drawn."""
+    language: Language = "en" if rng.random() < 0.5 else "zh"
+    turns = write_dialogue(slide, rng, language, balance=balance, num_turns=num_turns)
+    pairs = [Turn(qa.question, qa.answer) for qa in turns]
+    return processor.dialogue(pairs, slide.num_regions, draw_facts(slide, rng))
+
+
+def collate_words(items: list[Encoded], processor: RuiChatProcessor) -> WordBatch:
+    """Pad on the right; lengths in steps of 16, so that kernels see few shapes."""
+    batch = processor.collate(items, multiple_of=16)
+    return WordBatch(
+        torch.from_numpy(batch.input_ids),
+        torch.from_numpy(batch.attention_mask),
+        torch.from_numpy(batch.labels),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolBatch:
+    """Padded regions of b symbolic slides.
+
+    Attributes:
+        fractions: share of each class per region.
+        geometry: see `model.regions.geometry_features`.
+        mask: which regions exist.
+    """
+
+    fractions: Float[Tensor, "b k c"]
+    geometry: Float[Tensor, "b k g"]
+    mask: Bool[Tensor, "b k"]
+
+
+def collate_symbols(slides: list[SymbolicSlide]) -> SymbolBatch:
+    """Pad to the largest number of regions."""
+    k = max(slide.num_regions for slide in slides)
+    fractions = np.zeros((len(slides), k, slides[0].fractions.shape[1]), np.float32)
+    geometry = np.zeros((len(slides), k, slides[0].geometry.shape[1]), np.float32)
+    mask = np.zeros((len(slides), k), bool)
+    for row, slide in enumerate(slides):
+        fractions[row, : slide.num_regions] = slide.fractions
+        geometry[row, : slide.num_regions] = slide.geometry
+        mask[row, : slide.num_regions] = True
+    return SymbolBatch(
+        torch.from_numpy(fractions), torch.from_numpy(geometry), torch.from_numpy(mask)
+    )

@@ -1,0 +1,220 @@
+"""What the trained encoder sees: the reduction to its width, the tile classifier, the tile bank.
+
+The bank holds embeddings of every window under several stains. Alignment and evaluation lay its
+tiles into slide-like bags, so pixels are encoded once for all later stages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save
+
+from ruichat.align.encoder import EncoderTrainingConfig, load_pools, normalise
+from ruichat.align.stain import perturb_stain
+from ruichat.config import Config
+from ruichat.features.encoder import ENCODERS
+from ruichat.features.mini.network import MiniNetwork
+from ruichat.features.tile_classifier import TileClassifier
+from ruichat.histology import KEYS
+from ruichat.storage.artifacts import write_atomic
+from ruichat.truth.bank import TileBank
+from ruichat.truth.tiles import TilePool, draw_pool, join_pools
+
+Log = Callable[[str], None]
+
+HELD_OUT_SEED = 100_000
+"""Phantom seeds from here on are never trained on."""
+
+
+class EmbeddingConfig(Config):
+    """Settings of the embedding stage."""
+
+    seed: int = 0
+    stains: int = 3
+    """Views of each training window: one as it is, the others under another stain."""
+    num_val_phantoms: int = 16
+    num_test_phantoms: int = 32
+    dim: int = 384
+    classifier_steps: int = 1500
+    classifier_weight_decay: float = 0.05
+    distance_dim: int = 48
+    """Leading components in which unknown tissue is looked for; the rest is mostly noise."""
+
+
+def _statistics(
+    network: MiniNetwork, pool: TilePool, stains: int, seed: int, config: EncoderTrainingConfig
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Network statistics [n,v,s] and colour [n,v,6] of each window under each stain."""
+    generator = torch.Generator().manual_seed(seed)
+    n = len(pool.rgb)
+    out: NDArray[np.float32] | None = None
+    colour = np.empty((n, stains, 6), np.float32)
+    with torch.inference_mode():
+        for start in range(0, n, 64):
+            rgb = torch.from_numpy(pool.rgb[start : start + 64]).permute(0, 3, 1, 2).float() / 255
+            for view in range(stains):
+                seen = rgb
+                if view > 0:
+                    seen = perturb_stain(rgb, config.stain, generator)
+                    seen = torch.rot90(seen, view, (2, 3))
+                part = network(normalise(seen).to(memory_format=torch.channels_last)).numpy()
+                if out is None:
+                    out = np.empty((n, stains, part.shape[1]), np.float32)
+                rows = slice(start, start + len(rgb))
+                out[rows, view] = part
+                flat = seen.flatten(2)
+                colour[rows, view] = torch.cat([flat.mean(2), flat.std(2)], 1).numpy()
+    assert out is not None
+    return out, colour
+
+
+def fit_reduction(
+    statistics: NDArray[np.float32], weight: NDArray[np.float64], dim: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Centre [s] and whitening projection [d,s] onto the leading components.
+
+    Args:
+        statistics: [n,s] of training windows.
+        weight: [n] sums to 1; sources count alike, whatever their size.
+    """
+    center = weight @ statistics
+    spread = np.sqrt(weight @ np.square(statistics - center)) + 1e-3
+    normal = (statistics - center) / spread
+    covariance = (normal * weight[:, None]).T @ normal
+    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = values[::-1][:dim], vectors[:, ::-1][:, :dim]
+    # Half whitening: full whitening would blow the last components up to pure noise.
+    scale = 1 / (np.maximum(values, 1e-6) ** 0.25)
+    return center.astype(np.float32), ((vectors * scale).T / spread).astype(np.float32)
+
+
+def source_weights(source: NDArray[np.str_], main: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weights that make every (source, class) cell count alike up to the root of its size."""
+    weight = np.zeros(len(source))
+    for name in np.unique(source):
+        for label in np.unique(main[source == name]):
+            cell = (source == name) & (main == label)
+            weight[cell] = np.sqrt(cell.sum()) / cell.sum()
+    return weight / weight.sum()
+
+
+def fit_classifier(bank: TileBank, config: EmbeddingConfig, encoder_digest: str) -> TileClassifier:
+    """Linear classifier and unknown-tissue test, on training and calibration windows."""
+    train = bank.split == "train"
+    views = bank.embeddings.shape[1]
+    x = torch.from_numpy(bank.embeddings[train].reshape(-1, bank.embeddings.shape[2]))
+    y = torch.from_numpy(np.repeat(bank.target[train], views, 0))
+    weight = source_weights(bank.source[train], bank.target[train].argmax(1))
+    w = torch.from_numpy(np.repeat(weight, views)).float()
+    w = w / w.mean()
+    torch.manual_seed(config.seed)
+    layer = torch.nn.Linear(x.shape[1], len(KEYS))
+    optimiser = torch.optim.AdamW(
+        layer.parameters(), lr=3e-3, weight_decay=config.classifier_weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.classifier_steps)
+    for _ in range(config.classifier_steps):
+        rows = torch.randint(len(x), (1024,))
+        log_p = F.log_softmax(layer(x[rows]), 1)
+        loss = (-(y[rows] * log_p).sum(1) * w[rows]).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    lead = config.distance_dim
+    space = bank.embeddings[train][:, :, :lead].reshape(-1, lead).astype(np.float64)
+    main = np.repeat(bank.target[train].argmax(1), views)
+    pure = np.repeat(bank.target[train].max(1) >= 0.8, views)
+    present = [c for c in range(len(KEYS)) if (pure & (main == c)).any()]
+    centre = np.stack([space[pure & (main == c)].mean(0) for c in present])
+    residual = np.concatenate(
+        [space[pure & (main == c)] - centre[i] for i, c in enumerate(present)]
+    )
+    covariance = residual.T @ residual / len(residual) + 1e-4 * np.eye(lead)
+    values, vectors = np.linalg.eigh(covariance)
+    whiten = np.zeros((lead, bank.embeddings.shape[2]))
+    whiten[:, :lead] = (vectors / np.sqrt(values)).T
+    classifier = TileClassifier(
+        weight=layer.weight.detach().numpy().copy(),
+        bias=layer.bias.detach().numpy().copy(),
+        class_mean=(centre @ whiten[:, :lead].T).astype(np.float32),
+        whiten=whiten.astype(np.float32),
+        distance_quantiles=np.zeros(1, np.float32),
+        encoder_digest=encoder_digest,
+    )
+    held = bank.split == "val"
+    distance = classifier.distance(bank.embeddings[held][:, 0])
+    quantiles = np.quantile(distance, np.linspace(0, 1, 201)).astype(np.float32)
+    return TileClassifier(
+        classifier.weight,
+        classifier.bias,
+        classifier.class_mean,
+        classifier.whiten,
+        quantiles,
+        encoder_digest,
+    )
+
+
+def fit_embeddings(
+    config: EmbeddingConfig,
+    encoder_config: EncoderTrainingConfig,
+    data_root: Path,
+    network_path: Path,
+    out: Path,
+    log: Log = print,
+) -> Path:
+    """Write `encoder.safetensors`, `tiles.safetensors` and the tile bank into `out`.
+
+    Returns:
+        Path of the bank.
+    """
+    bank_path = out / "bank.npz"
+    if bank_path.is_file():
+        return bank_path
+    network = MiniNetwork().to(memory_format=torch.channels_last).eval()
+    network.load_state_dict(load_file(network_path))
+    real, drawn = load_pools(encoder_config, data_root, network_path.parent.parent / "pools", log)
+    held = [
+        draw_pool(
+            range(HELD_OUT_SEED + first, HELD_OUT_SEED + first + count),
+            split=split,
+            windows_per_phantom=encoder_config.windows_per_phantom,
+        )
+        for split, first, count in (
+            ("val", 0, config.num_val_phantoms),
+            ("test", config.num_val_phantoms, config.num_test_phantoms),
+        )
+    ]
+    pool = join_pools([real, drawn, *held])
+    log(f"embedding {len(pool.rgb)} windows under {config.stains} stains")
+    statistics, colour = _statistics(network, pool, config.stains, config.seed, encoder_config)
+    train = pool.split == "train"
+    weight = source_weights(pool.source[train], pool.target[train].argmax(1))
+    flat = statistics[train].reshape(-1, statistics.shape[2])
+    repeated = np.repeat(weight, config.stains) / config.stains
+    center, reduction = fit_reduction(flat, repeated, config.dim)
+    tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
+    tensors["center"] = torch.from_numpy(center)
+    tensors["reduction"] = torch.from_numpy(np.ascontiguousarray(reduction))
+    assert config.dim == ENCODERS.get("mini").dim
+    payload = save(tensors)
+    write_atomic(out / "encoder.safetensors", payload)
+    bank = TileBank(
+        ((statistics - center) @ reduction.T).astype(np.float32),
+        colour,
+        pool.target,
+        pool.source,
+        pool.group,
+        pool.split,
+    )
+    classifier = fit_classifier(bank, config, hashlib.sha256(payload).hexdigest())
+    classifier.save(out / "tiles.safetensors")
+    bank.save(bank_path)
+    return bank_path

@@ -1,0 +1,96 @@
+"""The one training loop: every language stage hands it a model, what trains, and its batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ruichat.config import Config
+
+Log = Callable[[str], None]
+
+
+class LoopConfig(Config):
+    """Steps and optimiser of one stage."""
+
+    steps: int
+    learning_rate: float
+    warmup: float = 0.05
+    """Share of the steps over which the rate rises."""
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    """Largest gradient norm."""
+    log_every: int = 50
+    checkpoint_every: int = 200
+
+
+def run_loop(
+    trained: nn.Module,
+    loss_of_step: Callable[[int], Tensor],
+    config: LoopConfig,
+    checkpoint: Path,
+    *,
+    name: str,
+    log: Log,
+) -> None:
+    """Train what of `trained` asks for a gradient, going on from `checkpoint` if it is there.
+
+    Args:
+        trained: holds the parameters, and the state that a checkpoint keeps.
+        loss_of_step: loss of one batch; must depend on the step number alone, so that a resumed
+            run sees what an unbroken one would have seen.
+        checkpoint: file for weights, optimiser and step; removed by nobody, small.
+    """
+    parameters = [p for p in trained.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(
+        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser,
+        config.learning_rate,
+        total_steps=config.steps,
+        # At least two steps of rise: OneCycleLR divides by one less than that.
+        pct_start=max(config.warmup, min(1.0, 2 / config.steps)),
+    )
+    start = 0
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, weights_only=True)
+        trained.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        start = int(state["step"])
+        log(f"{name}: going on from step {start}")
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    trained.train()
+    began, total = time.perf_counter(), 0.0
+    for step in range(start, config.steps):
+        # Dropout, too, depends on the step alone.
+        torch.manual_seed(step)
+        loss = loss_of_step(step)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimiser.step()
+        schedule.step()
+        total += float(loss.detach())
+        done = step + 1
+        if done % config.log_every == 0:
+            rate = (done - start) / (time.perf_counter() - began)
+            left = (config.steps - done) / rate / 60
+            mean = total / config.log_every
+            log(f"{name} step {done}/{config.steps} loss {mean:.4f} {left:.0f} min left")
+            total = 0.0
+        if done % config.checkpoint_every == 0 or done == config.steps:
+            state = {
+                "model": trained.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict(),
+                "step": done,
+            }
+            torch.save(state, checkpoint.with_suffix(".part"))
+            checkpoint.with_suffix(".part").replace(checkpoint)
+    trained.eval()

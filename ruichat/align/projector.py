@@ -1,0 +1,92 @@
+"""Stage (c): align the projector, with the language model frozen.
+
+Two signals bring real regions to where the language model already reads symbols: the loss on the
+answers, and the distance to the vector that the region's truth would have had as a symbol.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ruichat.align.batches import collate_symbols, collate_words, write_turns
+from ruichat.align.dialogues import Balance
+from ruichat.align.language import LanguageStage
+from ruichat.align.loop import Log, LoopConfig, run_loop
+from ruichat.config import Config
+from ruichat.model.processing import RuiChatProcessor
+from ruichat.truth.bags import BagMaker, collate_bags
+
+
+class ProjectorConfig(Config):
+    """Settings of the alignment stage."""
+
+    seed: int = 0
+    slides_per_step: int = 24
+    turns: int = 4
+    matching: float = 1.0
+    """Weight of the distance to the symbolic vectors; 0 aligns by words alone."""
+    tile_noise: float = 0.1
+    """Noise on tile embeddings, in units of their spread."""
+    loop: LoopConfig
+
+
+class ProjectorStage(nn.Module):
+    """What this stage trains: the region encoder, and nothing of the language model."""
+
+    def __init__(self, stage: LanguageStage) -> None:
+        super().__init__()
+        stage.requires_grad_(False)
+        self.regions = stage.model.region_encoder
+        self.regions.requires_grad_(True)
+
+
+def region_loss(found: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
+    """One minus the cosine between real and symbolic region vectors, over existing regions."""
+    return (1 - F.cosine_similarity(found, wanted, dim=-1))[mask].mean()
+
+
+def train_projector(
+    config: ProjectorConfig,
+    stage: LanguageStage,
+    processor: RuiChatProcessor,
+    bags: BagMaker,
+    out: Path,
+    log: Log = print,
+) -> None:
+    """Train the region encoder in place; resumes from `out`."""
+    trained = ProjectorStage(stage)
+    with torch.no_grad():
+        trained.regions.scale.fill_(stage.symbols.scale)
+    balance = Balance()
+    spread = bags.spread
+
+    def loss_of_step(step: int) -> Tensor:
+        rng = np.random.default_rng((config.seed, 2, step))
+        slides = [bags.draw(rng) for _ in range(config.slides_per_step)]
+        items = [write_turns(s.truth, rng, balance, processor, config.turns) for s in slides]
+        words = collate_words(items, processor)
+        batch = collate_bags(slides)
+        tiles = batch.tile_embeddings
+        tiles = tiles + config.tile_noise * spread * torch.randn_like(tiles)
+        found = stage.model.encode_regions(tiles, batch.tile_region, batch.region_geometry)
+        loss = stage.model(
+            words.input_ids,
+            words.attention_mask,
+            labels=words.labels,
+            region_embeds=found,
+            region_mask=batch.region_mask,
+            skip_logits=True,
+            use_cache=False,
+        ).loss
+        if config.matching > 0:
+            with torch.no_grad():
+                wanted = stage.symbols(collate_symbols([slide.truth for slide in slides]))
+            loss = loss + config.matching * region_loss(found, wanted, batch.region_mask)
+        return loss
+
+    run_loop(trained, loss_of_step, config.loop, out / "projector.pt", name="projector", log=log)

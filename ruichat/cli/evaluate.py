@@ -1,0 +1,167 @@
+"""`ruichat evaluate`: score a model on held-out data or on yours, beside blind controls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ruichat.evaluate.report import Report
+    from ruichat.evaluate.run import Progress
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Score a model, with blind controls."
+)
+
+_JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Also write every figure as JSON.")
+]
+_Model = Annotated[
+    str | None, typer.Option("--model", help="Embedded model, or a checkpoint folder.")
+]
+
+
+@app.callback()
+def evaluate() -> None:
+    """Score a model, with blind controls."""
+
+
+@app.command("run")
+def run_command(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML, see configs/evaluate.")],
+    json_file: _JsonFile = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Folder with the tile sources.")
+    ] = None,
+    model: _Model = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer slides and wider intervals, in a minute or two.")
+    ] = False,
+) -> None:
+    """Run all parts of a config and print one table; what can't be run is named with the reason."""
+    from ruichat.evaluate.config import load_config
+    from ruichat.evaluate.run import evaluate
+
+    settings = load_config(config)
+    if model is not None:
+        settings = settings.model_copy(update={"model": model})
+    if quick:
+        settings = settings.quick()
+    with _progress() as progress:
+        report = evaluate(settings, data_root=data, progress=progress)
+    _show(report, json_file)
+
+
+@app.command("tiles")
+def tiles_command(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Tiles with labels.csv: file,label.")
+    ],
+    json_file: _JsonFile = None,
+    mpp: Annotated[
+        float | None, typer.Option("--mpp", help="Micrometres per pixel of the tiles, if known.")
+    ] = None,
+    group_column: Annotated[
+        str, typer.Option("--group", help="Column of labels.csv that names the source group.")
+    ] = "",
+    model: _Model = None,
+) -> None:
+    """Linear probe of the encoder on your tiles, beside colour alone and an untrained network.
+
+    Without --group every file counts as a group of its own: tiles of one specimen then lie on
+    both sides of a fold, and the score flatters.
+    """
+    from ruichat.evaluate.config import EvaluateConfig, FolderConfig, ProbeConfig, TileSuite
+    from ruichat.evaluate.run import evaluate
+
+    name = folder.resolve().name
+    own = FolderConfig(name=name, folder=str(folder.resolve()), mpp=mpp, group_column=group_column)
+    suite = TileSuite(probes=(ProbeConfig(name=name, split="folds"),))
+    settings = EvaluateConfig(model=model or "mini", folders=(own,), tiles=suite)
+    with _progress() as progress:
+        report = evaluate(settings, progress=progress)
+    _show(report, json_file)
+
+
+@app.command("slides")
+def slides_command(
+    questions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="JSONL",
+            help='Lines {"slide", "question", "answer"}, and options, mpp, regions if you have them.',
+        ),
+    ],
+    json_file: _JsonFile = None,
+    model: _Model = None,
+) -> None:
+    """Ask your slides your questions, beside another slide's answers and options in another order."""
+    from ruichat.evaluate.config import EvaluateConfig
+    from ruichat.evaluate.run import evaluate
+
+    settings = EvaluateConfig(model=model or "mini", questions=(str(questions),))
+    with _progress() as progress:
+        report = evaluate(settings, progress=progress)
+    _show(report, json_file)
+
+
+def _show(report: Report, json_file: Path | None) -> None:
+    """The table on stdout; the JSON into its file, or on stdout for "-"."""
+    from rich.console import Console
+
+    from ruichat.evaluate.report import print_report
+
+    if json_file is not None and str(json_file) == "-":
+        typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=1))
+        return
+    console = Console()
+    if not console.is_terminal:
+        # A pipe has no width; narrower than this the table would break its numbers.
+        console = Console(width=132)
+    print_report(report, console)
+    if json_file is not None:
+        report.save(json_file)
+        typer.echo(f"written: {json_file}", err=True)
+
+
+@contextmanager
+def _progress() -> Generator[Progress]:
+    """A bar on stderr, or one line per stage where nobody watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns: tuple[Any, ...] = (
+        "{task.description}",
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    if not console.is_terminal:
+        said: set[str] = set()
+
+        def tell(stage: str, done: int, total: int) -> None:
+            del done, total
+            if stage not in said:
+                said.add(stage)
+                typer.echo(f"{stage} ...", err=True)
+
+        yield tell
+        return
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        current = ""
+
+        def show(stage: str, done: int, total: int) -> None:
+            nonlocal current
+            if stage != current:
+                bar.reset(task, description=stage, total=None)
+                current = stage
+            bar.update(task, completed=done, total=total or None)
+
+        yield show

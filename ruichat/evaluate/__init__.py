@@ -1,0 +1,1 @@
+"""Scores beside blind controls: what a model reads off tissue, and what it would say without."""

@@ -1,0 +1,174 @@
+"""Settings of an evaluation, read from YAML; the whole of it is the cache key and is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import yaml
+from pydantic import Field, ValidationError
+
+from ruichat.config import Config
+from ruichat.errors import ConfigError
+from ruichat.truth.symbolic import SymbolicConfig
+from ruichat.truth.tiles import SourceConfig
+
+SplitRule = Literal["folds", "groups", "runs"]
+
+
+class FolderConfig(Config):
+    """A folder of tiles with `labels.csv` whose labels need not be classes of ours."""
+
+    name: str
+    folder: str
+    """Path of the folder, under the data folder or absolute."""
+    group_column: str = ""
+    """Column of labels.csv that names the source group; without it every file is its own."""
+    number: str = ""
+    """Regular expression whose first group in the file name is the file's number; files with
+    neighbouring numbers are taken to be neighbours on the glass."""
+    block: int = Field(20, gt=0)
+    """Neighbouring numbers that make up one source group."""
+    mpp: float | None = Field(None, gt=0)
+    """Micrometres per pixel; the encoder gets tiles at its own. None takes them as they are."""
+    shrink: int = Field(1, gt=0)
+    """Whole-number reduction, where the resolution is only roughly known."""
+    max_windows: int = Field(1, gt=0)
+    """Windows cut from an image that is larger than one."""
+
+
+class ProbeConfig(Config):
+    """Linear probe of one set of tiles."""
+
+    name: str
+    """A source of `sources` or a folder of `folders`."""
+    split: SplitRule = "groups"
+    """groups: the source's own held-out groups. runs: the last files of each class by number,
+    and five folds of such runs. folds: five folds over groups."""
+    test_fraction: float = Field(0.3, gt=0, lt=1)
+    """Share of files held out where the split is by runs."""
+    wanted: float | None = None
+    """Balanced accuracy aimed at; shown beside the score."""
+
+
+class TileSuite(Config):
+    """What is asked of the tile encoder."""
+
+    classified: tuple[str, ...] = ()
+    """Sources on whose held-out groups the shipped tile classifier is scored."""
+    probes: tuple[ProbeConfig, ...] = ()
+    regularisation: tuple[float, ...] = (0.0001, 0.001, 0.01, 0.1, 1.0)
+    """Values of C, the inverse of the penalty, among which inner folds choose."""
+    unknown: tuple[str, ...] = ()
+    """Folders of tissue that no stage has trained on."""
+    random_seed: int = 0
+    """Of the untrained network."""
+
+
+class PhantomSuite(Config):
+    """Drawn tissue; seeds from `first_seed` on that no stage trains on."""
+
+    first_seed: int = 100_016
+    num_fields: int = Field(32, ge=0)
+    """Fields whose windows are laid into slides."""
+    windows_per_field: int = Field(16, gt=0)
+    num_slides: int = Field(24, ge=0)
+    """Whole drawn slides, with seeds after those of the fields."""
+    slide_px: tuple[int, int] = (2688, 2240)
+    """Width and height of a drawn slide."""
+    control_seed: int = 0
+    num_control_fields: int = Field(24, ge=0)
+    """Fields, of seeds for training, from which the colour-only control learns."""
+
+
+class SlideSuite(Config):
+    """What is asked about slides."""
+
+    num_laid: int = Field(276, ge=0)
+    """Slides laid from held-out tiles."""
+    questions_per_slide: int = Field(5, gt=0)
+    layout: SymbolicConfig = SymbolicConfig()
+    phantoms: PhantomSuite = PhantomSuite()
+    held_out_wordings: float = Field(0.5, ge=0, le=1)
+    """Share of questions whose wording no stage has trained on."""
+    max_tokens: int = Field(160, gt=0)
+    """Longest answer, text tokens."""
+    batch: int = Field(96, gt=0)
+    """Questions answered at a time."""
+    num_checked: int = Field(12, ge=0)
+    """Questions answered a second time through the chat itself, to see that batches agree."""
+
+
+class EvaluateConfig(Config):
+    """One evaluation."""
+
+    seed: int = 0
+    model: str = "mini"
+    """Embedded model, or a checkpoint folder."""
+    data: str = "../shared/data"
+    """Folder that holds the tile sources; relative to where the command runs."""
+    sources: tuple[SourceConfig, ...] = ()
+    """The sources that training knows, with the same rule of which groups are held out."""
+    folders: tuple[FolderConfig, ...] = ()
+    tiles: TileSuite | None = None
+    slides: SlideSuite | None = None
+    questions: tuple[str, ...] = ()
+    """JSONL files of questions about slides of your own."""
+    num_draws: int = Field(1000, ge=10)
+    """Bootstrap samples behind each interval."""
+
+    def quick(self) -> EvaluateConfig:
+        """The same in little: fewer slides, no whole phantoms, fewer draws; for a first look."""
+        slides = self.slides
+        if slides is not None:
+            phantoms = slides.phantoms.model_copy(
+                update={"num_fields": 6, "num_control_fields": 6, "num_slides": 2}
+            )
+            slides = slides.model_copy(update={"num_laid": 46, "phantoms": phantoms})
+        return self.model_copy(update={"slides": slides, "num_draws": 200})
+
+
+def load_config(path: Path) -> EvaluateConfig:
+    """Read a config; `sources` may say where another file states them.
+
+    Training and evaluation must agree on which groups are held out, so `sources` is best read off
+    the recipe: {file: ../mini/recipe.yaml, at: encoder.sources}, relative to the config itself.
+
+    Raises:
+        ConfigError: a file is missing, isn't YAML, or a field is wrong.
+    """
+    values = _read(path)
+    sources = values.get("sources")
+    if isinstance(sources, Mapping):
+        where = cast(Mapping[str, str], sources)
+        try:
+            recipe: Any = _read(path.parent / where["file"])
+            values["sources"] = reduce(lambda at, key: at[key], where["at"].split("."), recipe)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"{path.name}: no sources at {dict(where)} ({error})",
+                hint="Give sources: {file: recipe.yaml, at: encoder.sources}",
+            ) from None
+    try:
+        return EvaluateConfig.model_validate(values)
+    except ValidationError as error:
+        lines = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+        )
+        raise ConfigError(f"{path.name} has wrong settings: {lines}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"no config file at {path}", hint="Give the path of a YAML file"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not readable YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no settings", hint="Give a YAML file of fields")
+    return cast(dict[str, Any], values)

@@ -1,0 +1,328 @@
+"""Anyone's slides with questions in JSONL, asked through the chat as a user would."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from ruichat.chat.answer import Answer
+from ruichat.chat.ask import AskConfig, SlideChat, open_chat
+from ruichat.chat.backend import Backend
+from ruichat.config import Config
+from ruichat.errors import InputError, RuiChatError
+from ruichat.evaluate.data import Counts
+from ruichat.evaluate.metrics import Estimate
+from ruichat.evaluate.report import Row
+from ruichat.evaluate.tile_scores import Draws
+from ruichat.units import Region0
+
+_LETTERS = "ABCDEFGHIJ"
+_YES = re.compile(r"^\W*(?:yes\b|是|有|存在|可见)", re.IGNORECASE)
+_NO = re.compile(r"^\W*(?:no\b|not\b|none\b|否|无|没有|未见|不是)", re.IGNORECASE)
+_POLAR = {"yes": "yes", "是": "yes", "有": "yes", "no": "no", "否": "no", "无": "no", "没有": "no"}
+_BLANK = re.compile(r"[\s\W_]+")
+
+
+class Box(Config):
+    """A box on the slide, level-0 pixels."""
+
+    x: int = Field(ge=0)
+    y: int = Field(ge=0)
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+
+
+class Item(Config):
+    """One line of a questions file."""
+
+    slide: str
+    """Path of the slide, relative to the file."""
+    question: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+    """The right answer; with options, one of them or its letter."""
+    options: tuple[str, ...] = Field((), max_length=len(_LETTERS))
+    """Choices; they are listed after the question with letters."""
+    mpp: float | None = Field(None, gt=0)
+    """Micrometres per pixel, where the slide doesn't state it."""
+    regions: tuple[Box, ...] = ()
+    """Where the answer shows, level-0 pixels: citations are scored against these."""
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _by_letter(cls, value: object) -> object:
+        return tuple(cast(dict[str, str], value).values()) if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _answer_is_an_option(self) -> Item:
+        if self.options and self.right_option is None:
+            raise ValueError(f"answer {self.answer!r} is none of the options {self.options}")
+        return self
+
+    @property
+    def right_option(self) -> int | None:
+        """Index of the right option; None without options."""
+        folded = [fold(option) for option in self.options]
+        if fold(self.answer) in folded:
+            return folded.index(fold(self.answer))
+        letter = self.answer.strip().rstrip(".)").upper()
+        at = _LETTERS.find(letter) if len(letter) == 1 else -1
+        return at if 0 <= at < len(self.options) else None
+
+    def posed(self, order: Sequence[int] | None = None) -> str:
+        """The question as it is asked, options listed in that order."""
+        if not self.options:
+            return self.question
+        order = order or range(len(self.options))
+        listed = " ".join(f"{_LETTERS[at]}. {self.options[i]}" for at, i in enumerate(order))
+        return f"{self.question} {listed}"
+
+
+def fold(text: str) -> str:
+    """Text without case, space and punctuation."""
+    return _BLANK.sub("", text.casefold())
+
+
+def read_items(path: Path) -> list[Item]:
+    """Read a questions file.
+
+    Raises:
+        InputError: the file is missing, or a line isn't a question.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} can't be read ({error})", hint="Give a JSONL file") from None
+    items: list[Item] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            items.append(Item.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "line"
+            raise InputError(
+                f"{path.name} line {number}: {where}: {first['msg']}",
+                hint='A line is {"slide": ..., "question": ..., "answer": ...}, and may have '
+                "options, mpp and regions",
+            ) from None
+    if not items:
+        raise InputError(f"{path} holds no questions", hint="Write one JSON object to a line")
+    return items
+
+
+def chosen_option(text: str, options: Sequence[str], order: Sequence[int]) -> int | None:
+    """Index of the option that an answer gives: the one whose words come first, else its letter.
+
+    Of several that begin at the same place the longest counts.
+    """
+    lowered = text.casefold()
+    found = [
+        (lowered.find(option.casefold()), -len(option), i)
+        for i, option in enumerate(options)
+        if option.casefold() in lowered
+    ]
+    if found:
+        return min(found)[2]
+    letter = re.match(r"\W*([A-J])(?![A-Za-z])", text)
+    at = _LETTERS.index(letter[1]) if letter else len(options)
+    return order[at] if at < len(options) else None
+
+
+def is_right(item: Item, text: str, order: Sequence[int]) -> bool:
+    """Whether an answer to an item is right; yes and no are read off how it begins."""
+    if item.options:
+        return chosen_option(text, item.options, order) == item.right_option
+    polar = _POLAR.get(fold(item.answer))
+    if polar is not None:
+        return bool((_YES if polar == "yes" else _NO).search(text))
+    return fold(item.answer) in fold(text)
+
+
+def cover(
+    boxes: Sequence[Region0 | Box], truth: Sequence[Region0 | Box]
+) -> tuple[float, float, float]:
+    """Areas in square pixels: of the boxes' union, of the truth's, and of what both share."""
+    both = [*boxes, *truth]
+    xs = np.unique([v for b in both for v in (b.x, b.x + b.width)])
+    ys = np.unique([v for b in both for v in (b.y, b.y + b.height)])
+    if len(xs) < 2 or len(ys) < 2:
+        return 0.0, 0.0, 0.0
+    cell = np.outer(np.diff(ys), np.diff(xs)).astype(np.float64)
+
+    def fill(items: Sequence[Region0 | Box]) -> NDArray[np.bool_]:
+        mask = np.zeros(cell.shape, bool)
+        for b in items:
+            rows = slice(*np.searchsorted(ys, (b.y, b.y + b.height)))
+            mask[rows, slice(*np.searchsorted(xs, (b.x, b.x + b.width)))] = True
+        return mask
+
+    ours, theirs = fill(boxes), fill(truth)
+    return float(cell[ours].sum()), float(cell[theirs].sum()), float(cell[ours & theirs].sum())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One item asked: the answer on its slide, on another, and with options moved."""
+
+    item: Item
+    true: Answer
+    other: Answer | None
+    moved: Answer | None
+
+
+def score_questions(
+    path: Path, backend: Backend, draws: Draws, counts: Counts, skipped: list[str]
+) -> list[Row]:
+    """Ask every question of a file, and score answers and citations.
+
+    A slide that can't be opened is named in `skipped` and its questions are left out.
+
+    Raises:
+        InputError: the file is wrong, or none of its slides can be opened.
+    """
+    items = read_items(path)
+    names = list(dict.fromkeys((item.slide, item.mpp) for item in items))
+    outcomes: dict[int, dict[str, Answer]] = {}
+    tick = counts(f"asking {path.name}")
+    opened: list[tuple[str, float | None]] = []
+    for at, name in enumerate(names):
+        tick(at, len(names))
+        try:
+            with _open(path.parent / name[0], name[1], backend) as chat:
+                opened.append(name)
+                _ask_slide(items, name, _before(names, name), chat, outcomes)
+        except RuiChatError as error:
+            skipped.append(f"{name[0]}: {error.message}")
+    done = {i: given for i, given in outcomes.items() if "true" in given}
+    if not done:
+        raise InputError(f"none of the slides in {path.name} could be asked", hint="See above")
+    return _rows(path.name, [(items[i], given) for i, given in sorted(done.items())], draws)
+
+
+def _before(
+    names: Sequence[tuple[str, float | None]], name: tuple[str, float | None]
+) -> tuple[str, float | None] | None:
+    """The slide whose questions this one gets as the control; None if it is the only one."""
+    return names[names.index(name) - 1] if len(names) > 1 else None
+
+
+def _open(path: Path, mpp: float | None, backend: Backend) -> SlideChat:
+    return open_chat(path, AskConfig(mpp=mpp), backend=backend)
+
+
+def _ask_slide(
+    items: Sequence[Item],
+    name: tuple[str, float | None],
+    before: tuple[str, float | None] | None,
+    chat: SlideChat,
+    outcomes: dict[int, dict[str, Answer]],
+) -> None:
+    """Ask a slide its own questions, and those of the slide before as a control."""
+    for i, item in enumerate(items):
+        slide = (item.slide, item.mpp)
+        given = outcomes.setdefault(i, {})
+        if slide == name:
+            given["true"] = _ask(chat, item.posed())
+            if item.options:
+                given["reordered"] = _ask(chat, item.posed(_moved(item)))
+        elif slide == before:
+            given["other"] = _ask(chat, item.posed())
+
+
+def _moved(item: Item) -> list[int]:
+    return [*range(1, len(item.options)), 0]
+
+
+def _ask(chat: SlideChat, question: str) -> Answer:
+    """Each question begins a dialogue of its own."""
+    chat.forget()
+    for event in chat.ask(question):
+        if isinstance(event, Answer):
+            return event
+    raise AssertionError("an answer ends with an Answer")
+
+
+def _rows(name: str, done: Sequence[tuple[Item, dict[str, Answer]]], draws: Draws) -> list[Row]:
+    section = f"{name}: through the whole chat"
+    boot = draws.over(np.array([item.slide for item, _ in done]))
+    groups = {
+        "with options": np.array([bool(item.options) for item, _ in done]),
+        "yes or no": np.array(
+            [not item.options and fold(item.answer) in _POLAR for item, _ in done]
+        ),
+    }
+    groups["in words"] = ~(groups["with options"] | groups["yes or no"])
+    groups["all"] = np.ones(len(done), bool)
+    right = {way: _right(done, way) for way in ("true", "other", "reordered")}
+
+    def share(way: str, here: NDArray[np.bool_]) -> Estimate:
+        marks, use = right[way]
+        return boot.ratio(here & use & marks, here & use)
+
+    rows: list[Row] = []
+    for group, here in groups.items():
+        if here.any():
+            controls = {
+                way: share(way, here)
+                for way in ("other", "reordered")
+                if (here & right[way][1]).any()
+            }
+            rows.append(Row(section, f"answered rightly, {group}", share("true", here), controls))
+    abstained = np.array([given["true"].abstained for _, given in done])
+    rows.append(Row(section, "cannot determine", boot.ratio(abstained)))
+    return rows + _citation_rows(section, done, draws)
+
+
+def _right(
+    done: Sequence[tuple[Item, dict[str, Answer]]], way: str
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which answers given that way are right, and which questions were asked that way."""
+    marks = [
+        way in given
+        and is_right(
+            item,
+            given[way].text,
+            _moved(item) if way == "reordered" else list(range(len(item.options))),
+        )
+        for item, given in done
+    ]
+    return np.array(marks), np.array([way in given for _, given in done])
+
+
+def _citation_rows(
+    section: str, done: Sequence[tuple[Item, dict[str, Answer]]], draws: Draws
+) -> list[Row]:
+    """Share of the cited area that is true, and of the true area that is cited."""
+    located = [(item, given["true"]) for item, given in done if item.regions]
+    if not located:
+        return []
+    areas = np.array(
+        [cover([c.box0 for c in answer.citations], item.regions) for item, answer in located]
+    )
+    boot = draws.over(np.array([item.slide for item, _ in located]))
+    # Every question counts alike, whatever the size of its slide.
+    scale = areas[:, :2].max(1, keepdims=True)
+    cited, true, shared = (areas / scale).T
+    return [
+        Row(section, "cited area that is true", _area(boot.ratio(shared, cited), len(located))),
+        Row(section, "true area that is cited", _area(boot.ratio(shared, true), len(located))),
+    ]
+
+
+def _area(estimate: Estimate, n: int) -> Estimate:
+    return Estimate(estimate.value, estimate.low, estimate.high, n)
+
+
+def example() -> dict[str, Any]:
+    """One line of a questions file, for the help text."""
+    item = Item(slide="slide.svs", question="Is there tumour?", answer="yes")
+    return json.loads(item.model_dump_json(exclude_defaults=True))

@@ -1,0 +1,188 @@
+"""Scores with bootstrap intervals: every one is a function of how often each unit is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from numpy.typing import NDArray
+
+Weights = NDArray[np.float64]
+Statistic = Callable[[Weights], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A score with its 95 % interval.
+
+    Attributes:
+        value: on the data as they are; NaN where it isn't defined.
+        low: lower end of the interval.
+        high: upper end.
+        n: answers, tiles or citations that it rests on.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """Plain numbers, four places; None where a score isn't defined."""
+        values = {"value": self.value, "low": self.low, "high": self.high}
+        plain = {k: None if math.isnan(v) else round(v, 4) for k, v in values.items()}
+        return {**plain, "n": self.n}
+
+
+class Bootstrap:
+    """Draws units (slides, source groups) with replacement, the same draws for every score.
+
+    Args:
+        unit: which unit each observation belongs to, any labels, [n].
+        num_draws: bootstrap samples.
+        seed: of the draws.
+
+    Source:
+        Percentile interval over clusters, Efron and Tibshirani 1993. Observations of one slide
+        or one source group depend on each other, so they are drawn together.
+    """
+
+    def __init__(self, unit: NDArray[np.generic], *, num_draws: int, seed: int) -> None:
+        _, self._row = np.unique(unit, return_inverse=True)
+        self.num_units = int(self._row.max()) + 1 if len(unit) else 0
+        rng = np.random.default_rng(seed)
+        share = np.full(self.num_units, 1 / max(self.num_units, 1))
+        self._draws = rng.multinomial(self.num_units, share, size=num_draws)
+
+    def ratio(
+        self, part: NDArray[np.generic], whole: NDArray[np.generic] | None = None
+    ) -> Estimate:
+        """Sum of `part` over sum of `whole` (one per observation unless given), [n] each."""
+        part = np.asarray(part, np.float64)
+        whole = np.ones(len(part)) if whole is None else np.asarray(whole, np.float64)
+        top, bottom = self._sums(part), self._sums(whole)
+        value = _divide(part.sum(), whole.sum())
+        drawn = _divide(self._draws @ top, self._draws @ bottom)
+        return _estimate(value, drawn, int(whole.sum()))
+
+    def difference(
+        self,
+        part: NDArray[np.generic],
+        whole: NDArray[np.generic],
+        other_part: NDArray[np.generic],
+        other_whole: NDArray[np.generic],
+    ) -> Estimate:
+        """One ratio minus another over the same draws, [n] each."""
+        sums = [
+            self._sums(np.asarray(x, np.float64)) for x in (part, whole, other_part, other_whole)
+        ]
+        a, b, c, d = (self._draws @ x for x in sums)
+        ratio = [float(_divide(x.sum(), y.sum())) for x, y in (sums[:2], sums[2:])]
+        drawn = _divide(a, b) - _divide(c, d)
+        return _estimate(ratio[0] - ratio[1], drawn, int(np.asarray(whole).sum()))
+
+    def statistic(self, function: Statistic, *, num_draws: int | None = None) -> Estimate:
+        """Any function of how often each observation is drawn, [n] to a number."""
+        n = len(self._row)
+        value = function(np.ones(n))
+        draws = self._draws[:num_draws]
+        drawn = np.array([function(draw[self._row].astype(np.float64)) for draw in draws])
+        return _estimate(value, drawn, n)
+
+    def _sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(self._row, values, minlength=self.num_units)
+
+
+def _divide(part: NDArray[np.float64] | float, whole: NDArray[np.float64] | float):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.divide(part, whole)
+
+
+def _estimate(value: float | NDArray[np.float64], drawn: NDArray[np.float64], n: int) -> Estimate:
+    usable = drawn[np.isfinite(drawn)]
+    if not np.isfinite(value) or len(usable) == 0:
+        return Estimate(float(value) if np.isfinite(value) else math.nan, math.nan, math.nan, n)
+    low, high = np.quantile(usable, (0.025, 0.975))
+    return Estimate(float(value), float(low), float(high), n)
+
+
+def balanced_accuracy(
+    truth: Int64[NDArray[np.int64], " n"],
+    guess: Int64[NDArray[np.int64], " n"],
+    weight: Weights | None = None,
+) -> float:
+    """Mean over the true classes of the share that is recognised; NaN without observations."""
+    weight = np.ones(len(truth)) if weight is None else weight
+    num = int(max(truth.max(initial=0), guess.max(initial=0))) + 1
+    total = np.bincount(truth, weight, minlength=num)
+    right = np.bincount(truth, weight * (truth == guess), minlength=num)
+    seen = total > 0
+    return float((right[seen] / total[seen]).mean()) if seen.any() else math.nan
+
+
+def calibration_gap(
+    confidence: Float64[NDArray[np.float64], " n"],
+    correct: Bool[NDArray[np.bool_], " n"],
+    weight: Weights | None = None,
+    *,
+    num_bins: int = 10,
+) -> float:
+    """Expected calibration error over equally wide bins, 0 to 1; NaN without observations.
+
+    Source:
+        Guo et al. 2017, arXiv:1706.04599.
+    """
+    weight = np.ones(len(confidence)) if weight is None else weight
+    if weight.sum() == 0:
+        return math.nan
+    bins = np.minimum((confidence * num_bins).astype(np.int64), num_bins - 1)
+    gap = np.bincount(bins, weight * (correct - confidence), minlength=num_bins)
+    return float(np.abs(gap).sum() / weight.sum())
+
+
+def accuracy_at_coverage(
+    confidence: Float64[NDArray[np.float64], " n"],
+    correct: Bool[NDArray[np.bool_], " n"],
+    coverage: float,
+    weight: Weights | None = None,
+) -> float:
+    """Accuracy of the most confident share of the answers; ties are shared out evenly.
+
+    Args:
+        confidence: of each answer.
+        correct: whether it is right.
+        coverage: share of answers kept, above 0 and up to 1.
+        weight: how often each answer counts.
+    """
+    weight = np.ones(len(confidence)) if weight is None else weight
+    if weight.sum() == 0:
+        return math.nan
+    # Equal confidences form one step, of which any part is as accurate as the whole.
+    level, row = np.unique(-confidence, return_inverse=True)
+    mass = np.bincount(row, weight, minlength=len(level))
+    right = np.bincount(row, weight * correct, minlength=len(level))
+    kept = np.clip(coverage * weight.sum() - (np.cumsum(mass) - mass), 0, mass)
+    share = np.divide(kept, mass, out=np.zeros_like(kept), where=mass > 0)
+    return float((share * right).sum() / kept.sum())
+
+
+def area_under_roc(
+    score: Float64[NDArray[np.float64], " n"],
+    positive: Bool[NDArray[np.bool_], " n"],
+    weight: Weights | None = None,
+) -> float:
+    """Probability that a positive scores higher than a negative, ties counting half.
+
+    NaN where one of both is missing.
+    """
+    weight = np.ones(len(score)) if weight is None else weight
+    level, row = np.unique(score, return_inverse=True)
+    above = np.bincount(row, weight * positive, minlength=len(level))
+    below = np.bincount(row, weight * ~positive, minlength=len(level))
+    if above.sum() == 0 or below.sum() == 0:
+        return math.nan
+    beaten = np.cumsum(below) - below / 2
+    return float((above * beaten).sum() / (above.sum() * below.sum()))

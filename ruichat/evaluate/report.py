@@ -1,0 +1,156 @@
+"""One table for people and one JSON for machines, from the same rows."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruichat.evaluate.metrics import Estimate
+from ruichat.storage.artifacts import write_atomic
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+SCHEMA = "ruichat.evaluation/1"
+
+CONTROLS: Mapping[str, str] = {
+    "colour": "a linear model on colour statistics of the tiles; slide questions by rule from it",
+    "untrained": "the same probe on an untrained network",
+    "rules": "the shipped tile classifier, questions answered by rule from it",
+    "blind": "the names of the regions, nothing behind them, no facts",
+    "other": "another slide's regions and facts",
+    "permuted": "contents of the regions dealt out anew",
+    "reordered": "listed options at other letters",
+    "chance": "regions cited at random, as many",
+}
+"""What stands beside a score, and how it is made."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score with its controls.
+
+    Attributes:
+        section: heading it stands under.
+        name: what is scored.
+        score: the score.
+        controls: by name, see `CONTROLS`.
+        aim: what the project aims at, None where it aims at nothing.
+        at_most: the aim is an upper bound.
+        detail: left out of the table, kept in the JSON.
+    """
+
+    section: str
+    name: str
+    score: Estimate
+    controls: Mapping[str, Estimate] = field(default_factory=dict[str, Estimate])
+    aim: float | None = None
+    at_most: bool = False
+    detail: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "section": self.section,
+            "name": self.name,
+            **self.score.to_json(),
+            "aim": self.aim,
+            "controls": {name: e.to_json() for name, e in self.controls.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """All scores of one run.
+
+    Attributes:
+        rows: the scores.
+        manifest: what was run on what: config, digests, versions, decoding, seeds.
+        skipped: what wasn't scored, and why.
+        seconds: wall-clock seconds by part.
+    """
+
+    rows: tuple[Row, ...]
+    manifest: Mapping[str, Any]
+    skipped: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole report as plain values."""
+        return {
+            "schema": SCHEMA,
+            **self.manifest,
+            "controls": dict(CONTROLS),
+            "intervals": "95 %, percentile bootstrap over slides or source groups",
+            "skipped": list(self.skipped),
+            "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
+            "rows": [row.to_json() for row in self.rows],
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the JSON, atomically.
+
+        Raises:
+            ArtifactError: the file can't be written.
+        """
+        text = json.dumps(self.to_json(), ensure_ascii=False, indent=1)
+        write_atomic(path, (text + "\n").encode())
+
+
+def build_table(report: Report) -> Table:
+    """The table, a section at a time."""
+    from rich.table import Table
+
+    used = {name for row in report.rows if not row.detail for name in row.controls}
+    controls = [name for name in CONTROLS if name in used]
+    table = Table(title=f"{report.manifest.get('model', {}).get('name', '')}", title_justify="left")
+    table.add_column("", overflow="fold")
+    for name in ("n", "score", "95 %", "aim", *controls):
+        table.add_column(name, justify="right", no_wrap=True)
+    section = None
+    for row in report.rows:
+        if row.detail:
+            continue
+        if row.section != section:
+            if section is not None:
+                table.add_section()
+            table.add_row(f"[bold]{row.section}[/bold]")
+            section = row.section
+        table.add_row(*_cells(row, controls))
+    return table
+
+
+def _cells(row: Row, controls: Iterable[str]) -> list[str]:
+    score = row.score
+    interval = "" if math.isnan(score.low) else f"{score.low:.2f}-{score.high:.2f}"
+    aim = "" if row.aim is None else ("≤" if row.at_most else "≥") + f"{row.aim:.2f}"
+    beside = [row.controls.get(name) for name in controls]
+    return [
+        row.name,
+        str(score.n),
+        _number(score.value),
+        interval,
+        aim,
+        *("" if item is None else _number(item.value) for item in beside),
+    ]
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def print_report(report: Report, console: Console) -> None:
+    """The table, what its columns mean, and what is missing."""
+    table = build_table(report)
+    console.print(table)
+    shown = {str(column.header) for column in table.columns}
+    for name, meaning in CONTROLS.items():
+        if name in shown:
+            console.print(f"{name}: {meaning}", style="dim", highlight=False)
+    for line in report.skipped:
+        console.print(f"skipped: {line}", style="yellow", highlight=False, markup=False)

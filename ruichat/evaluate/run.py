@@ -1,0 +1,129 @@
+"""One evaluation from config to report."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ruichat import __version__
+from ruichat.chat.backend import Backend
+from ruichat.chat.facts import facts_prompt
+from ruichat.evaluate.config import EvaluateConfig
+from ruichat.evaluate.data import EvaluationData
+from ruichat.evaluate.reading import TileReader
+from ruichat.evaluate.report import Report, Row
+from ruichat.evaluate.slide_run import score_slides
+from ruichat.evaluate.tile_run import score_tiles
+from ruichat.evaluate.tile_scores import Draws
+from ruichat.storage.artifacts import cache_dir
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, items done and items in all (0, 0 when it merely begins)."""
+
+
+def evaluate(
+    config: EvaluateConfig,
+    *,
+    data_root: Path | None = None,
+    backend: Backend | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Run every part of a config that its data allows; what can't be run is named with the reason.
+
+    Args:
+        config: the evaluation.
+        data_root: folder with the tile sources; the config's own if None.
+        backend: the model; loaded by the config's name if None.
+        cache: where encoded tiles are kept.
+        progress: told of stages and counts.
+
+    Raises:
+        ConfigError: the config names what it doesn't define.
+        PrerequisiteError: weights or packages are missing.
+    """
+    from ruichat.chat.ask import load_backend
+
+    clock = _Clock(progress)
+    with clock.stage("model"):
+        backend = backend or load_backend(config.model)
+    reader = TileReader(
+        backend.encoder,
+        (cache or cache_dir()) / "evaluate",
+        random_seed=config.tiles.random_seed if config.tiles else 0,
+    )
+    data = EvaluationData(config, data_root or Path(config.data), reader, clock.counts)
+    draws = Draws(config.num_draws, config.seed)
+    rows: list[Row] = []
+    how: dict[str, Any] = {}
+    if config.tiles is not None:
+        with clock.stage("tiles"):
+            rows += score_tiles(config.tiles, data, backend.classifier, draws)
+    if config.slides is not None:
+        with clock.stage("slides"):
+            result = score_slides(config.slides, data, backend, draws, clock.counts)
+            rows += result.rows
+            how = dict(result.details)
+    for path in config.questions:
+        from ruichat.evaluate.foreign import score_questions
+
+        with clock.stage(f"questions {Path(path).name}"):
+            rows += score_questions(Path(path), backend, draws, clock.counts, data.skipped)
+    manifest = {
+        "ruichat": __version__,
+        "config": config.model_dump(mode="json"),
+        "fingerprint": config.fingerprint(),
+        "model": describe_model(backend),
+        "data": data.digests,
+        "prompts": [facts_prompt().label],
+        "machine": {"python": platform.python_version(), "processor": platform.machine()},
+        **how,
+    }
+    return Report(tuple(rows), manifest, tuple(data.skipped), clock.seconds)
+
+
+def describe_model(backend: Backend) -> dict[str, Any]:
+    """What answers: names and digests."""
+    folder = getattr(backend.model, "folder", None)
+    files = {}
+    if isinstance(folder, Path):
+        files = {
+            name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            for name in ("manifest.json", "calibration.json")
+            if (folder / name).is_file()
+        }
+    return {
+        "name": backend.name,
+        "encoder": backend.encoder.card.name,
+        "encoder_digest": backend.encoder.digest,
+        "files": files,
+        "calibrated": backend.calibration is not None,
+    }
+
+
+class _Clock:
+    """Seconds by stage, and who wants to know."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        if self._progress is not None:
+            self._progress(name, 0, 0)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+    def counts(self, name: str) -> Callable[[int, int], None]:
+        def count(done: int, total: int) -> None:
+            if self._progress is not None:
+                self._progress(name, done, total)
+
+        return count

@@ -1,0 +1,120 @@
+"""What tissue a tile shows, and whether it is tissue that training has seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
+
+from ruichat.errors import ArtifactError, PrerequisiteError
+from ruichat.histology import KEYS
+from ruichat.storage.artifacts import Manifest, read_checked, save_arrays
+
+KIND = "tile-classifier"
+SCHEMA_VERSION = 1
+WEIGHTS = Path(__file__).parents[1] / "assets" / "mini" / "tiles.safetensors"
+
+
+@dataclass(frozen=True)
+class TileClassifier:
+    """Linear classifier over embeddings, with a test for unknown tissue.
+
+    Attributes:
+        weight: [c,d]; rows follow `histology.CLASSES`.
+        bias: [c].
+        class_mean: [c,d] centres of the classes, in the space that `whiten` makes.
+        whiten: [m,d] makes the within-class covariance the identity.
+        distance_quantiles: [q] distances to the nearest centre on held-out tiles of known
+            tissue, ascending: they turn a distance into a p-value.
+        encoder_digest: of the encoder whose embeddings it reads.
+    """
+
+    weight: Float32[NDArray[np.float32], "c d"]
+    bias: Float32[NDArray[np.float32], " c"]
+    class_mean: Float32[NDArray[np.float32], "c m"]
+    whiten: Float32[NDArray[np.float32], "m d"]
+    distance_quantiles: Float32[NDArray[np.float32], " q"]
+    encoder_digest: str
+
+    def __post_init__(self) -> None:
+        if self.weight.shape[0] != len(KEYS):
+            raise ArtifactError(
+                f"tile classifier has {self.weight.shape[0]} classes; there are {len(KEYS)}",
+                hint="Train it again with: ruichat align mini",
+            )
+
+    @classmethod
+    def load(cls, path: Path = WEIGHTS) -> TileClassifier:
+        """Read the weights.
+
+        Raises:
+            PrerequisiteError: the file is missing.
+            ArtifactError: it is of another form.
+        """
+        if not path.is_file():
+            raise PrerequisiteError(
+                f"the tile classifier's weights are missing at {path.name}",
+                hint="Install ruichat again, or run: ruichat align mini",
+            )
+        artifact = read_checked(path, kind=KIND, schema_version=SCHEMA_VERSION)
+        try:
+            return cls(**artifact.arrays, encoder_digest=artifact.manifest.made_from["encoder"])
+        except (KeyError, TypeError) as error:
+            raise ArtifactError(
+                f"{path.name} is not a tile classifier: {error}", hint="Install ruichat again"
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Write the weights, atomically."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "encoder_digest"}
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION, kind=KIND, made_from={"encoder": self.encoder_digest}
+        )
+        save_arrays(path, arrays, manifest)
+
+    def class_probabilities(
+        self, embeddings: Float32[NDArray[np.float32], "n d"]
+    ) -> Float32[NDArray[np.float32], "n c"]:
+        """Probability of each class of `histology.CLASSES` per tile."""
+        logits = embeddings @ self.weight.T + self.bias
+        logits -= logits.max(1, keepdims=True)
+        odds = np.exp(logits)
+        return (odds / odds.sum(1, keepdims=True)).astype(np.float32)
+
+    def known_score(
+        self, embeddings: Float32[NDArray[np.float32], "n d"]
+    ) -> Float32[NDArray[np.float32], " n"]:
+        """How typical a tile is of known tissue: the p-value of its distance, 0 to 1.
+
+        Source:
+            Mahalanobis distance to the nearest class, Lee et al. 2018, arXiv:1807.03888. Ours:
+            read against held-out tiles, so that a threshold states a false-alarm rate.
+        """
+        return self.typicality(self.distance(embeddings))
+
+    def distance(
+        self, embeddings: Float32[NDArray[np.float32], "n d"]
+    ) -> Float32[NDArray[np.float32], " n"]:
+        """Mahalanobis distance to the nearest class centre."""
+        z = embeddings @ self.whiten.T
+        squared = (
+            np.square(z).sum(1)[:, None]
+            - 2 * z @ self.class_mean.T
+            + np.square(self.class_mean).sum(1)
+        )
+        return np.sqrt(np.maximum(squared.min(1), 0)).astype(np.float32)
+
+    def typicality(self, distance: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Share of held-out known tiles that lie farther out than each distance."""
+        rank = np.searchsorted(self.distance_quantiles, distance)
+        return (1 - rank / len(self.distance_quantiles)).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def load_tile_classifier(path: Path = WEIGHTS) -> TileClassifier:
+    """The shipped classifier, read once."""
+    return TileClassifier.load(path)

@@ -1,0 +1,134 @@
+"""Slide-like bags: tiles of known class laid into drawn layouts, one stain to a slide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ruichat.errors import InputError
+from ruichat.histology import KEYS
+from ruichat.model.regions import Regions
+from ruichat.truth.bank import TileBank
+from ruichat.truth.symbolic import SymbolicConfig, SymbolicSlide, draw_layout
+from ruichat.truth.tiles import Split
+
+PURE = 0.7
+"""A window stands for a class from this share on; mixed windows stand for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaidSlide:
+    """A slide-like bag and its truth.
+
+    Attributes:
+        embeddings: float32 [n,d].
+        colour: float32 [n,6], the colour-only control's view of each tile.
+        xy0: int64 [n,2], top left corners of the tiles in micrometres, which are its pixels.
+        span0: side of a tile, micrometres.
+        regions: which tile lies in which region.
+        truth: what each region holds.
+    """
+
+    embeddings: NDArray[np.float32]
+    colour: NDArray[np.float32]
+    xy0: NDArray[np.int64]
+    span0: int
+    regions: Regions
+    truth: SymbolicSlide
+
+
+class BagMaker:
+    """Lays tiles of one split into bags.
+
+    Args:
+        bank: embeddings of all windows.
+        split: whose windows may be used; source groups of other splits never enter.
+        config: how layouts are drawn.
+
+    Raises:
+        InputError: the split holds no pure windows.
+    """
+
+    def __init__(self, bank: TileBank, split: Split, config: SymbolicConfig) -> None:
+        self._bank = bank
+        self._config = config
+        main = bank.target.argmax(1)
+        usable = (bank.split == split) & (bank.target.max(1) >= PURE)
+        self._rows = {
+            c: np.flatnonzero(usable & (main == c))
+            for c in range(len(KEYS))
+            if (usable & (main == c)).any()
+        }
+        if not self._rows:
+            raise InputError(f"the tile bank holds no windows of split {split!r}")
+
+    @property
+    def spread(self) -> Float[Tensor, " d"]:
+        """Standard deviation of each component over the split's windows."""
+        rows = np.concatenate(list(self._rows.values()))
+        return torch.from_numpy(self._bank.embeddings[rows, 0].std(0))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Keys of the classes that this split can show."""
+        return tuple(KEYS[c] for c in self._rows)
+
+    def draw(self, rng: np.random.Generator, *, stains: int | None = None) -> LaidSlide:
+        """Lay one slide.
+
+        Args:
+            rng: all choices come from it.
+            stains: how many of the bank's stains may be drawn; 1 is tiles as they are.
+        """
+        layout = draw_layout(rng, self._config, allowed=self.classes)
+        views = self._bank.embeddings.shape[1]
+        view = int(rng.integers(stains or views))
+        picked = np.empty(len(layout.tile_class), np.int64)
+        for c in np.unique(layout.tile_class):
+            cells = np.flatnonzero(layout.tile_class == c)
+            picked[cells] = rng.choice(self._rows[int(c)], len(cells))
+        return LaidSlide(
+            self._bank.embeddings[picked, view],
+            self._bank.colour[picked, view],
+            layout.xy0,
+            layout.span0,
+            layout.regions,
+            layout.slide,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BagBatch:
+    """Padded tiles and regions of b slides, as the model takes them."""
+
+    tile_embeddings: Float[Tensor, "b n d"]
+    tile_region: Int[Tensor, "b n"]
+    region_geometry: Float[Tensor, "b k g"]
+    region_mask: Bool[Tensor, "b k"]
+
+
+def collate_bags(slides: list[LaidSlide]) -> BagBatch:
+    """Pad to the most tiles and the most regions."""
+    n = max(len(slide.embeddings) for slide in slides)
+    k = max(len(slide.regions) for slide in slides)
+    b, d = len(slides), slides[0].embeddings.shape[1]
+    tiles = np.zeros((b, n, d), np.float32)
+    region = np.full((b, n), -1, np.int64)
+    geometry = np.zeros((b, k, slides[0].regions.geometry.shape[1]), np.float32)
+    mask = np.zeros((b, k), bool)
+    for row, slide in enumerate(slides):
+        tiles[row, : len(slide.embeddings)] = slide.embeddings
+        region[row, : len(slide.embeddings)] = slide.regions.assignment
+        geometry[row, : len(slide.regions)] = slide.regions.geometry
+        mask[row, : len(slide.regions)] = True
+    return BagBatch(
+        torch.from_numpy(tiles),
+        torch.from_numpy(region),
+        torch.from_numpy(geometry),
+        torch.from_numpy(mask),
+    )

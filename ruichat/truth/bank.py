@@ -1,0 +1,41 @@
+"""Embeddings of labelled tiles, encoded once for every stage that lays them into slides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ruichat.storage.artifacts import write_atomic
+
+
+@dataclass(frozen=True, slots=True)
+class TileBank:
+    """Embeddings of all windows.
+
+    Attributes:
+        embeddings: float32 [n,v,d], v stains; the first is the window as it is.
+        colour: float32 [n,v,6], mean and spread of red, green, blue: the colour-only control.
+        target: float32 [n,c], share of each class.
+        source, group, split: as in `TilePool`.
+    """
+
+    embeddings: NDArray[np.float32]
+    colour: NDArray[np.float32]
+    target: NDArray[np.float32]
+    source: NDArray[np.str_]
+    group: NDArray[np.str_]
+    split: NDArray[np.str_]
+
+    def save(self, path: Path) -> None:
+        """Write as one .npz file."""
+        arrays = {name: getattr(self, name) for name in TileBank.__slots__}
+        write_atomic(path, lambda file: np.savez(file, **arrays))
+
+    @classmethod
+    def load(cls, path: Path) -> TileBank:
+        """Read what `save` wrote."""
+        with np.load(path) as stored:
+            return cls(**{name: stored[name] for name in cls.__slots__})
