@@ -94,13 +94,13 @@ def slides_command(
         Path,
         typer.Argument(
             metavar="JSONL",
-            help='Lines {"slide", "question", "answer"}, and options, mpp, regions if you have them.',
+            help='Lines {"slide", "question", "answer"}; options, mpp, regions if any.',
         ),
     ],
     json_file: _JsonFile = None,
     model: _Model = None,
 ) -> None:
-    """Ask your slides your questions, beside another slide's answers and options in another order."""
+    """Ask your slides your questions, beside another slide's answers and options reordered."""
     from ruichat.evaluate.config import EvaluateConfig
     from ruichat.evaluate.run import evaluate
 

@@ -14,7 +14,7 @@ COLOUR_DIM = 12
 def colour_statistics(
     tiles: UInt8[NDArray[np.uint8], "n h w 3"],
 ) -> Float32[NDArray[np.float32], "n 12"]:
-    """Mean and spread of red, green, blue (0-1) and of hematoxylin, eosin and the rest (density)."""
+    """Mean and spread of red, green, blue (0-1) and of hematoxylin, eosin, residual (density)."""
     unmix = unmixing_matrix()
     rows = np.empty((len(tiles), COLOUR_DIM), np.float32)
     for i, tile in enumerate(tiles):

@@ -29,13 +29,13 @@ class FolderConfig(Config):
     number: str = ""
     """Regular expression whose first group in the file name is the file's number; files with
     neighbouring numbers are taken to be neighbours on the glass."""
-    block: int = Field(20, gt=0)
+    block: int = Field(default=20, gt=0)
     """Neighbouring numbers that make up one source group."""
-    mpp: float | None = Field(None, gt=0)
+    mpp: float | None = Field(default=None, gt=0)
     """Micrometres per pixel; the encoder gets tiles at its own. None takes them as they are."""
-    shrink: int = Field(1, gt=0)
+    shrink: int = Field(default=1, gt=0)
     """Whole-number reduction, where the resolution is only roughly known."""
-    max_windows: int = Field(1, gt=0)
+    max_windows: int = Field(default=1, gt=0)
     """Windows cut from an image that is larger than one."""
 
 
@@ -47,7 +47,7 @@ class ProbeConfig(Config):
     split: SplitRule = "groups"
     """groups: the source's own held-out groups. runs: the last files of each class by number,
     and five folds of such runs. folds: five folds over groups."""
-    test_fraction: float = Field(0.3, gt=0, lt=1)
+    test_fraction: float = Field(default=0.3, gt=0, lt=1)
     """Share of files held out where the split is by runs."""
     wanted: float | None = None
     """Balanced accuracy aimed at; shown beside the score."""
@@ -71,33 +71,33 @@ class PhantomSuite(Config):
     """Drawn tissue; seeds from `first_seed` on that no stage trains on."""
 
     first_seed: int = 100_016
-    num_fields: int = Field(32, ge=0)
+    num_fields: int = Field(default=32, ge=0)
     """Fields whose windows are laid into slides."""
-    windows_per_field: int = Field(16, gt=0)
-    num_slides: int = Field(24, ge=0)
+    windows_per_field: int = Field(default=16, gt=0)
+    num_slides: int = Field(default=24, ge=0)
     """Whole drawn slides, with seeds after those of the fields."""
     slide_px: tuple[int, int] = (2688, 2240)
     """Width and height of a drawn slide."""
     control_seed: int = 0
-    num_control_fields: int = Field(24, ge=0)
+    num_control_fields: int = Field(default=24, ge=0)
     """Fields, of seeds for training, from which the colour-only control learns."""
 
 
 class SlideSuite(Config):
     """What is asked about slides."""
 
-    num_laid: int = Field(276, ge=0)
+    num_laid: int = Field(default=276, ge=0)
     """Slides laid from held-out tiles."""
-    questions_per_slide: int = Field(5, gt=0)
+    questions_per_slide: int = Field(default=5, gt=0)
     layout: SymbolicConfig = SymbolicConfig()
     phantoms: PhantomSuite = PhantomSuite()
-    held_out_wordings: float = Field(0.5, ge=0, le=1)
+    held_out_wordings: float = Field(default=0.5, ge=0, le=1)
     """Share of questions whose wording no stage has trained on."""
-    max_tokens: int = Field(160, gt=0)
+    max_tokens: int = Field(default=160, gt=0)
     """Longest answer, text tokens."""
-    batch: int = Field(96, gt=0)
+    batch: int = Field(default=96, gt=0)
     """Questions answered at a time."""
-    num_checked: int = Field(12, ge=0)
+    num_checked: int = Field(default=12, ge=0)
     """Questions answered a second time through the chat itself, to see that batches agree."""
 
 
@@ -116,7 +116,7 @@ class EvaluateConfig(Config):
     slides: SlideSuite | None = None
     questions: tuple[str, ...] = ()
     """JSONL files of questions about slides of your own."""
-    num_draws: int = Field(1000, ge=10)
+    num_draws: int = Field(default=1000, ge=10)
     """Bootstrap samples behind each interval."""
 
     def quick(self) -> EvaluateConfig:

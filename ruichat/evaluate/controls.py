@@ -1,4 +1,4 @@
-"""What a model is shown: the slide, none, another's, its regions' contents permuted, its colours."""
+"""What a model is shown: the slide, none, another's, permuted regions, or only colours."""
 
 from __future__ import annotations
 

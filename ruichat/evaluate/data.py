@@ -72,7 +72,7 @@ class EvaluationData:
         return tuple(source.name for source in self._config.sources)
 
     def phantoms(self, config: PhantomSuite, *, for_control: bool) -> tuple[TilePool, EncodedTiles]:
-        """Windows of drawn fields: of held-out seeds, or of training seeds for the colour control."""
+        """Windows of drawn fields: of held-out seeds, or of training seeds for the control."""
         first = config.control_seed if for_control else config.first_seed
         num = config.num_control_fields if for_control else config.num_fields
         split: Split = "train" if for_control else "test"

@@ -48,9 +48,9 @@ class Item(Config):
     question: str = Field(min_length=1)
     answer: str = Field(min_length=1)
     """The right answer; with options, one of them or its letter."""
-    options: tuple[str, ...] = Field((), max_length=len(_LETTERS))
+    options: tuple[str, ...] = Field(default=(), max_length=len(_LETTERS))
     """Choices; they are listed after the question with letters."""
-    mpp: float | None = Field(None, gt=0)
+    mpp: float | None = Field(default=None, gt=0)
     """Micrometres per pixel, where the slide doesn't state it."""
     regions: tuple[Box, ...] = ()
     """Where the answer shows, level-0 pixels: citations are scored against these."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Weights = NDArray[np.float64]
 Statistic = Callable[[Weights], float]
@@ -64,7 +64,7 @@ class Bootstrap:
         part = np.asarray(part, np.float64)
         whole = np.ones(len(part)) if whole is None else np.asarray(whole, np.float64)
         top, bottom = self._sums(part), self._sums(whole)
-        value = _divide(part.sum(), whole.sum())
+        value = float(_divide(part.sum(), whole.sum()))
         drawn = _divide(self._draws @ top, self._draws @ bottom)
         return _estimate(value, drawn, int(whole.sum()))
 
@@ -93,20 +93,20 @@ class Bootstrap:
         return _estimate(value, drawn, n)
 
     def _sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(self._row, values, minlength=self.num_units)
+        return np.bincount(self._row, values, minlength=self.num_units).astype(np.float64)
 
 
-def _divide(part: NDArray[np.float64] | float, whole: NDArray[np.float64] | float):
+def _divide(part: ArrayLike, whole: ArrayLike) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.divide(part, whole)
+        return np.asarray(np.divide(part, whole), np.float64)
 
 
-def _estimate(value: float | NDArray[np.float64], drawn: NDArray[np.float64], n: int) -> Estimate:
+def _estimate(value: float, drawn: NDArray[np.float64], n: int) -> Estimate:
     usable = drawn[np.isfinite(drawn)]
-    if not np.isfinite(value) or len(usable) == 0:
-        return Estimate(float(value) if np.isfinite(value) else math.nan, math.nan, math.nan, n)
+    if not math.isfinite(value) or len(usable) == 0:
+        return Estimate(value if math.isfinite(value) else math.nan, math.nan, math.nan, n)
     low, high = np.quantile(usable, (0.025, 0.975))
-    return Estimate(float(value), float(low), float(high), n)
+    return Estimate(value, float(low), float(high), n)
 
 
 def balanced_accuracy(

@@ -76,7 +76,7 @@ def draw_questions(slides: Sequence[TestSlide], config: SlideSuite, *, seed: int
     for slide in slides:
         rng = np.random.default_rng((seed, 2, slide.number))
         for _ in range(config.questions_per_slide):
-            language = LANGUAGES[int(rng.integers(2))]
+            language: Language = LANGUAGES[int(rng.integers(2))]
             wording: Wording = "test" if rng.random() < config.held_out_wordings else "train"
             order = sorted(
                 (KINDS[i] for i in rng.permutation(len(KINDS))),

@@ -191,7 +191,7 @@ class TileReader:
     def encode(
         self, rgb: NDArray[np.uint8], *, with_random: bool = False, tick: Tick | None = None
     ) -> EncodedTiles:
-        """Embeddings, colour and untrained statistics of tiles, from the cache if they are there."""
+        """Embeddings, colour and untrained statistics of tiles, from the cache if there."""
         digest = hashlib.sha256(np.ascontiguousarray(rgb).reshape(-1).data).hexdigest()
         digest = hashlib.sha256(f"{rgb.shape}{digest}".encode()).hexdigest()
         seed = str(self._seed) if with_random else "none"
@@ -230,15 +230,13 @@ class TileReader:
         if self._network is None:
             with torch.random.fork_rng():
                 torch.manual_seed(self._seed)
-                self._network = MiniNetwork().to(memory_format=torch.channels_last).eval()
+                self._network = MiniNetwork().eval()
         card = self.encoder.card
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (card.mean, card.std))
         with torch.inference_mode():
             parts = [
                 self._network(
-                    ((torch.from_numpy(part).permute(0, 3, 1, 2).float() / 255 - mean) / std).to(
-                        memory_format=torch.channels_last
-                    )
+                    (torch.from_numpy(part).permute(0, 3, 1, 2).float() / 255 - mean) / std
                 ).numpy()
                 for part in np.array_split(rgb, -(-len(rgb) // 32))
             ]

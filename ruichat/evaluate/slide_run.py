@@ -84,7 +84,7 @@ def ask_slides(
 ) -> SlideResult:
     """Ask every question under every condition, and score what comes back."""
     written = answer_conditions(asked, slides, answerer, config, draws.seed, counts)
-    texts = {
+    texts: dict[Condition, Sequence[str | None]] = {
         name: [w.text if w is not None else None for w in given] for name, given in written.items()
     }
     shown = {slide.number: show_true(slide) for slide in slides}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ruichat.chat.answer import Answer
 from ruichat.evaluate.controls import Condition
-from ruichat.evaluate.metrics import accuracy_at_coverage, calibration_gap
+from ruichat.evaluate.metrics import Estimate, accuracy_at_coverage, calibration_gap
 from ruichat.evaluate.questions import LANGUAGES, PERCEPTUAL, Asked
 from ruichat.evaluate.report import Row
 from ruichat.evaluate.rules import RuleAnswer
@@ -171,7 +171,7 @@ class SlideScorer:
         return rows
 
     def _accuracy(self, section: str, name: str, here: NDArray[np.bool_]) -> Row:
-        def share(marks: Marks):
+        def share(marks: Marks) -> Estimate:
             use = here & marks.asked
             return self._boot.ratio(use & marks.right, use)
 
@@ -220,7 +220,7 @@ class SlideScorer:
         return rows
 
     def _precision(self, name: str, here: NDArray[np.bool_], aim: float | None) -> Row:
-        def precision(marks: Marks):
+        def precision(marks: Marks) -> Estimate:
             use = here & marks.asked
             return self._boot.ratio(marks.num_right * use, marks.cited * use)
 
@@ -233,7 +233,7 @@ class SlideScorer:
         return Row(CITATIONS, name, precision(true), controls, aim=aim)
 
     def _recall(self, name: str, here: NDArray[np.bool_], aim: float | None) -> Row:
-        def recall(marks: Marks):
+        def recall(marks: Marks) -> Estimate:
             use = here & marks.asked
             return self._boot.ratio(marks.num_found * use, self.evidence * use)
 
