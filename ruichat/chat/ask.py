@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -92,7 +92,7 @@ class SlideChat:
         """What was measured."""
         return self.view.facts
 
-    def ask(self, question: str) -> Iterator[str | Answer]:
+    def ask(self, question: str) -> Generator[str | Answer]:
         """Answer one question.
 
         Reads no tile and encodes nothing. Closing the iterator early cancels the answer.
@@ -106,17 +106,19 @@ class SlideChat:
         """
         opening = self.seconds if self._num_asked == 0 else {}
         self._num_asked += 1
-        for event in answer_question(
+        events = answer_question(
             question,
             self.view,
             self._session,
             config=self._config,
             opening_s=opening,
             default_language=self._language,
-        ):
-            if isinstance(event, Answer):
-                self._language = event.language
-            yield event
+        )
+        with closing(events):
+            for event in events:
+                if isinstance(event, Answer):
+                    self._language = event.language
+                yield event
 
     def forget(self) -> None:
         """Forget the questions so far; the slide stays read."""

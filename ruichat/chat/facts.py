@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ruichat.errors import InputError
 from ruichat.histology import BY_KEY, CLASSES, KEYS, MALIGNANT, Language
 from ruichat.prompts import Prompt, load_prompt
+from ruichat.slide.tissue import PLAUSIBLE_STAIN
 
 if TYPE_CHECKING:
     from ruichat.features.bag import FeatureBag
@@ -144,7 +145,7 @@ def measure_facts(
         tumour_fraction=float(np.mean(malignant_probability(probabilities) >= TUMOUR_PROBABILITY)),
         focus=focus,
         focus_grade=grade_focus(focus),
-        stain=judge_stain(bag.hematoxylin, bag.eosin),
+        stain=judge_stain(bag.he_share),
         known_fraction=float(np.mean(known >= KNOWN_SCORE)),
         warnings=bag.warnings,
     )
@@ -169,16 +170,9 @@ def grade_focus(focus: float) -> Grade:
     return "good" if focus >= 0.6 else "fair" if focus >= 0.3 else "poor"
 
 
-def judge_stain(
-    hematoxylin: Float32[NDArray[np.float32], " n"], eosin: Float32[NDArray[np.float32], " n"]
-) -> Stain:
-    """Whether both stains are present, from their mean optical density per tile, [n] each.
-
-    H&E tissue carries both; a slide where either is all but absent is another stain, or an
-    image with false colours.
-    """
-    present = min(float(np.median(hematoxylin)), float(np.median(eosin)))
-    return "H&E" if present >= 0.02 else "atypical"
+def judge_stain(he_share: float) -> Stain:
+    """Whether the tissue has the colours of H&E, from the share (0-1) of it that does."""
+    return "H&E" if he_share >= PLAUSIBLE_STAIN else "atypical"
 
 
 def facts_prompt() -> Prompt:

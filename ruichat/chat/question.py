@@ -131,10 +131,11 @@ _WORDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "where",
         (
-            r"\bwhere\b|\bw?hich (?:regions?|areas?|parts?|fields?)\b|\blocat\w*|\bshow (?:me|the)\b"
-            r"|\bpoint (?:to|out)\b",
+            r"\bwhere\b|\bwhich (?:regions?|areas?|parts?|fields?)\b|\blocat\w*",
+            r"\bshow (?:me|the)\b|\bpoint (?:to|out)\b",
             r"\btake me to\b|\bin what (?:part|area|region)|\b(?:list|name) the regions\b",
-            "哪里|哪儿|何处|位于|位置|(?:哪|几)[些个几]*(?:区域|部位)|什么地方|在哪|标出|列出|请指出",
+            "哪里|哪儿|何处|位于|位置|[哪几][些个几]*(?:区域|部位)|什么地方|在哪",
+            "标出|列出|指出",
         ),
     ),
     (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -105,7 +105,7 @@ def answer_question(
     config: AskConfig,
     opening_s: Mapping[str, float],
     default_language: Language = "en",
-) -> Iterator[str | Answer]:
+) -> Generator[str | Answer]:
     """Answer one question about a slide.
 
     What the slide can't show is said without asking the model; a question that mixes both is

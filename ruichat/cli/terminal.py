@@ -159,7 +159,7 @@ class Terminal:
     def _turn(self, chat: SlideChat, question: str) -> Answer | None:
         """One answer; Ctrl-C cancels it and leaves the chat as it was."""
         events = chat.ask(question)
-        with closing(events):  # type: ignore[type-var]
+        with closing(events):
             try:
                 answer = self.stream(events)
             except KeyboardInterrupt:

@@ -80,6 +80,17 @@ def test_tumour_needs_more_than_half_the_probability_over_all_malignant_classes(
     assert facts.composition == (Share("stroma", 1.0),)
 
 
+@pytest.mark.parametrize(("he_share", "stain"), [(1.0, "H&E"), (0.07, "atypical")])
+def test_the_stain_is_judged_by_the_colours_of_the_tissue(he_share: float, stain: str) -> None:
+    facts = measure_facts(
+        make_bag(he_share=he_share),
+        num_regions=1,
+        probabilities=probabilities(["fat"] * 10),
+        known=np.ones(10, np.float32),
+    )
+    assert facts.stain == stain
+
+
 def test_a_classifier_that_does_not_fit_the_bag_is_refused() -> None:
     with pytest.raises(InputError, match="doesn't fit"):
         measure_facts(
