@@ -14,7 +14,7 @@ from ruichat.errors import ArtifactError
 from ruichat.storage.artifacts import Manifest, read_checked, save_arrays
 
 KIND = "feature-bag"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _DTYPES = {
     "embeddings": np.float32,
@@ -39,6 +39,7 @@ class FeatureBag:
         hematoxylin: mean optical density of that stain per tile.
         eosin: mean optical density of that stain per tile.
         tissue_area_mm2: tissue found on the slide.
+        he_share: share of the tissue that has colours of H&E, 0 to 1.
         encoder: name of the encoder.
         encoder_digest: digest of its weights.
         slide_digest: digest of the slide's files.
@@ -63,6 +64,7 @@ class FeatureBag:
     slide_digest: str
     fingerprint: str
     warnings: tuple[str, ...] = ()
+    he_share: float = 1.0
 
     def __post_init__(self) -> None:
         num = len(self.xy0)
@@ -137,6 +139,7 @@ class FeatureBag:
                 "base_mpp": self.base_mpp,
                 "size0": list(self.size0),
                 "tissue_area_mm2": self.tissue_area_mm2,
+                "he_share": self.he_share,
                 "warnings": list(self.warnings),
             },
         )
@@ -157,6 +160,7 @@ class FeatureBag:
                 base_mpp=float(details["base_mpp"]),
                 size0=(int(details["size0"][0]), int(details["size0"][1])),
                 tissue_area_mm2=float(details["tissue_area_mm2"]),
+                he_share=float(details["he_share"]),
                 encoder=str(details["encoder"]),
                 encoder_digest=manifest.made_from["encoder"],
                 slide_digest=manifest.made_from["slide"],

@@ -233,6 +233,7 @@ def _gather(
         hematoxylin=whole.hematoxylin,
         eosin=whole.eosin,
         tissue_area_mm2=tissue.area_mm2,
+        he_share=tissue.he_share,
         encoder=encoder.card.name,
         encoder_digest=encoder.digest,
         slide_digest=slide.digest,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ruichat.errors import ArtifactError
-from ruichat.features.bag import FeatureBag
+from ruichat.features.bag import SCHEMA_VERSION, FeatureBag
 from ruichat.storage.artifacts import Manifest, save_arrays
 
 
@@ -26,6 +26,7 @@ def make_bag(num: int = 5, dim: int = 8) -> FeatureBag:
         hematoxylin=rng.random(num, np.float32),
         eosin=rng.random(num, np.float32),
         tissue_area_mm2=1.5,
+        he_share=0.75,
         encoder="uni2",
         encoder_digest="a" * 64,
         slide_digest="3f9a" * 16,
@@ -93,6 +94,8 @@ def test_a_damaged_bag_is_refused(tmp_path: Path) -> None:
 
 def test_a_bag_that_lacks_parts_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    save_arrays(path, {"xy0": np.zeros((1, 2))}, Manifest(schema_version=1, kind="feature-bag"))
+    save_arrays(
+        path, {"xy0": np.zeros((1, 2))}, Manifest(schema_version=SCHEMA_VERSION, kind="feature-bag")
+    )
     with pytest.raises(ArtifactError, match="lacks parts"):
         FeatureBag.load(path)
