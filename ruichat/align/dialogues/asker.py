@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ruichat.align.dialogues.answers import WORDS, Cited, Words
+from ruichat.align.dialogues.answers import Cited, Words
+from ruichat.align.dialogues.answers_en import English
+from ruichat.align.dialogues.answers_zh import Chinese
 from ruichat.align.dialogues.balance import Balance
 from ruichat.align.dialogues.grammar import pick
 from ruichat.align.dialogues.phrasebook import Phrasebook, load_phrasebook
@@ -21,6 +23,9 @@ MAX_CITED = 8
 
 MAX_BACKGROUND = 3
 """Regions cited for the tissue that is there instead of what was asked for."""
+
+
+WORDS: dict[Language, Words] = {"en": English(), "zh": Chinese()}
 
 
 @dataclass

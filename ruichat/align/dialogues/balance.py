@@ -36,7 +36,7 @@ class Balance:
     def accepts(self, rng: np.random.Generator, slot: str, key: str, rivals: Sequence[str]) -> bool:
         """As `wants` where rivals may be rare or never occur: excess is thinned, not stopped."""
         mean = sum(self._counts[slot, rival] for rival in rivals) / len(rivals)
-        return rng.random() * (self._counts[slot, key] + 1) < mean + 1
+        return rng.random() < ((mean + 1) / (self._counts[slot, key] + 1)) ** 3
 
     def rarest(self, rng: np.random.Generator, slot: str, keys: Sequence[str]) -> str:
         """The key given least often so far; ties at random."""
