@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -13,6 +14,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 # Kept for the whole session: annotated tensor functions check their shapes when called.
 _HOOK = install_import_hook("ruichat", "typecheck.check")
+
+# A busy machine isn't a failing test.
+settings.register_profile("ruichat", deadline=None)
+settings.load_profile("ruichat")
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ruichat.align.dialogues import Balance, write_dialogue
-from ruichat.align.symbolic import SymbolicSlide
+from ruichat.truth.dialogues import Balance, write_dialogue
+from ruichat.truth.symbolic import SymbolicSlide
 from ruichat.histology import Language
 from ruichat.model.processing import Encoded, RuiChatProcessor, Turn
 from ruichat.truth.facts import draw_facts

@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 from pydantic import Field
 
-from ruichat.align.dialogues.grammar import Wording, parse, pick
+from ruichat.truth.dialogues.grammar import Wording, parse, pick
 from ruichat.config import Config
 from ruichat.errors import ArtifactError, InputError
 from ruichat.histology import Language

@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 
 from ruichat.align.batches import collate_words, write_turns
-from ruichat.align.dialogues import Balance
+from ruichat.truth.dialogues import Balance
 from ruichat.align.loop import Log, LoopConfig, run_loop
 from ruichat.config import Config
 from ruichat.model.modeling import RuiChatForConditionalGeneration

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from ruichat.align.batches import SymbolBatch, collate_symbols, collate_words, write_turns
 from ruichat.align.corpus import read_corpus
-from ruichat.align.dialogues import Balance
+from ruichat.truth.dialogues import Balance
 from ruichat.align.loop import Log, LoopConfig, run_loop
-from ruichat.align.symbolic import NUM_CLASSES, SymbolicConfig, draw_symbolic_slide
+from ruichat.truth.symbolic import NUM_CLASSES, SymbolicConfig, draw_symbolic_slide
 from ruichat.config import Config
 from ruichat.features.encoder import ENCODERS
 from ruichat.model.configuration import MINI_TEXT, RuiChatConfig

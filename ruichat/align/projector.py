@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ruichat.align.batches import collate_symbols, collate_words, write_turns
-from ruichat.align.dialogues import Balance
+from ruichat.truth.dialogues import Balance
 from ruichat.align.language import LanguageStage
 from ruichat.align.loop import Log, LoopConfig, run_loop
 from ruichat.config import Config

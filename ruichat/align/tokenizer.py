@@ -15,8 +15,8 @@ import sentencepiece
 from pydantic import Field
 
 from ruichat.align.corpus import CorpusConfig, read_corpus
-from ruichat.align.dialogues import Balance, write_dialogue
-from ruichat.align.symbolic import draw_symbolic_slide
+from ruichat.truth.dialogues import Balance, write_dialogue
+from ruichat.truth.symbolic import draw_symbolic_slide
 from ruichat.config import Config
 from ruichat.errors import ConfigError
 from ruichat.histology import Language

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, GenerationMixin
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor, GenerationMixin
 from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import CausalLMOutputWithPast
@@ -16,6 +16,7 @@ from transformers.modeling_utils import PreTrainedModel
 
 from ruichat.errors import InputError
 from ruichat.model.configuration import RuiChatConfig
+from ruichat.model.processing import RuiChatProcessor
 from ruichat.model.weights import gate_width
 
 
@@ -397,3 +398,4 @@ def _shift(labels: Int[Tensor, "b t"]) -> Int[Tensor, "b t"]:
 AutoConfig.register("ruichat", RuiChatConfig, exist_ok=True)
 AutoModel.register(RuiChatConfig, RuiChatForConditionalGeneration, exist_ok=True)
 AutoModelForCausalLM.register(RuiChatConfig, RuiChatForConditionalGeneration, exist_ok=True)
+AutoProcessor.register(RuiChatConfig, RuiChatProcessor, exist_ok=True)

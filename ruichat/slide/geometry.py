@@ -15,6 +15,9 @@ from ruichat.units import UM2_PER_MM2, Region0
 LEVEL_TOLERANCE = 0.02
 """A level may be this much coarser than asked: 2.0005 serves for 2, as real pyramids round."""
 
+MAX_SIDE0 = 4_000_000
+"""Longest side of a slide taken seriously: a metre of glass at 0.25 um/px."""
+
 
 @dataclass(frozen=True, slots=True)
 class Box:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,6 +42,18 @@ class MppChoice:
 def plausible(mpp: float | None) -> bool:
     """Whether a value can be the resolution of a scan of tissue."""
     return mpp is not None and math.isfinite(mpp) and MIN_MPP <= mpp <= MAX_MPP
+
+
+def ome_mpp(description: str) -> tuple[float, float] | None:
+    """Resolution in x and y that OME-XML states in micrometres; None if it states none."""
+    if "PhysicalSizeX" not in description:
+        return None
+    if re.search(r'PhysicalSizeXUnit="(?!\u00b5m"|\u03bcm"|um"|&#181;m")', description):
+        return None
+    found = dict(re.findall(r'PhysicalSize([XY])="([0-9.]+(?:[eE][+-]?[0-9]+)?)"', description))
+    if not {"X", "Y"} <= found.keys():
+        return None
+    return float(found["X"]), float(found["Y"])
 
 
 def choose_mpp(

@@ -8,13 +8,11 @@ from typing import cast
 
 from ruichat.errors import InputError, PrerequisiteError, RuiChatError
 from ruichat.registry import load_object
+from ruichat.slide.geometry import MAX_SIDE0
 from ruichat.slide.mpp import MppChoice, choose_mpp
 from ruichat.slide.readers import READERS, Reader
 from ruichat.slide.slide import Slide
 from ruichat.slide.tiff_extent import check_whole
-
-MAX_SIDE0 = 4_000_000
-"""Longest side taken seriously: a metre of glass at 0.25 um/px."""
 
 SQUARE = 0.02
 """Relative difference of mpp in x and y that is worth a warning."""

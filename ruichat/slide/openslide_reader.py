@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from jaxtyping import UInt8
 from ruichat.errors import InputError
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box, to_level0_xy
+from ruichat.slide.mpp import ome_mpp
 
 SERIES = "dicom.SeriesInstanceUID"
 
@@ -85,9 +87,8 @@ def _refuse_outside_references(path: Path) -> None:
 def _resolution(properties: Mapping[str, str]) -> tuple[float, float] | None:
     x = _number(properties.get(openslide.PROPERTY_NAME_MPP_X))
     y = _number(properties.get(openslide.PROPERTY_NAME_MPP_Y))
-    if x is None or y is None:
-        return None
-    return x, y
+    stated = ome_mpp(properties.get(openslide.PROPERTY_NAME_COMMENT, ""))
+    return (x, y) if stated is None and x is not None and y is not None else stated
 
 
 def _number(text: str | None) -> float | None:
@@ -100,8 +101,8 @@ def _number(text: str | None) -> float | None:
 def _companions(path: Path, vendor: str, properties: Mapping[str, str]) -> tuple[Path, ...]:
     folder = path.parent
     if vendor == "dicom" and SERIES in properties:
-        marker = properties[SERIES].encode()
-        return tuple(p for p in sorted(folder.glob("*.dcm")) if marker in _head(p)) or (path,)
+        uid = re.compile(rb"(?<![0-9.])%s(?![0-9.])" % re.escape(properties[SERIES].encode()))
+        return tuple(p for p in sorted(folder.glob("*.dcm")) if uid.search(_head(p))) or (path,)
     if vendor == "mirax":
         return (path, *sorted(p for p in (folder / path.stem).glob("*") if p.is_file()))
     if path.suffix.lower() in {".vms", ".vmu"}:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from jaxtyping import UInt8
 from ruichat.errors import InputError, RuiChatError
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
+from ruichat.slide.mpp import ome_mpp
 
 MAX_PIXELS = 300_000_000
 """Largest plain image held in memory: 900 MB of RGB."""
@@ -126,10 +126,9 @@ def _tiff_mpp(tiff: object, page: object) -> tuple[float, float] | None:
     import tifffile
 
     assert isinstance(tiff, tifffile.TiffFile) and isinstance(page, tifffile.TiffPage)
-    ome = re.findall(r'PhysicalSize([XY])="([0-9.eE+-]+)"', tiff.ome_metadata or "")
-    sizes = dict(ome)
-    if {"X", "Y"} <= sizes.keys():
-        return float(sizes["X"]), float(sizes["Y"])
+    stated = ome_mpp(tiff.ome_metadata or "")
+    if stated is not None:
+        return stated
     um = UM_PER_UNIT.get(int(page.resolutionunit))
     x, y = page.resolution
     return (um / x, um / y) if um and x > 0 and y > 0 else None

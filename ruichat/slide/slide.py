@@ -123,8 +123,10 @@ class Slide:
             mpp: wanted micrometres per pixel.
 
         Raises:
-            InputError: the file is damaged there.
+            InputError: the file is damaged there, or `mpp` isn't positive.
         """
+        if not mpp > 0:
+            raise InputError(f"can't read at {mpp} um/px", hint="Give a positive resolution")
         factor = mpp / self.mpp.value
         level = choose_level(self.level_downsamples, factor)
         source = to_level(region0, self.level_downsamples[level])

@@ -10,11 +10,13 @@ import pytest
 import torch
 from fakes_model import tiny_model, tiny_slide
 from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoProcessor
 
 from ruichat.errors import ArtifactError, ConfigError, ModelError, PrerequisiteError
 from ruichat.model import checkpoint as module
 from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
 from ruichat.model.modeling import RuiChatForConditionalGeneration
+from ruichat.model.processing import RuiChatProcessor
 from ruichat.model.weights import read_weights
 
 LORA = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "down_proj"]}

@@ -17,7 +17,7 @@ def everywhere(width: int, height: int) -> TissueMask:
     return TissueMask(np.ones((height // 8, width // 8), bool), 8.0, 1.0, 1.0, None)
 
 
-@settings(deadline=None)
+@settings(max_examples=60)
 @given(
     width=st.integers(240, 3000),
     height=st.integers(240, 3000),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,10 +70,11 @@ def test_striped_tiff_opens_and_states_its_mpp(compression: str | None, tmp_path
         assert np.abs(got - PICTURE).mean() < (12 if compression == "jpeg" else 1e-9)
 
 
-def test_ome_tiff_states_its_mpp(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tile", [None, (64, 64)])
+def test_ome_tiff_states_its_mpp(tile: tuple[int, int] | None, tmp_path: Path) -> None:
     path = tmp_path / "a.ome.tif"
     metadata = {"axes": "YXS", "PhysicalSizeX": 0.4, "PhysicalSizeY": 0.4}
-    tifffile.imwrite(path, PICTURE, photometric="rgb", metadata=metadata)
+    tifffile.imwrite(path, PICTURE, photometric="rgb", metadata=metadata, tile=tile)
     with open_slide(path) as slide:
         assert slide.mpp.value == pytest.approx(0.4)
 
@@ -197,9 +200,6 @@ def test_a_truncated_pyramid_fails_with_an_input_error_when_read(
 
 
 def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
-    import struct
-    import zlib
-
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -223,3 +223,14 @@ def test_an_index_file_may_not_point_outside_its_folder(tmp_path: Path) -> None:
 def test_readers_are_cards() -> None:
     assert list(READERS) == ["openslide", "plain"]
     assert all(READERS.get(name).summary for name in READERS)
+
+
+def test_tiles_too_large_to_decode_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PICTURE, photometric="rgb", tile=(64, 64), byteorder="<")
+    data = bytearray(path.read_bytes())
+    entry = data.index(struct.pack("<HHI", 322, 4, 1))
+    data[entry : entry + 12] = struct.pack("<HHII", 322, 4, 1, 1 << 30)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="tiles of 1073741824 px"):
+        open_slide(path, mpp=0.5)

@@ -42,7 +42,7 @@ def test_whole_factors_average_exact_squares() -> None:
     assert np.abs(got - squares).max() <= 0.5
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     x=st.integers(-400, 400),
     y=st.integers(-300, 300),
@@ -59,7 +59,7 @@ def test_outside_the_slide_is_white(x: int, y: int, width: int, height: int) -> 
     assert np.array_equal(got, whole[top : top + height, left : left + width])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     columns=st.integers(1, 12),
     pitch=st.integers(10, 24),

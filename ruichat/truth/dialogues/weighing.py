@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ruichat.align.dialogues.answers import Share
-from ruichat.align.dialogues.asker import MAX_BACKGROUND, Asker
-from ruichat.align.dialogues.grammar import pick
-from ruichat.align.dialogues.qa import QA
-from ruichat.align.dialogues.reading import CLASS_TOPICS, TOPICS, TRACE, TUMOUR, Topic
+from ruichat.truth.dialogues.answers import Share
+from ruichat.truth.dialogues.asker import MAX_BACKGROUND, Asker
+from ruichat.truth.dialogues.grammar import pick
+from ruichat.truth.dialogues.qa import QA
+from ruichat.truth.dialogues.reading import CLASS_TOPICS, TOPICS, TRACE, TUMOUR, Topic
 
 _MEASURED: dict[str, Topic] = {
     "tumour_percent": TUMOUR,

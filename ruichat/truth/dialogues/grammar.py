@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ruichat.align.dialogues.qa import Split
+from ruichat.truth.dialogues.qa import Split
 from ruichat.errors import ConfigError
 
 HELD_OUT_SHARE = 0.15
@@ -109,26 +109,35 @@ def _parse_from(line: str, at: int) -> tuple[Wording, int]:
 class Wordings:
     """All wordings of one question, split into those to train on and those held out.
 
-    Whole lines are held out, chosen by their digest so that adding a line moves no other; what a
-    training line spells like a held-out one is never drawn in training.
+    Whole lines are held out, chosen by their digest so that adding a line moves few others. The
+    first lines, which hold the plainest wordings, never are. What a held-out line spells like one
+    to train on doesn't count as held out.
     """
 
     def __init__(self, lines: Sequence[str], macros: Mapping[str, str]) -> None:
-        ranked = sorted(lines, key=lambda line: hashlib.sha256(line.encode()).digest())
-        num_test = max(1, round(HELD_OUT_SHARE * len(ranked))) if len(ranked) > 1 else 0
-        self.test = tuple(parse(line, macros) for line in ranked[:num_test])
-        self.train = tuple(parse(line, macros) for line in ranked[num_test:])
+        num_core = max(3, len(lines) // 4)
+        rest = lines[num_core:]
+        ranked = sorted(rest, key=lambda line: hashlib.sha256(line.encode()).digest())
+        held = set(ranked[: max(1, round(HELD_OUT_SHARE * len(lines)))])
+        self.test = tuple(parse(line, macros) for line in lines if line in held)
+        self.train = tuple(parse(line, macros) for line in lines if line not in held)
 
     @functools.cached_property
-    def held_out(self) -> frozenset[str]:
-        """Canonical form of every expansion of the held-out lines."""
-        return frozenset(canonical(text) for wording in self.test for text in wording.expand())
+    def trained(self) -> frozenset[str]:
+        """Canonical form of every wording to train on."""
+        return frozenset(canonical(text) for wording in self.train for text in wording.expand())
+
+    @functools.cached_property
+    def unseen(self) -> tuple[tuple[str, ...], ...]:
+        """What each held-out line spells that no line to train on does."""
+        lines = (
+            tuple(text for text in wording.expand() if canonical(text) not in self.trained)
+            for wording in self.test
+        )
+        return tuple(texts for texts in lines if texts)
 
     def draw(self, rng: np.random.Generator, split: Split) -> str:
         """One wording of that split; every line is equally likely."""
-        if split == "test" and self.test:
-            return pick(rng, self.test).draw(rng)
-        while True:
-            text = pick(rng, self.train).draw(rng)
-            if canonical(text) not in self.held_out:
-                return text
+        if split == "test":
+            return pick(rng, pick(rng, self.unseen))
+        return pick(rng, self.train).draw(rng)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ruichat.align.dialogues.asker import Asker
-from ruichat.align.dialogues.inspecting import ask_content, ask_region_again
-from ruichat.align.dialogues.qa import QA
-from ruichat.align.dialogues.seeing import ask_in_words, choose_topic, note
+from ruichat.truth.dialogues.asker import Asker
+from ruichat.truth.dialogues.inspecting import ask_content, ask_region_again
+from ruichat.truth.dialogues.qa import QA
+from ruichat.truth.dialogues.seeing import ask_in_words, choose_topic, note
 
 
 def ask_follow_up(asker: Asker) -> QA | None:

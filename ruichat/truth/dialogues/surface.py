@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ruichat.align.dialogues.grammar import pick
+from ruichat.truth.dialogues.grammar import pick
 from ruichat.histology import Language
 
 _EN_BEFORE = (

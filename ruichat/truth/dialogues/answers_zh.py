@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ruichat.align.dialogues.answers import (
+from ruichat.truth.dialogues.answers import (
     Cited,
     Half,
     Reason,
@@ -14,7 +14,7 @@ from ruichat.align.dialogues.answers import (
     cite,
     region_name,
 )
-from ruichat.align.dialogues.reading import Topic
+from ruichat.truth.dialogues.reading import Topic
 
 
 class Chinese(Words):

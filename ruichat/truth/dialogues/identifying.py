@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ruichat.align.dialogues.asker import MAX_CITED, Asker
-from ruichat.align.dialogues.grammar import pick
-from ruichat.align.dialogues.qa import QA
-from ruichat.align.dialogues.reading import CLASS_TOPICS, MALIGNANT_TOPICS, TOPICS, TUMOUR, Topic
+from ruichat.truth.dialogues.asker import MAX_CITED, Asker
+from ruichat.truth.dialogues.grammar import pick
+from ruichat.truth.dialogues.qa import QA
+from ruichat.truth.dialogues.reading import CLASS_TOPICS, MALIGNANT_TOPICS, TOPICS, TUMOUR, Topic
 from ruichat.histology import BY_KEY
 
 OPTIONS_SHARE = 0.45

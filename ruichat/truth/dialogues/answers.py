@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ruichat.align.dialogues.reading import Topic
+from ruichat.truth.dialogues.reading import Topic
 from ruichat.histology import BY_KEY, Language
 from ruichat.model.vocabulary import CANNOT
 

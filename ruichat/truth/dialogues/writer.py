@@ -7,18 +7,18 @@ from collections.abc import Collection
 
 import numpy as np
 
-from ruichat.align.dialogues.asker import Asker, Question
-from ruichat.align.dialogues.balance import Balance
-from ruichat.align.dialogues.comparing import ask_compare, ask_side
-from ruichat.align.dialogues.following import ask_follow_up
-from ruichat.align.dialogues.identifying import ask_dominant, ask_type
-from ruichat.align.dialogues.inspecting import ask_content, ask_region_presence
-from ruichat.align.dialogues.qa import QA, Kind, Split
-from ruichat.align.dialogues.reading import Reading
-from ruichat.align.dialogues.refusing import ask_cannot, ask_help
-from ruichat.align.dialogues.seeing import ask_presence, ask_presence_where, ask_where
-from ruichat.align.dialogues.weighing import ask_amount, ask_describe, ask_quality
-from ruichat.align.symbolic import SymbolicSlide
+from ruichat.truth.dialogues.asker import Asker, Question
+from ruichat.truth.dialogues.balance import Balance
+from ruichat.truth.dialogues.comparing import ask_compare, ask_side
+from ruichat.truth.dialogues.following import ask_follow_up
+from ruichat.truth.dialogues.identifying import ask_dominant, ask_type
+from ruichat.truth.dialogues.inspecting import ask_content, ask_region_presence
+from ruichat.truth.dialogues.qa import QA, Kind, Split
+from ruichat.truth.dialogues.reading import Reading
+from ruichat.truth.dialogues.refusing import ask_cannot, ask_help
+from ruichat.truth.dialogues.seeing import ask_presence, ask_presence_where, ask_where
+from ruichat.truth.dialogues.weighing import ask_amount, ask_describe, ask_quality
+from ruichat.truth.symbolic import SymbolicSlide
 from ruichat.errors import ConfigError
 from ruichat.histology import Language
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ruichat.align.dialogues.answers import Reason
-from ruichat.align.dialogues.asker import Asker
-from ruichat.align.dialogues.grammar import pick
-from ruichat.align.dialogues.qa import QA
-from ruichat.align.dialogues.reading import TOPICS
+from ruichat.truth.dialogues.answers import Reason
+from ruichat.truth.dialogues.asker import Asker
+from ruichat.truth.dialogues.grammar import pick
+from ruichat.truth.dialogues.qa import QA
+from ruichat.truth.dialogues.reading import TOPICS
 from ruichat.model.vocabulary import NUM_REGION_IDS
 
 _SLIDE_REASONS: tuple[Reason, ...] = (

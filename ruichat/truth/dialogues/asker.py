@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ruichat.align.dialogues.answers import Cited, Words
-from ruichat.align.dialogues.answers_en import English
-from ruichat.align.dialogues.answers_zh import Chinese
-from ruichat.align.dialogues.balance import Balance
-from ruichat.align.dialogues.grammar import pick
-from ruichat.align.dialogues.phrasebook import Phrasebook, load_phrasebook
-from ruichat.align.dialogues.qa import QA, Kind, Split
-from ruichat.align.dialogues.reading import PURE, Reading, Topic
-from ruichat.align.dialogues.surface import vary
+from ruichat.truth.dialogues.answers import Cited, Words
+from ruichat.truth.dialogues.answers_en import English
+from ruichat.truth.dialogues.answers_zh import Chinese
+from ruichat.truth.dialogues.balance import Balance
+from ruichat.truth.dialogues.grammar import pick
+from ruichat.truth.dialogues.phrasebook import Phrasebook, load_phrasebook
+from ruichat.truth.dialogues.qa import QA, Kind, Split
+from ruichat.truth.dialogues.reading import PURE, Reading, Topic
+from ruichat.truth.dialogues.surface import vary
 from ruichat.histology import Language
 
 MAX_CITED = 8

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ruichat.align.dialogues.asker import MAX_CITED, Asker
-from ruichat.align.dialogues.grammar import pick
-from ruichat.align.dialogues.qa import QA, Kind
-from ruichat.align.dialogues.reading import TUMOUR, Topic
-from ruichat.align.symbolic import INDEX
+from ruichat.truth.dialogues.asker import MAX_CITED, Asker
+from ruichat.truth.dialogues.grammar import pick
+from ruichat.truth.dialogues.qa import QA, Kind
+from ruichat.truth.dialogues.reading import TUMOUR, Topic
+from ruichat.truth.symbolic import INDEX
 from ruichat.histology import BY_KEY
 
 TUMOUR_SHARE = 0.35

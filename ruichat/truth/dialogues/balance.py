@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ruichat.align.dialogues.grammar import pick
+from ruichat.truth.dialogues.grammar import pick
 
 
 class Balance:

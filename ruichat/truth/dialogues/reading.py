@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32
 
-from ruichat.align.symbolic import INDEX, SymbolicSlide
+from ruichat.truth.symbolic import INDEX, SymbolicSlide
 from ruichat.histology import KEYS, MALIGNANT
 
 EVIDENCE = 0.5

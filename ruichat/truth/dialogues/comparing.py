@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ruichat.align.dialogues.answers import Cited, Half, region_name
-from ruichat.align.dialogues.asker import MAX_CITED, Asker
-from ruichat.align.dialogues.grammar import pick
-from ruichat.align.dialogues.qa import QA
-from ruichat.align.dialogues.reading import CLASS_TOPICS, EVIDENCE, TUMOUR, Topic
+from ruichat.truth.dialogues.answers import Cited, Half, region_name
+from ruichat.truth.dialogues.asker import MAX_CITED, Asker
+from ruichat.truth.dialogues.grammar import pick
+from ruichat.truth.dialogues.qa import QA
+from ruichat.truth.dialogues.reading import CLASS_TOPICS, EVIDENCE, TUMOUR, Topic
 
 
 def ask_side(asker: Asker) -> QA | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ruichat.align.dialogues.answers import region_name
-from ruichat.align.dialogues.asker import Asker
-from ruichat.align.dialogues.grammar import pick
-from ruichat.align.dialogues.qa import QA
-from ruichat.align.dialogues.reading import (
+from ruichat.truth.dialogues.answers import region_name
+from ruichat.truth.dialogues.asker import Asker
+from ruichat.truth.dialogues.grammar import pick
+from ruichat.truth.dialogues.qa import QA
+from ruichat.truth.dialogues.reading import (
     CLASS_TOPICS,
     EVIDENCE,
     TOPICS,
@@ -14,7 +14,7 @@ from ruichat.align.dialogues.reading import (
     Reading,
     Topic,
 )
-from ruichat.align.dialogues.seeing import TUMOUR_SHARE
+from ruichat.truth.dialogues.seeing import TUMOUR_SHARE
 
 NOTHING = 0.1
 """A region that holds less of a topic is asked about as one that doesn't show it."""

@@ -10,7 +10,7 @@ from typing import cast
 
 import yaml
 
-from ruichat.align.dialogues.grammar import Wordings
+from ruichat.truth.dialogues.grammar import Wordings
 from ruichat.histology import Language
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ruichat.align.symbolic import (
+from ruichat.truth.symbolic import (
     INDEX,
     NUM_CLASSES,
     SymbolicConfig,

@@ -1,0 +1,60 @@
+"""One suite over every registered slide reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+from drawn import draw_tissue, write_pyramid
+from PIL import Image
+
+from ruichat.registry import load_object
+from ruichat.slide.geometry import Box
+from ruichat.slide.readers import READERS, Reader
+
+PICTURE = draw_tissue(400, 300)
+
+
+def load(name: str) -> Callable[[Path], Reader | None]:
+    return cast(Callable[[Path], "Reader | None"], load_object(READERS.get(name).loader))
+
+
+@pytest.fixture(params=list(READERS))
+def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Reader:
+    path = write_pyramid(tmp_path / "slide.tif", PICTURE, mpp=0.5)
+    opened = load(request.param)(path)
+    assert opened is not None
+    request.addfinalizer(opened.close)
+    return opened
+
+
+def test_it_says_what_it_holds(reader: Reader) -> None:
+    assert isinstance(reader, Reader)
+    assert reader.level_sizes[0] == (400, 300)
+    assert sorted(reader.level_sizes, reverse=True) == list(reader.level_sizes)
+    assert reader.file_mpp == pytest.approx((0.5, 0.5))
+    assert [path.name for path in reader.files] == ["slide.tif"]
+    assert reader.vendor
+
+
+def test_it_reads_any_box_of_any_level(reader: Reader) -> None:
+    for level, (width, height) in enumerate(reader.level_sizes):
+        for box in (Box(0, 0, width, height), Box(width - 7, height - 5, 7, 5)):
+            pixels = reader.read(level, box)
+            assert pixels.shape == (box.height, box.width, 3) and pixels.dtype == np.uint8
+    assert np.array_equal(reader.read(0, Box(30, 40, 50, 60)), PICTURE[40:100, 30:80])
+
+
+@pytest.mark.parametrize("name", list(READERS))
+def test_a_file_of_another_kind_is_none_of_its_business(name: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no slide")
+    assert load(name)(tmp_path / "notes.txt") is None
+
+
+def test_a_plain_image_is_left_to_the_plain_reader(tmp_path: Path) -> None:
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    assert load("openslide")(tmp_path / "a.png") is None
+    assert load("plain")(tmp_path / "a.png") is not None
