@@ -23,7 +23,7 @@ REGION = re.compile(r"\[R(\d+)\]")
 
 
 @cache
-def run(split: Split = "train", num: int = 500) -> list[tuple[SymbolicSlide, list[QA]]]:
+def run(split: Split = "train", num: int = 400) -> list[tuple[SymbolicSlide, list[QA]]]:
     """Dialogues as a training run would write them, with one balance."""
     rng, balance = np.random.default_rng(7), Balance()
     slides = [draw_symbolic_slide(rng) for _ in range(121)]
