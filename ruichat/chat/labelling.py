@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 from ruichat import __version__
@@ -34,6 +35,7 @@ def file_metadata(answer: Answer) -> dict[str, str]:
     return {
         "ruichat:kind": ANSWER_KIND,
         "ruichat:slide": answer.slide.digest,
+        "ruichat:question": hashlib.sha256(answer.question.encode()).hexdigest()[:16],
         "ruichat:label": VISIBLE_LABEL,
         "ruichat:status": "proposed",
         "ruichat:model": answer.model,

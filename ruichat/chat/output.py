@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ruichat.chat.answer import Answer
-from ruichat.chat.labelling import ANSWER_KIND
+from ruichat.chat.labelling import file_metadata
 from ruichat.chat.plain import strip_controls
 from ruichat.errors import InputError
 
@@ -16,6 +16,7 @@ MAX_STEM_CHARS = 80
 MAX_NUMBER = 999
 
 _UNSAFE = re.compile(r'[<>:"/\\|?*%\s]+')
+_IDENTITY = ("ruichat:kind", "ruichat:slide", "ruichat:question")
 _RESERVED = re.compile(r"^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
 
 
@@ -37,10 +38,10 @@ def safe_stem(slide_path: Path) -> str:
 
 
 def choose_paths(folder: Path, slide_path: Path, answer: Answer) -> AnswerPaths:
-    """Free names in a folder, or those of an earlier answer about the same slide.
+    """Free names in a folder, or those of an earlier answer to the same question.
 
-    A file that RuiChat didn't make from this very slide is never replaced: the next number is
-    taken instead.
+    A file that RuiChat didn't make from this very slide and question is never replaced: the
+    next number is taken instead.
 
     Raises:
         InputError: the folder can't be one, or a thousand names are taken.
@@ -74,26 +75,26 @@ def write_answer_files(paths: AnswerPaths, *, overlay: bytes, geojson: bytes) ->
 
 
 def _may_write(path: Path, answer: Answer) -> bool:
-    """Whether nothing is there, or a file of ours about the same slide."""
+    """Whether nothing is there, or a file of ours about the same slide and question."""
     if path.is_symlink():
         return False
     if not path.exists():
         return True
     if not path.is_file():
         return False
-    return _made_from(path) == (ANSWER_KIND, answer.slide.digest)
+    mine = file_metadata(answer)
+    found = _metadata(path)
+    return all(found.get(key) == mine[key] for key in _IDENTITY)
 
 
-def _made_from(path: Path) -> tuple[str, str] | None:
-    """Kind and slide digest that a file of ours states, None for any other file."""
+def _metadata(path: Path) -> dict[str, object]:
+    """What a file of ours says of itself; empty for any other file."""
     try:
         if path.suffix == ".png":
             from PIL import Image
 
             with Image.open(path) as picture:
-                metadata = dict(picture.info)
-        else:
-            metadata = json.loads(path.read_bytes())["metadata"]
-        return str(metadata["ruichat:kind"]), str(metadata["ruichat:slide"])
+                return {str(key): value for key, value in picture.info.items()}
+        return dict(json.loads(path.read_bytes())["metadata"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return {}

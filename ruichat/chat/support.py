@@ -54,6 +54,7 @@ _DECIDING = re.compile(
     r"|<\|cannot\|>|没有|未见|不含|不是|是|否|有|无|左|右|上|下|更多|更少|相同|良性|正常|主要",
     re.IGNORECASE,
 )
+_CLAUSE = re.compile(r"[,;:.!?，；：。！？]|\band\b|(?<=\])和")
 _NEGATION = re.compile(
     r"(?<![A-Za-z])(?:no|not|none|without|absent|lacks?|neither|free of)(?![A-Za-z])|没有|未见"
     r"|不含|无|不存在|未发现",
@@ -84,24 +85,23 @@ def read_signal(
 def classifier_support(sentence: str, region_classes: Float32[NDArray[np.float32], "k c"]) -> float:
     """Probability (0-1) that the classifier gives to the tissues a sentence names.
 
-    Measured in the regions it cites, else where the tissue is likeliest; a sentence that denies
-    a tissue is supported by its absence everywhere. `NEUTRAL` if it names none.
+    Clause by clause, since "no fat; the tissue is mainly stroma [R5]" denies one tissue and
+    states another. A tissue is looked up in the regions its clause cites, else where it is
+    likeliest; a denied one is supported by its absence everywhere. `NEUTRAL` if none is named.
     """
-    found = [_KEYS_OF[str(match.lastgroup)] for match in _MENTION.finditer(sentence)]
-    if not found:
-        return NEUTRAL
-    num_regions = len(region_classes)
-    cited = [int(name[1:]) - 1 for name in cited_names(sentence)]
-    cited = [index for index in cited if 0 <= index < num_regions]
-    denies = _NEGATION.search(sentence) is not None
     scores: list[float] = []
-    for keys in found:
-        per_region = region_classes[:, [KEYS.index(key) for key in keys]].sum(axis=1)
-        if denies:
-            scores.append(1 - float(per_region.max()))
-        else:
-            scores.append(float(per_region[cited].mean() if cited else per_region.max()))
-    return min(1.0, max(0.0, float(np.mean(scores))))
+    for clause in _CLAUSE.split(sentence):
+        denies = _NEGATION.search(clause) is not None
+        cited = [int(name[1:]) - 1 for name in cited_names(clause)]
+        cited = [index for index in cited if 0 <= index < len(region_classes)]
+        for match in _MENTION.finditer(clause):
+            columns = [KEYS.index(key) for key in _KEYS_OF[str(match.lastgroup)]]
+            per_region = region_classes[:, columns].sum(axis=1)
+            if denies:
+                scores.append(1 - float(per_region.max()))
+            else:
+                scores.append(float(per_region[cited].mean() if cited else per_region.max()))
+    return min(1.0, max(0.0, float(np.mean(scores)))) if scores else NEUTRAL
 
 
 def _deciding_logprobs(pieces: Sequence[WrittenPiece], sentence: str) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -18,7 +19,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ruichat.errors import PrerequisiteError, RuiChatError
+from ruichat.errors import ArtifactError, PrerequisiteError, RuiChatError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -130,9 +131,18 @@ def _openslide_library() -> Check:
 
 def _weights() -> Check:
     """The embedded model's files, read whole and compared with their digests."""
+    from ruichat.features.tile_classifier import WEIGHTS, TileClassifier
     from ruichat.model.checkpoint import check_mini
 
-    return Check("weights", "ok", check_mini())
+    found = check_mini()
+    classifier = TileClassifier.load()
+    encoder = WEIGHTS.with_name("encoder.safetensors")
+    if hashlib.sha256(encoder.read_bytes()).hexdigest() != classifier.encoder_digest:
+        raise ArtifactError(
+            f"{encoder.name} isn't the encoder that {WEIGHTS.name} was trained on",
+            hint="Install ruichat again",
+        )
+    return Check("weights", "ok", found)
 
 
 def _cache() -> Check:

@@ -155,8 +155,8 @@ def _complain(message: str, hint: str = "") -> None:
 
 
 def _tolerate_narrow_encodings() -> None:
-    """A terminal that can't show Chinese gets question marks, not a crash."""
-    for stream in (sys.stdout, sys.stderr):
+    """A terminal that can't show or send Chinese gets question marks, not a crash."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")

@@ -137,7 +137,7 @@ def test_the_font_holds_every_character_that_overlays_write() -> None:
     assert lacking == []
 
 
-def test_the_files_of_a_first_and_a_second_answer_share_names(tmp_path: Path) -> None:
+def test_the_same_question_replaces_its_files_and_another_does_not(tmp_path: Path) -> None:
     answer, slide = make_answer(), Path("/data/case 7.svs")
     first = choose_paths(tmp_path, slide, answer)
     assert first.overlay == tmp_path / "case_7.answer.png"
@@ -148,6 +148,8 @@ def test_the_files_of_a_first_and_a_second_answer_share_names(tmp_path: Path) ->
         geojson=answer_geojson(answer),
     )
     assert choose_paths(tmp_path, slide, answer) == first
+    other = make_answer(question="stroma?")
+    assert choose_paths(tmp_path, slide, other).overlay.name == "case_7.answer-2.png"
 
 
 def test_files_of_others_are_never_replaced(tmp_path: Path) -> None:

@@ -37,6 +37,12 @@ ROWS = regions("lung_adenocarcinoma", "fat", "stroma")
         ("No necrosis is seen.", 1.0),
         ("It is on the left.", NEUTRAL),
         ("There is fat in [R99].", 1.0),
+        ("No necrosis is seen; the tissue is mainly fat [R2].", 1.0),
+        ("未见肺腺癌；组织以脂肪组织为主[R2]。", 0.5),
+        ("No, [R2] shows fat.", 1.0),
+        ("否，[R3]为脂肪组织。", 0.0),
+        ("[R2] is fat and [R3] is fibrous stroma.", 1.0),
+        ("Yes, there is tumour: lung adenocarcinoma [R1].", 1.0),
     ],
 )
 def test_support(sentence: str, support: float) -> None:
