@@ -15,7 +15,7 @@ from ruichat.config import Config
 from ruichat.slide.arrays import Bools, Bytes, Floats
 from ruichat.slide.geometry import cells_area_mm2
 from ruichat.slide.morphology import closed, distance_to, touching, without_holes, without_small
-from ruichat.slide.stain import looks_like_he, looks_like_ink, optical_density
+from ruichat.slide.stain import extremes, looks_like_he, looks_like_ink, optical_density
 
 if TYPE_CHECKING:
     from ruichat.slide.slide import Slide
@@ -176,13 +176,13 @@ class _Finder:
         """Where colour differs from that of the falsely coloured glass."""
         ground = self._false_glass
         assert ground is not None
-        return self._clean(np.abs(self._od - ground).max(axis=-1) > self._config.max_chroma)
+        return self._clean(extremes(np.abs(self._od - ground))[1] > self._config.max_chroma)
 
     def _pale(self) -> Bool[Bools, "h w"]:
         """Faintly stained; grey dirt and shadows are as dark but have less colour."""
         chroma = _chroma(self._fine)
         least = self._pale_threshold(chroma)
-        return (chroma > least) & (chroma > GREY * self._fine.max(axis=-1))
+        return (chroma > least) & (chroma > GREY * extremes(self._fine)[1])
 
     def _pale_threshold(self, chroma: Float32[Floats, "h w"]) -> float:
         """Just above the noise of the glass, as far as glass is in view."""
@@ -208,13 +208,14 @@ class _Finder:
 
 
 def _chroma(od: Float32[Floats, "*s 3"]) -> Float32[Floats, "*s"]:
-    return od.max(axis=-1) - od.min(axis=-1)
+    low, high = extremes(od)
+    return high - low
 
 
 def relative_density(rgb: UInt8[Bytes, "h w 3"]) -> Float32[Floats, "h w 3"]:
     """Optical density above that of the glass, which is estimated where it is in view."""
     od = optical_density(rgb)
-    low, high = rgb.min(axis=-1), rgb.max(axis=-1)
+    low, high = extremes(rgb)
     glass = (low >= 200) & (high - low <= 25)
     if glass.mean() < MIN_GLASS:
         return od
