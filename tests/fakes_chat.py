@@ -17,7 +17,7 @@ from ruichat.chat.answer import SlideRecord
 from ruichat.chat.backend import Backend
 from ruichat.chat.calibration import Calibration, KindCalibration
 from ruichat.chat.facts import Share, SlideFacts
-from ruichat.chat.reply import SlideView
+from ruichat.chat.view import SlideView
 from ruichat.histology import CLASSES, KEYS
 from ruichat.model.chat_model import OptionScore, Piece, SlideContext
 from ruichat.model.regions import split_regions

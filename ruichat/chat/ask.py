@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -18,13 +18,18 @@ from ruichat.chat.answer import Answer, SlideRecord
 from ruichat.chat.backend import Backend, load_backend
 from ruichat.chat.facts import SlideFacts, facts_text, measure_facts
 from ruichat.chat.question import MAX_QUESTION_CHARS
-from ruichat.chat.reply import SlideView, answer_question
+from ruichat.chat.reply import answer_question
+from ruichat.chat.view import SlideView, region_means
 from ruichat.config import Config
-from ruichat.histology import CLASSES, Language
+from ruichat.histology import Language
+from ruichat.model.regions import split_regions
 
 if TYPE_CHECKING:
+    from ruichat.features.bag import FeatureBag
     from ruichat.model.chat_model import ChatSession
     from ruichat.slide.slide import Slide
+
+__all__ = ["AskConfig", "SlideChat", "load_backend", "open_chat", "region_means"]
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, items done and items in all (0, 0 when it merely begins)."""
@@ -153,11 +158,7 @@ def open_chat(
         PrerequisiteError: weights or packages are missing.
         ArtifactError: the cache can't be written.
     """
-    from ruichat.features.extract import ExtractConfig, extract
-    from ruichat.model.chat_model import SlideContext
-    from ruichat.model.regions import split_regions
     from ruichat.slide.opening import open_slide
-    from ruichat.storage.artifacts import cache_dir
 
     config = config or AskConfig()
     clock = Clock(progress)
@@ -167,41 +168,54 @@ def open_chat(
         with clock.stage("model"):
             backend = backend or load_backend(config.model)
         with clock.stage("features"):
-            bag = extract(
-                slide,
-                backend.encoder,
-                ExtractConfig(encoder=backend.encoder.card.name),
-                cache=cache or cache_dir(),
-                progress=None if progress is None else clock.counts("features"),
-            )
+            bag = _encode(slide, backend, cache, clock)
         with clock.stage("facts"):
-            probabilities = backend.classifier.class_probabilities(bag.embeddings)
-            regions = split_regions(
-                bag.xy0, bag.span0, bag.base_mpp, bag.size0, max_regions=backend.max_regions
-            )
-            facts = measure_facts(
-                bag,
-                num_regions=len(regions.boxes),
-                probabilities=probabilities,
-                known=backend.classifier.known_score(bag.embeddings),
-            )
-            view = SlideView(
-                record=record_slide(slide),
-                span0=bag.span0,
-                xy0=bag.xy0,
-                regions=regions,
-                region_classes=region_means(probabilities, regions.assignment, len(regions.boxes)),
-                facts=facts,
-                model=backend.name,
-                calibration=backend.calibration,
-            )
+            view = _measure(slide, backend, bag)
         with clock.stage("prompt"):
-            context = SlideContext(bag=bag, regions=regions, facts=facts_text(facts))
-            session = backend.model.open(context)
+            session = _tell(view, backend, bag)
     except BaseException:
         slide.close()
         raise
     return SlideChat(slide, view, session, config, clock.seconds)
+
+
+def _encode(slide: Slide, backend: Backend, cache: Path | None, clock: Clock) -> FeatureBag:
+    from ruichat.features.extract import ExtractConfig, extract
+    from ruichat.slide.grid import GridConfig
+    from ruichat.storage.artifacts import cache_dir
+
+    card = backend.encoder.card
+    config = ExtractConfig(
+        encoder=card.name, grid=GridConfig(tile_px=card.tile_px, tile_mpp=card.tile_mpp)
+    )
+    counts = clock.counts("features")
+    return extract(slide, backend.encoder, config, cache=cache or cache_dir(), progress=counts)
+
+
+def _measure(slide: Slide, backend: Backend, bag: FeatureBag) -> SlideView:
+    probabilities = backend.classifier.class_probabilities(bag.embeddings)
+    known = backend.classifier.known_score(bag.embeddings)
+    regions = split_regions(
+        bag.xy0, bag.span0, bag.base_mpp, bag.size0, max_regions=backend.max_regions
+    )
+    k = len(regions)
+    return SlideView(
+        record=record_slide(slide),
+        span0=bag.span0,
+        xy0=bag.xy0,
+        regions=regions,
+        region_classes=region_means(probabilities, regions.assignment, k),
+        facts=measure_facts(bag, num_regions=k, probabilities=probabilities, known=known),
+        model=backend.name,
+        calibration=backend.calibration,
+    )
+
+
+def _tell(view: SlideView, backend: Backend, bag: FeatureBag) -> ChatSession:
+    from ruichat.model.chat_model import SlideContext
+
+    facts = facts_text(view.facts)
+    return backend.model.open(SlideContext(bag=bag, regions=view.regions, facts=facts))
 
 
 def record_slide(slide: Slide) -> SlideRecord:
@@ -214,18 +228,6 @@ def record_slide(slide: Slide) -> SlideRecord:
         mpp_source=slide.mpp.source,
         file_mpp=slide.mpp.file_value,
     )
-
-
-def region_means(
-    probabilities: Float32[NDArray[np.float32], "n c"],
-    assignment: Int64[NDArray[np.int64], " n"],
-    num_regions: int,
-) -> Float32[NDArray[np.float32], "k c"]:
-    """Mean class probabilities of each region, [n, c] and [n] to [k, c]."""
-    sums = np.zeros((num_regions, len(CLASSES)), np.float64)
-    np.add.at(sums, assignment, probabilities)
-    counts = np.bincount(assignment, minlength=num_regions)
-    return (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
 
 
 class Clock:

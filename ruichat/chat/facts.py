@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
 from ruichat.errors import InputError
-from ruichat.histology import BY_KEY, CLASSES, KEYS, MALIGNANT, Language
+from ruichat.histology import CLASSES, KEYS, MALIGNANT, Language
 from ruichat.prompts import Prompt, load_prompt
 from ruichat.slide.tissue import PLAUSIBLE_STAIN
 
@@ -28,9 +28,6 @@ TUMOUR_PROBABILITY = 0.5
 KNOWN_SCORE = 0.05
 """A tile is familiar from this score on. The score is a p-value (see features.tile_classifier), so
 one in twenty tiles of known tissue fails by chance."""
-
-LISTED_CLASSES = 4
-"""Classes named in the prompt, the largest first; more only cost tokens."""
 
 _MALIGNANT_COLUMNS = np.array([key in MALIGNANT for key in KEYS])
 
@@ -184,19 +181,13 @@ def facts_text(facts: SlideFacts) -> str:
     """The facts as one line of prompt, the same for questions in either language.
 
     The prefix of a slide is computed once, before any question, so it can't depend on the
-    question's language.
+    question's language. What the tile classifier makes of the slide stays out: a model that is
+    told the composition learns to repeat it instead of reading the regions. Answers quote it
+    all the same, through fact pieces.
     """
-    listed = facts.composition[:LISTED_CLASSES]
     return facts_prompt().render(
         tissue_mm2=facts.tissue_mm2,
         num_tiles=facts.num_tiles,
-        num_regions=facts.num_regions,
-        tumour_percent=percent(facts.tumour_fraction),
-        necrosis_percent=percent(facts.fraction("necrosis")),
-        lymphoid_percent=percent(facts.fraction("lymphoid_tissue")),
-        composition=[
-            {"name": BY_KEY[share.key].en, "percent": percent(share.fraction)} for share in listed
-        ],
         focus=facts.focus_grade,
         stain=facts.stain,
     )

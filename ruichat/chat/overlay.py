@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ruichat.chat.answer import Answer
 from ruichat.chat.geojson import citation_class, citation_color
 from ruichat.chat.labelling import VISIBLE_LABEL, file_metadata
-from ruichat.chat.reply import SlideView
+from ruichat.chat.view import SlideView
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -14,7 +14,7 @@ import typer
 from ruichat.chat.answer import AI_LABEL, Answer
 from ruichat.chat.facts import percent
 from ruichat.chat.plain import strip_controls
-from ruichat.chat.texts import CLASS_WORDS
+from ruichat.chat.texts import CLASS_WORDS, alternatives_line
 from ruichat.cli.texts import Key, say, terminal_language
 from ruichat.errors import RuiChatError
 from ruichat.histology import BY_KEY, Language
@@ -96,9 +96,11 @@ class Terminal:
                 typer.secho(mark, fg="yellow")
         words = CLASS_WORDS[language][answer.diagnosis_class]
         line = f"{say('class', language)} {answer.diagnosis_class} ({words})"
-        if answer.confidence is not None:
+        if answer.confidence is not None and not answer.abstained:
             line += f", {say('confidence', language)} {answer.confidence:.0%}"
         typer.secho(line, dim=True)
+        if answer.alternatives and not answer.abstained:
+            typer.secho(alternatives_line(answer.alternatives, language), dim=True)
         typer.secho(AI_LABEL[language], dim=True)
         if self._quiet:
             return

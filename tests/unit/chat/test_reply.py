@@ -10,7 +10,8 @@ from fakes_chat import PLAIN, ScriptedSession, make_view, scripted
 
 from ruichat.chat.answer import Answer
 from ruichat.chat.ask import AskConfig
-from ruichat.chat.reply import SlideView, answer_question
+from ruichat.chat.reply import answer_question
+from ruichat.chat.view import SlideView
 from ruichat.errors import InputError
 from ruichat.model.chat_model import Piece
 

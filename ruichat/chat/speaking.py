@@ -1,0 +1,148 @@
+"""The model's answer on its way out: weighed by its first sentence, then shown and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ruichat.chat import texts
+from ruichat.chat.answer import AbstainReason, Claim, DiagnosisClass
+from ruichat.chat.draft import Draft, Rendered, render_words
+from ruichat.chat.facts import Share, fact_values
+from ruichat.chat.sentences import cited_names, is_abstention, is_claim, split_sentences
+from ruichat.chat.support import read_signal
+from ruichat.chat.view import SlideView
+from ruichat.histology import Language
+from ruichat.model.vocabulary import CANNOT, SPECIAL_PIECES
+
+if TYPE_CHECKING:
+    from ruichat.model.chat_model import ChatSession, Piece
+
+CANNOT_ID = SPECIAL_PIECES.index(CANNOT)
+
+
+@dataclass
+class Outcome:
+    """What is known of an answer so far; the fields are those of `Answer`."""
+
+    text: str = ""
+    diagnosis_class: DiagnosisClass = "IV"
+    confidence: float | None = None
+    abstained: bool = True
+    reason: AbstainReason | None = None
+    claims: list[Claim] = field(default_factory=list[Claim])
+    alternatives: tuple[Share, ...] = ()
+    errors: list[str] = field(default_factory=list[str])
+
+
+Words = Generator[str, None, Outcome]
+"""Words as they may be shown; returns the outcome."""
+
+
+class Speaker:
+    """Lets a model answer one question about one slide.
+
+    Args:
+        view: the slide.
+        kind: of the question, chooses the calibration.
+        language: of qualifiers and of the words for facts.
+    """
+
+    def __init__(self, view: SlideView, kind: str, language: Language) -> None:
+        self._view, self._kind = view, kind
+        self._language: Language = language
+        self._facts = fact_values(view.facts, language)
+        self._draft = Draft()
+
+    def speak(self, question: str, session: ChatSession, *, max_tokens: int) -> Words:
+        """Stream the answer once its first sentence has been weighed.
+
+        An answer that is too likely to be wrong is cut off and never shown.
+        """
+        draft, outcome, shown = self._draft, None, 0
+        with closing(session.stream(question, max_tokens=max_tokens)) as pieces:
+            for piece in pieces:
+                draft.add(_spelled(piece), piece.logprob)
+                if outcome is None:
+                    first = draft.first_sentence(ended=False)
+                    if first is None:
+                        continue
+                    outcome, shown = self._weigh(first), draft.start
+                    if outcome.reason == "low_confidence":
+                        break
+                    yield texts.qualifier(outcome.diagnosis_class, self._language)
+                end = draft.safe_end()
+                if end > shown:
+                    yield self._render(draft.raw[shown:end]).text
+                    shown = end
+        if outcome is None:
+            outcome, shown = self._weigh(draft.first_sentence(ended=True) or ""), draft.start
+            yield texts.qualifier(outcome.diagnosis_class, self._language)
+        if outcome.reason != "low_confidence":
+            yield self._render(draft.raw[shown:]).text.rstrip()
+            self._conclude(outcome)
+        if not outcome.text:
+            outcome.text = texts.no_answer(self._language)
+        if outcome.reason == "low_confidence" or not self._render(draft.raw).text.strip():
+            yield outcome.text
+        return outcome
+
+    def _weigh(self, first: str) -> Outcome:
+        """Decide from the first sentence whether and how the answer may be stated."""
+        view, confidence = self._view, self._confidence(0, len(first))
+        if self._draft.abstains or is_abstention(first) or not first.strip():
+            return Outcome(reason="model", confidence=confidence)
+        if view.calibration is None or confidence is None:
+            # Nothing is known about reliability: describe, don't diagnose.
+            alternatives = view.alternatives(cited_names(first))
+            return Outcome(diagnosis_class="III", abstained=False, alternatives=alternatives)
+        level = view.calibration.diagnosis_class(confidence)
+        outcome = Outcome(diagnosis_class=level, abstained=False, confidence=confidence)
+        if level != "I":
+            outcome.alternatives = view.alternatives(cited_names(first))
+        if level == "IV":
+            outcome.abstained, outcome.reason = True, "low_confidence"
+            outcome.text = texts.low_confidence(confidence, outcome.alternatives, self._language)
+        return outcome
+
+    def _conclude(self, outcome: Outcome) -> None:
+        """Text, claims and errors of the whole answer."""
+        at, body = 0, ""
+        for sentence in split_sentences(self._draft.raw):
+            rendered = self._render(sentence)
+            body += rendered.text
+            outcome.errors += rendered.errors
+            if not outcome.abstained and is_claim(rendered.text):
+                outcome.claims.append(_claim(rendered, self._confidence(at, at + len(sentence))))
+            at += len(sentence)
+        if body.strip():
+            qualifier = texts.qualifier(outcome.diagnosis_class, self._language)
+            outcome.text = qualifier + body.strip()
+
+    def _confidence(self, start: int, end: int) -> float | None:
+        """Calibrated confidence in a stretch of the draft."""
+        if self._view.calibration is None:
+            return None
+        signal = read_signal(self._draft.pieces_of(start, end), self._view.region_classes)
+        return self._view.calibration.confidence(self._kind, signal)
+
+    def _render(self, raw: str) -> Rendered:
+        return render_words(raw, num_regions=self._view.num_regions, facts=self._facts)
+
+
+def _spelled(piece: Piece) -> str:
+    """A piece's text; the abstention piece, which spells nothing to a reader, by its name."""
+    return CANNOT if piece.token_id == CANNOT_ID and not piece.text else piece.text
+
+
+def _claim(rendered: Rendered, confidence: float | None) -> Claim:
+    cited = cited_names(rendered.text)
+    return Claim(
+        text=rendered.text.strip(),
+        citations=cited,
+        facts=rendered.facts,
+        grounded=bool(cited or rendered.facts),
+        confidence=confidence,
+    )
