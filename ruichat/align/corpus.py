@@ -21,10 +21,10 @@ import numpy as np
 import yaml
 from pydantic import Field
 
-from ruichat.truth.dialogues.grammar import Wording, parse, pick
 from ruichat.config import Config
 from ruichat.errors import ArtifactError, InputError
 from ruichat.histology import Language
+from ruichat.truth.dialogues.grammar import Wording, parse, pick
 
 MAY_TRAIN = "may train shipped weights"
 """What the manifest's `weights` column says of text that may be read here."""

@@ -15,8 +15,7 @@ import sentencepiece
 from pydantic import Field
 
 from ruichat.align.corpus import CorpusConfig, read_corpus
-from ruichat.truth.dialogues import Balance, write_dialogue
-from ruichat.truth.symbolic import draw_symbolic_slide
+from ruichat.align.segmenting import split_words
 from ruichat.config import Config
 from ruichat.errors import ConfigError
 from ruichat.histology import Language
@@ -28,6 +27,8 @@ from ruichat.model.vocabulary import (
     trainer_options,
 )
 from ruichat.storage.artifacts import write_atomic
+from ruichat.truth.dialogues import Balance, write_dialogue
+from ruichat.truth.symbolic import draw_symbolic_slide
 
 _PIECES = re.compile("|".join(re.escape(p) for p in (*REGION_PIECES, *FACT_PIECES, CANNOT)))
 
@@ -87,7 +88,11 @@ def train_tokenizer(config: TokenizerConfig, data_root: Path | None, out: Path) 
         ConfigError: the text has fewer distinct pieces than `vocab_size`.
     """
     model = io.BytesIO()
-    texts = [text for text, _ in training_texts(config, data_root)]
+    texts = [
+        part
+        for text, language in training_texts(config, data_root)
+        for part in (split_words(text) if language == "zh" else (text,))
+    ]
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
@@ -103,7 +108,7 @@ def train_tokenizer(config: TokenizerConfig, data_root: Path | None, out: Path) 
         )
     except RuntimeError as error:
         raise ConfigError(
-            f"no tokenizer of {config.vocab_size} pieces from {len(texts)} texts: {error}",
+            f"no tokenizer of {config.vocab_size} pieces from {len(texts)} passages: {error}",
             hint="Lower vocab_size or give more text",
         ) from error
     write_atomic(out, model.getvalue())

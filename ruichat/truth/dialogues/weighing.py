@@ -127,7 +127,7 @@ def ask_describe(asker: Asker) -> QA | None:
     if not (present or reading.is_absent(TUMOUR)) or not reading.present_classes:
         return None
     slot, key = asker.slot("describe"), "yes" if present else "no"
-    if not asker.balance.accepts(asker.rng, slot, key, ("yes", "no")):
+    if not asker.balance.wants(slot, key, ("yes", "no")):
         return None
     asker.balance.add(slot, key)
     sentences, shown = _overview(asker, present=present)

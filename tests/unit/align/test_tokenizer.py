@@ -8,6 +8,7 @@ import pytest
 import sentencepiece
 
 from ruichat.align.corpus import CorpusConfig
+from ruichat.align.segmenting import split_words
 from ruichat.align.tokenizer import TokenizerConfig, TokenizerReport, train_tokenizer
 from ruichat.errors import ConfigError
 from ruichat.model.vocabulary import FACT_PIECES, REGION_PIECES, SPECIAL_PIECES
@@ -80,3 +81,14 @@ def test_too_large_a_vocabulary_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="20000 pieces"):
         train_tokenizer(config, None, tmp_path / "never.model")
     assert not (tmp_path / "never.model").exists()
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_words_join_to_the_text(text: str) -> None:
+    assert "".join(split_words(text)) == text
+
+
+def test_chinese_pieces_keep_to_words(tokenizer: sentencepiece.SentencePieceProcessor) -> None:
+    assert split_words("切片上有没有肺腺癌？") == ["切片", "上", "有没有", "肺腺癌", "？"]
+    pieces = tokenizer.encode("切片上有肿瘤吗？在哪里？", out_type=str)
+    assert "肿瘤" in pieces and "哪里" in pieces
