@@ -95,7 +95,7 @@ def load_checkpoint(
         from ruichat.model.openvino_step import OpenVinoDecoder
 
         check_weights(weights, shape)
-        decoder: Decoder = OpenVinoDecoder(weights, shape, num_threads)
+        decoder: Decoder[Any] = OpenVinoDecoder(weights, shape, num_threads)
     else:
         decoder = _torch_decoder(config, weights, device)
     return NativeChatModel(
@@ -123,7 +123,7 @@ def _runtime(runtime: Runtime, shape: ModelShape, device: str) -> Runtime:
     return "openvino" if usable else "torch"
 
 
-def _torch_decoder(config: dict[str, Any], weights: dict[str, Array], device: str) -> Decoder:
+def _torch_decoder(config: dict[str, Any], weights: dict[str, Array], device: str) -> Decoder[Any]:
     import torch
 
     from ruichat.model.configuration import RuiChatConfig
@@ -140,7 +140,8 @@ def _torch_decoder(config: dict[str, Any], weights: dict[str, Array], device: st
         raise ArtifactError(
             f"weights and config.json don't agree: {error}", hint="Copy the folder again"
         ) from error
-    return TorchDecoder(model.to(device))
+    model.to(torch.device(device))  # type: ignore[arg-type]
+    return TorchDecoder(model)
 
 
 def save_checkpoint(

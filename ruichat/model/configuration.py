@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, no_type_check
+from typing import Any, ClassVar, no_type_check
 
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -48,7 +48,7 @@ class RuiChatConfig(PreTrainedConfig):
     """
 
     model_type = "ruichat"
-    sub_configs = {"text_config": AutoConfig}
+    sub_configs: ClassVar[Any] = {"text_config": AutoConfig}  # type: ignore[assignment]
 
     text_config: Any = None
     bag_dim: int = 192

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Float32
 
 from ruichat.model.region_state import Array, RegionState
+
+S = TypeVar("S", bound="DecoderState")
 
 
 @runtime_checkable
@@ -19,7 +21,7 @@ class DecoderState(Protocol):
         """Text tokens read."""
         ...
 
-    def fork(self) -> DecoderState:
+    def fork(self: S) -> S:
         """An independent copy."""
         ...
 
@@ -29,7 +31,7 @@ class DecoderState(Protocol):
 
 
 @runtime_checkable
-class Decoder(Protocol):
+class Decoder(Protocol[S]):
     """Runs a model's layers."""
 
     @property
@@ -37,12 +39,12 @@ class Decoder(Protocol):
         """Name of what computes: openvino or torch."""
         ...
 
-    def start(self) -> DecoderState:
+    def start(self) -> S:
         """A state that has read nothing."""
         ...
 
     def read(
-        self, state: DecoderState, ids: Sequence[int], regions: RegionState, keep: int = 1
+        self, state: S, ids: Sequence[int], regions: RegionState, keep: int = 1
     ) -> Float32[Array, "r v"]:
         """Read text tokens into a state.
 

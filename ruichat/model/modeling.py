@@ -20,6 +20,21 @@ from ruichat.model.processing import RuiChatProcessor
 from ruichat.model.weights import gate_width
 
 
+class TileGate(nn.Module):
+    """How much each tile counts within its region, per group of channels."""
+
+    def __init__(self, config: RuiChatConfig) -> None:
+        super().__init__()
+        hidden = gate_width(config.bag_dim)
+        self.content = nn.Linear(config.bag_dim, hidden)
+        self.switch = nn.Linear(config.bag_dim, hidden)
+        self.score = nn.Linear(hidden, config.pool_heads, bias=False)
+
+    def forward(self, tiles: Float[Tensor, "m d"]) -> Float[Tensor, "m h"]:
+        """Unnormalised scores."""
+        return self.score(torch.tanh(self.content(tiles)) * torch.sigmoid(self.switch(tiles)))
+
+
 class RegionEncoder(nn.Module):
     """Tile embeddings and geometry to one vector per region, as large as a word's embedding.
 
@@ -34,22 +49,17 @@ class RegionEncoder(nn.Module):
         region, one weight per group of channels, and starts as the mean.
     """
 
+    scale: Tensor
+
+    scale: Tensor
+
     def __init__(self, config: RuiChatConfig) -> None:
         super().__init__()
         width = config.text_config.hidden_size
         self.num_heads = config.pool_heads
         self.tile_norm = nn.LayerNorm(config.bag_dim)
         self.projector = _projector(config.projector, config.bag_dim, width)
-        self.gate: nn.ModuleDict | None = None
-        if config.pool == "attention":
-            hidden = gate_width(config.bag_dim)
-            self.gate = nn.ModuleDict(
-                {
-                    "content": nn.Linear(config.bag_dim, hidden),
-                    "switch": nn.Linear(config.bag_dim, hidden),
-                    "score": nn.Linear(hidden, config.pool_heads, bias=False),
-                }
-            )
+        self.gate = TileGate(config) if config.pool == "attention" else None
         self.geometry = nn.Sequential(
             nn.Linear(config.geometry_dim, width), nn.SiLU(), nn.Linear(width, width)
         )
@@ -80,9 +90,7 @@ class RegionEncoder(nn.Module):
         if self.gate is None:
             score = tiles.new_zeros(len(tiles), self.num_heads)
         else:
-            gate = self.gate
-            hidden = torch.tanh(gate["content"](tiles)) * torch.sigmoid(gate["switch"](tiles))
-            score = gate["score"](hidden)
+            score = self.gate(tiles)
         index = segment[:, None].expand_as(score)
         top = score.new_full((num, self.num_heads), float("-inf"))
         top = top.scatter_reduce(0, index, score.detach(), "amax")
@@ -130,7 +138,7 @@ class RuiChatPreTrainedModel(PreTrainedModel):
     config_class = RuiChatConfig
     config: RuiChatConfig
     base_model_prefix = "model"
-    input_modalities = ("text",)
+    input_modalities = "text"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -149,10 +157,11 @@ class RuiChatPreTrainedModel(PreTrainedModel):
             for layer in module.modules():
                 if isinstance(layer, nn.Linear):
                     init.normal_(layer.weight, std=layer.in_features**-0.5)
-                    if layer.bias is not None:
-                        init.zeros_(layer.bias)
+                    bias: Tensor | None = layer.bias
+                    if bias is not None:
+                        init.zeros_(bias)
             if module.gate is not None:
-                init.zeros_(module.gate["score"].weight)
+                init.zeros_(module.gate.score.weight)
         else:
             super()._init_weights(module)
 
@@ -287,6 +296,7 @@ class RuiChatForConditionalGeneration(RuiChatPreTrainedModel, GenerationMixin):
             if region_mask is None:
                 region_mask = has_tiles(tile_region, region_geometry.shape[1])
         if inputs_embeds is None:
+            assert input_ids is not None
             inputs_embeds = self.embed(input_ids, region_embeds, region_mask)
         outputs = self.language_model(
             inputs_embeds=inputs_embeds,
@@ -342,7 +352,7 @@ class RuiChatForConditionalGeneration(RuiChatPreTrainedModel, GenerationMixin):
                 )
             exists = has_tiles(tile_region, region_geometry.shape[1])
             kwargs.setdefault("region_mask", exists)
-        return super().generate(inputs, *args, **kwargs)
+        return super().generate(inputs, *args, **kwargs)  # type: ignore[misc]
 
     def _name_bias(
         self,

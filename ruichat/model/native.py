@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -43,7 +44,7 @@ class NativeChatModel:
     shape: ModelShape
     weights: Weights
     processor: RuiChatProcessor
-    decoder: Decoder
+    decoder: Decoder[Any]
     encoder: str
     encoder_digest: str = ""
     folder: Path | None = None

@@ -27,11 +27,12 @@ def build_graph(weights: Weights, shape: ModelShape) -> Any:
     are wanted; `key.i`, `value.i` [h, p, d] per layer.
     Outputs: `logits` [r, v], `hidden` [r, e], `new` [layers, 2, h, t, d].
     """
-    import openvino as ov
+    from openvino import Model
 
     builder = _Builder(weights, shape)
     graph = builder.build()
-    return ov.Model(graph.results, graph.inputs, "ruichat_decoder")
+    make: Any = Model
+    return make(graph.results, graph.inputs, "ruichat_decoder")
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class _Builder:
 
 def _ints(*values: int) -> Any:
     """A vector, or a scalar where one value is given."""
-    return np.array(values if len(values) > 1 else values[0], np.int64)
+    return np.array(values, np.int64).squeeze()
 
 
 def _float(value: float) -> Any:

@@ -90,7 +90,7 @@ def _pool(
     score = np.zeros((len(tiles), shape.pool_heads), np.float32)
     if f"{prefix}gate.score.weight" in weights:
         content = np.tanh(_linear(tiles, weights, f"{prefix}gate.content"))
-        switch = 1 / (1 + np.exp(-_linear(tiles, weights, f"{prefix}gate.switch")))
+        switch = _sigmoid(_linear(tiles, weights, f"{prefix}gate.switch"))
         score = _linear(content * switch, weights, f"{prefix}gate.score")
     weight = np.exp(score - np.maximum.reduceat(score, start)[region])
     weight /= np.add.reduceat(weight, start)[region]
@@ -114,7 +114,14 @@ def _linear(x: Array, weights: Weights, name: str) -> Array:
 
 def _perceptron(x: Array, weights: Weights, name: str) -> Array:
     hidden = _linear(x, weights, f"{name}.0")
-    return _linear(hidden / (1 + np.exp(-hidden)), weights, f"{name}.2")
+    return _linear(hidden * _sigmoid(hidden), weights, f"{name}.2")
+
+
+def _sigmoid(x: Array) -> Array:
+    with np.errstate(over="ignore"):
+        y: Array = np.exp(-x)
+    y += 1
+    return np.reciprocal(y, out=y)
 
 
 def _layer_norm(x: Array, weights: Weights, name: str) -> Array:

@@ -84,7 +84,10 @@ class ModelShape:
 
     @classmethod
     def _of(cls, config: Mapping[str, Any], text: Mapping[str, Any]) -> ModelShape:
-        rope = text.get("rope_parameters") or {"rope_type": "default", "rope_theta": 10000.0}
+        rope: dict[str, Any] = text.get("rope_parameters") or {
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+        }
         layers = text.get("layer_types") or ["full_attention"]
         return cls(
             architecture=text["model_type"],

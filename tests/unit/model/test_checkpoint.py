@@ -43,6 +43,12 @@ def test_weights_come_back_bit_equal(model, saved):
     )
 
 
+def test_auto_classes_find_the_processor(saved, processor):
+    found = AutoProcessor.from_pretrained(saved)
+    assert isinstance(found, RuiChatProcessor)
+    assert found.answer_ids("glands [R7]") == processor.answer_ids("glands [R7]")
+
+
 def test_it_knows_its_encoder(saved):
     model = load_checkpoint(saved, num_threads=1)
     assert (model.name, model.encoder, model.encoder_digest) == ("tiny", "mini", "d1")
