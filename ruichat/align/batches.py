@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ruichat.truth.dialogues import Balance, write_dialogue
-from ruichat.truth.symbolic import SymbolicSlide
 from ruichat.histology import Language
 from ruichat.model.processing import Encoded, RuiChatProcessor, Turn
+from ruichat.truth.dialogues import Balance, write_dialogue
 from ruichat.truth.facts import draw_facts
+from ruichat.truth.symbolic import SymbolicSlide
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 
-from ruichat.align.encoder import EncoderTrainingConfig, load_pools, normalise
+from ruichat.align.encoder import EncoderTrainingConfig, channels_last, load_pools, normalise
 from ruichat.align.stain import perturb_stain
 from ruichat.config import Config
 from ruichat.features.encoder import ENCODERS
@@ -178,21 +178,15 @@ def fit_embeddings(
     bank_path = out / "bank.npz"
     if bank_path.is_file():
         return bank_path
-    network = MiniNetwork().to(memory_format=torch.channels_last).eval()
+    network = channels_last(MiniNetwork()).eval()
     network.load_state_dict(load_file(network_path))
     real, drawn = load_pools(encoder_config, data_root, network_path.parent.parent / "pools", log)
-    held = [
-        draw_pool(
-            range(HELD_OUT_SEED + first, HELD_OUT_SEED + first + count),
-            split=split,
-            windows_per_phantom=encoder_config.windows_per_phantom,
-        )
-        for split, first, count in (
-            ("val", 0, config.num_val_phantoms),
-            ("test", config.num_val_phantoms, config.num_test_phantoms),
-        )
-    ]
-    pool = join_pools([real, drawn, *held])
+    first_test = HELD_OUT_SEED + config.num_val_phantoms
+    windows = encoder_config.windows_per_phantom
+    val = draw_pool(range(HELD_OUT_SEED, first_test), split="val", windows_per_phantom=windows)
+    seeds = range(first_test, first_test + config.num_test_phantoms)
+    test = draw_pool(seeds, split="test", windows_per_phantom=windows)
+    pool = join_pools([real, drawn, val, test])
     log(f"embedding {len(pool.rgb)} windows under {config.stains} stains")
     statistics, colour = _statistics(network, pool, config.stains, config.seed, encoder_config)
     train = pool.split == "train"

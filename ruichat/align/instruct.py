@@ -10,12 +10,12 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 
 from ruichat.align.batches import collate_words, write_turns
-from ruichat.truth.dialogues import Balance
 from ruichat.align.loop import Log, LoopConfig, run_loop
 from ruichat.config import Config
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
 from ruichat.truth.bags import BagMaker, collate_bags
+from ruichat.truth.dialogues import Balance
 
 
 class InstructConfig(Config):

@@ -8,6 +8,7 @@ bring real regions to where the symbols were.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,15 @@ from torch import Tensor, nn
 
 from ruichat.align.batches import SymbolBatch, collate_symbols, collate_words, write_turns
 from ruichat.align.corpus import read_corpus
-from ruichat.truth.dialogues import Balance
 from ruichat.align.loop import Log, LoopConfig, run_loop
-from ruichat.truth.symbolic import NUM_CLASSES, SymbolicConfig, draw_symbolic_slide
 from ruichat.config import Config
 from ruichat.features.encoder import ENCODERS
 from ruichat.model.configuration import MINI_TEXT, RuiChatConfig
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import IGNORED, Encoded, RuiChatProcessor
 from ruichat.model.regions import GEOMETRY_DIM
+from ruichat.truth.dialogues import Balance
+from ruichat.truth.symbolic import NUM_CLASSES, SymbolicConfig, draw_symbolic_slide
 
 
 class LanguageConfig(Config):
@@ -113,9 +114,12 @@ def train_language(
 ) -> LanguageStage:
     """Train the language model and the symbols' projector; resumes from `out`."""
     stage = build_model(config, processor)
-    texts = passages(data_root, processor, config.text_tokens, config.seed)
     balance = Balance()
     head = processor.prefix_ids()
+
+    @functools.cache
+    def texts() -> list[list[int]]:
+        return passages(data_root, processor, config.text_tokens, config.seed)
 
     def loss_of_step(step: int) -> Tensor:
         rng = np.random.default_rng((config.seed, 1, step))
@@ -134,8 +138,8 @@ def train_language(
             skip_logits=True,
             use_cache=False,
         ).loss
-        rows = rng.integers(len(texts), size=config.texts_per_step)
-        plain = [Encoded(head + texts[i], [IGNORED] * len(head) + texts[i]) for i in rows]
+        rows = rng.integers(len(texts()), size=config.texts_per_step)
+        plain = [Encoded(head + texts()[i], [IGNORED] * len(head) + texts()[i]) for i in rows]
         words = collate_words(plain, processor)
         text_loss = stage.model(
             words.input_ids,

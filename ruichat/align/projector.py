@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ruichat.align.batches import collate_symbols, collate_words, write_turns
-from ruichat.truth.dialogues import Balance
 from ruichat.align.language import LanguageStage
 from ruichat.align.loop import Log, LoopConfig, run_loop
 from ruichat.config import Config
 from ruichat.model.processing import RuiChatProcessor
 from ruichat.truth.bags import BagMaker, collate_bags
+from ruichat.truth.dialogues import Balance
 
 
 class ProjectorConfig(Config):

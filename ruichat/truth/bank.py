@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,9 @@ class TileBank:
     embeddings: NDArray[np.float32]
     colour: NDArray[np.float32]
     target: NDArray[np.float32]
-    source: NDArray[np.str_]
-    group: NDArray[np.str_]
-    split: NDArray[np.str_]
+    source: NDArray[Any]
+    group: NDArray[Any]
+    split: NDArray[Any]
 
     def save(self, path: Path) -> None:
         """Write as one .npz file."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,9 +70,9 @@ class TilePool:
     rgb: NDArray[np.uint8]
     target: NDArray[np.float32]
     partial: NDArray[np.bool_]
-    source: NDArray[np.str_]
-    group: NDArray[np.str_]
-    split: NDArray[np.str_]
+    source: NDArray[Any]
+    group: NDArray[Any]
+    split: NDArray[Any]
 
     def where(self, keep: NDArray[np.bool_]) -> TilePool:
         """The windows for which `keep` holds."""

@@ -32,6 +32,11 @@ class MiniModule(nn.Module):
     without it a few bright channels would outweigh all others in every distance.
     """
 
+    center: Tensor
+    reduction: Tensor
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, card: EncoderCard) -> None:
         super().__init__()
         self.network = MiniNetwork()

@@ -63,12 +63,12 @@ class PhantomConfig(Config):
     seed: int = Field(0, ge=0)
     width0: int = Field(4096, ge=64, le=32768)
     height0: int = Field(3072, ge=64, le=32768)
-    mpp: float = Field(0.5, ge=0.2, le=2.0)
+    mpp: float = Field(default=0.5, ge=0.2, le=2.0)
     """Micrometres per pixel of level 0."""
     mix: dict[PhantomClass, float] = Field(default_factory=equal_mix)
     """Wanted share of tissue area by class. Classes left out never appear, except stroma: what
     lies far from any gland of a glandular region is called stroma."""
-    region_mm: float = Field(0.45, gt=0.05, le=3.0)
+    region_mm: float = Field(default=0.45, gt=0.05, le=3.0)
     """Typical diameter of a region of one class, in mm."""
     fill: bool = False
     """Tissue covers the whole field, as training crops need; otherwise it has an outline."""

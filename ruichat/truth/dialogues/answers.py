@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ruichat.truth.dialogues.reading import Topic
 from ruichat.histology import BY_KEY, Language
 from ruichat.model.vocabulary import CANNOT
+from ruichat.truth.dialogues.reading import Topic
 
 Half = Literal["left", "right", "upper", "lower"]
 Share = Literal["small", "moderate", "most"]

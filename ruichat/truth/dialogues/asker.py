@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ruichat.histology import Language
 from ruichat.truth.dialogues.answers import Cited, Words
 from ruichat.truth.dialogues.answers_en import English
 from ruichat.truth.dialogues.answers_zh import Chinese
@@ -16,7 +17,6 @@ from ruichat.truth.dialogues.phrasebook import Phrasebook, load_phrasebook
 from ruichat.truth.dialogues.qa import QA, Kind, Split
 from ruichat.truth.dialogues.reading import PURE, Reading, Topic
 from ruichat.truth.dialogues.surface import vary
-from ruichat.histology import Language
 
 MAX_CITED = 8
 """Regions cited for a finding; answers that say where it is cite all."""

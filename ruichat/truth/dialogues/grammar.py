@@ -16,8 +16,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ruichat.truth.dialogues.qa import Split
 from ruichat.errors import ConfigError
+from ruichat.truth.dialogues.qa import Split
 
 HELD_OUT_SHARE = 0.15
 """Share of a kind's wordings that training never draws."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ruichat.histology import BY_KEY
 from ruichat.truth.dialogues.asker import MAX_CITED, Asker
 from ruichat.truth.dialogues.grammar import pick
 from ruichat.truth.dialogues.qa import QA
 from ruichat.truth.dialogues.reading import CLASS_TOPICS, MALIGNANT_TOPICS, TOPICS, TUMOUR, Topic
-from ruichat.histology import BY_KEY
 
 OPTIONS_SHARE = 0.45
 ORGAN_SHARE = 0.1

@@ -10,8 +10,8 @@ from typing import cast
 
 import yaml
 
-from ruichat.truth.dialogues.grammar import Wordings
 from ruichat.histology import Language
+from ruichat.truth.dialogues.grammar import Wordings
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32
 
-from ruichat.truth.symbolic import INDEX, SymbolicSlide
 from ruichat.histology import KEYS, MALIGNANT
+from ruichat.truth.symbolic import INDEX, SymbolicSlide
 
 EVIDENCE = 0.5
 """A region shows a class from this fraction on."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from ruichat.model.vocabulary import NUM_REGION_IDS
 from ruichat.truth.dialogues.answers import Reason
 from ruichat.truth.dialogues.asker import Asker
 from ruichat.truth.dialogues.grammar import pick
 from ruichat.truth.dialogues.qa import QA
 from ruichat.truth.dialogues.reading import TOPICS
-from ruichat.model.vocabulary import NUM_REGION_IDS
 
 _SLIDE_REASONS: tuple[Reason, ...] = (
     "ihc",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from ruichat.histology import BY_KEY
 from ruichat.truth.dialogues.asker import MAX_CITED, Asker
 from ruichat.truth.dialogues.grammar import pick
 from ruichat.truth.dialogues.qa import QA, Kind
 from ruichat.truth.dialogues.reading import TUMOUR, Topic
 from ruichat.truth.symbolic import INDEX
-from ruichat.histology import BY_KEY
 
 TUMOUR_SHARE = 0.35
 """Share of questions about presence or place that ask for tumour in general."""

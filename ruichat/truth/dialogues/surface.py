@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ruichat.truth.dialogues.grammar import pick
 from ruichat.histology import Language
+from ruichat.truth.dialogues.grammar import pick
 
 _EN_BEFORE = (
     "Please tell me: ",
@@ -38,6 +38,8 @@ _ZH_BEFORE = (
     "那么，",
 )
 _ZH_AFTER = ("谢谢", "谢谢！", "请简要回答。", "麻烦了", "谢谢。", "谢谢你")
+_EN_SMALL = re.compile(r"\b(?:the|a|an|there|please|any)\b ?", re.IGNORECASE)
+_ZH_SMALL = re.compile("[吗么的了呢请]")
 _SPACES = re.compile(r"\s+")
 _PIECE = re.compile(r"(\[R\d+\])")
 
@@ -51,6 +53,8 @@ def vary(text: str, language: Language, rng: np.random.Generator) -> str:
 def _vary_en(text: str, rng: np.random.Generator) -> str:
     mark = text[-1] if text[-1] in "?.!:" else "?"
     text = text.rstrip("?.!:")
+    if rng.random() < 0.06:
+        text = _SPACES.sub(" ", _EN_SMALL.sub("", text)).strip() or text
     draw = rng.random()
     if draw < 0.12:
         before = pick(rng, _EN_BEFORE)
@@ -82,6 +86,10 @@ def _vary_en(text: str, rng: np.random.Generator) -> str:
 def _vary_zh(text: str, rng: np.random.Generator) -> str:
     mark = text[-1] if text[-1] in "？。！：" else "？"
     text = text.rstrip("？。！：")
+    if rng.random() < 0.06:
+        text = _ZH_SMALL.sub("", text) or text
+    if rng.random() < 0.12:
+        text = _outside_pieces(text, str.lower)
     if rng.random() < 0.14:
         text = pick(rng, _ZH_BEFORE) + text
     draw = rng.random()

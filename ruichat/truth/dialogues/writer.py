@@ -7,6 +7,8 @@ from collections.abc import Collection
 
 import numpy as np
 
+from ruichat.errors import ConfigError
+from ruichat.histology import Language
 from ruichat.truth.dialogues.asker import Asker, Question
 from ruichat.truth.dialogues.balance import Balance
 from ruichat.truth.dialogues.comparing import ask_compare, ask_side
@@ -19,8 +21,6 @@ from ruichat.truth.dialogues.refusing import ask_cannot, ask_help
 from ruichat.truth.dialogues.seeing import ask_presence, ask_presence_where, ask_where
 from ruichat.truth.dialogues.weighing import ask_amount, ask_describe, ask_quality
 from ruichat.truth.symbolic import SymbolicSlide
-from ruichat.errors import ConfigError
-from ruichat.histology import Language
 
 QUESTIONS: dict[Kind, tuple[Question, float]] = {
     "presence": (ask_presence, 0.14),

@@ -9,14 +9,14 @@ from functools import cache
 import numpy as np
 import pytest
 
+from ruichat.errors import ConfigError
+from ruichat.histology import KEYS, Language
+from ruichat.model.vocabulary import CANNOT, FACT_PIECES
 from ruichat.truth.dialogues import KINDS, QA, Balance, Split, write_dialogue
 from ruichat.truth.dialogues.grammar import canonical, parse
 from ruichat.truth.dialogues.phrasebook import load_phrasebook
 from ruichat.truth.dialogues.reading import TOPICS, Reading
 from ruichat.truth.symbolic import SymbolicSlide, draw_symbolic_slide
-from ruichat.errors import ConfigError
-from ruichat.histology import KEYS, Language
-from ruichat.model.vocabulary import CANNOT, FACT_PIECES
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 REGION = re.compile(r"\[R(\d+)\]")

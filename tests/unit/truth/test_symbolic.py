@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ruichat.errors import InputError
+from ruichat.histology import KEYS
+from ruichat.model.regions import split_regions
 from ruichat.truth.symbolic import (
     INDEX,
     NUM_CLASSES,
@@ -14,9 +17,6 @@ from ruichat.truth.symbolic import (
     SymbolicSlide,
     draw_symbolic_slide,
 )
-from ruichat.errors import InputError
-from ruichat.histology import KEYS
-from ruichat.model.regions import split_regions
 
 
 @settings(max_examples=30, deadline=None)
