@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 from ruichat.chat.answer import Answer
 from ruichat.chat.labelling import file_metadata
 from ruichat.chat.plain import strip_controls
-from ruichat.errors import InputError
+from ruichat.errors import ArtifactError, InputError
 
 MAX_STEM_CHARS = 80
 MAX_NUMBER = 999
+
+_OTHER_FOLDER = "Give a folder that can be written with --out, or leave the files with --no-overlay"
 
 _UNSAFE = re.compile(r'[<>:"/\\|?*%\s]+')
 _IDENTITY = ("ruichat:kind", "ruichat:slide", "ruichat:question")
@@ -37,6 +40,19 @@ def safe_stem(slide_path: Path) -> str:
     return stem
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse early what can't take files, before minutes are spent on a slide.
+
+    Raises:
+        InputError: it is a file, or can't be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is not a folder", hint=_OTHER_FOLDER)
+    nearest = next((path for path in (folder, *folder.absolute().parents) if path.exists()), None)
+    if nearest is not None and not os.access(nearest, os.W_OK):
+        raise InputError(f"{folder} can't be written", hint=_OTHER_FOLDER)
+
+
 def choose_paths(folder: Path, slide_path: Path, answer: Answer) -> AnswerPaths:
     """Free names in a folder, or those of an earlier answer to the same question.
 
@@ -44,10 +60,9 @@ def choose_paths(folder: Path, slide_path: Path, answer: Answer) -> AnswerPaths:
     next number is taken instead.
 
     Raises:
-        InputError: the folder can't be one, or a thousand names are taken.
+        InputError: the folder can't take files, or a thousand names are taken.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is not a folder", hint="Give a folder with --out")
+    check_folder(folder)
     stem = safe_stem(slide_path)
     for number in range(1, MAX_NUMBER + 1):
         suffix = "" if number == 1 else f"-{number}"
@@ -70,8 +85,11 @@ def write_answer_files(paths: AnswerPaths, *, overlay: bytes, geojson: bytes) ->
     """
     from ruichat.storage.artifacts import write_atomic
 
-    write_atomic(paths.overlay, overlay)
-    write_atomic(paths.geojson, geojson)
+    try:
+        write_atomic(paths.overlay, overlay)
+        write_atomic(paths.geojson, geojson)
+    except ArtifactError as error:
+        raise ArtifactError(error.message, hint=_OTHER_FOLDER) from error
 
 
 def _may_write(path: Path, answer: Answer) -> bool:

@@ -63,6 +63,7 @@ def ask(
     Without a question, a chat in the terminal: the slide is read once.
     """
     from ruichat.chat.ask import AskConfig
+    from ruichat.chat.output import check_folder
     from ruichat.chat.question import clean_question
     from ruichat.cli.terminal import Terminal
 
@@ -73,6 +74,8 @@ def ask(
         clean_question(question, max_chars=config.max_question_chars)
     elif as_json:
         raise typer.BadParameter("--json needs a question")
+    if overlay:
+        check_folder(out)
     terminal = Terminal(language=config.language, quiet=quiet or as_json)
     with _open(slide, config, terminal) as chat:
         if question is None:

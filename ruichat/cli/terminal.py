@@ -43,6 +43,7 @@ class Terminal:
         self._fixed: Language | None = language
         self._current: Language = language or terminal_language()
         self._quiet = quiet
+        self._warned: set[str] = set()
 
     @property
     def language(self) -> Language:
@@ -107,7 +108,9 @@ class Terminal:
         for error in answer.errors:
             self.note(f"{say('removed', language)}: {error}")
         for warning in answer.warnings:
-            self.note(f"{say('warning', language)}: {warning}")
+            if warning not in self._warned:
+                self._warned.add(warning)
+                self.note(f"{say('warning', language)}: {warning}")
 
     def note(self, text: str) -> None:
         """A line on stderr that isn't part of the answer."""

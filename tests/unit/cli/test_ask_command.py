@@ -13,6 +13,7 @@ from fakes_chat import ScriptedModel, make_backend, write_two_halves
 import ruichat.chat.ask as ask_module
 from ruichat.chat.backend import Backend
 from ruichat.cli import main as cli
+from ruichat.errors import ArtifactError
 
 Run = Callable[..., int]
 
@@ -99,6 +100,40 @@ def test_a_long_question_is_refused_before_anything_is_read(
     assert cli.run(["ask", str(tmp_path / "nowhere.svs"), "a" * 100_000]) == 4
     err = capsys.readouterr().err
     assert "100000 characters; at most 1000" in err and "nowhere" not in err
+
+
+def test_a_folder_that_is_a_file_is_refused_before_anything_is_read(
+    backend: Backend, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("mine")
+    arguments = ["ask", str(tmp_path / "nowhere.svs"), "tumour?", "--out", str(tmp_path / "out")]
+    assert cli.run(arguments) == 4
+    err = capsys.readouterr().err
+    assert "is not a folder" in err and "--out" in err
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_full_disk_costs_the_picture_but_not_the_answer(
+    slide_path: Path,
+    backend: Backend,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from ruichat.storage import artifacts
+
+    real = artifacts.write_atomic
+
+    def full(path: Path, content: artifacts.Writer | bytes) -> None:
+        if path.suffix == ".png":
+            raise ArtifactError(f"the disk is full: {path} was not written", hint="elsewhere")
+        real(path, content)
+
+    monkeypatch.setattr(artifacts, "write_atomic", full)
+    assert cli.run(["ask", str(slide_path), "tumour?", "--out", str(tmp_path)]) == 4
+    out, err = capsys.readouterr()
+    assert out.startswith("Yes, carcinoma nests in [R1].")
+    assert "disk is full" in err and "--out" in err
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a slide at all"])
