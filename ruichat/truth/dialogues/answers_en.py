@@ -26,7 +26,7 @@ class English(Words):
     yes = ("Yes", "No ")
     polar: ClassVar[dict[str, str]] = {"yes": "Yes,", "no": "No,"}
     normality: ClassVar[dict[str, str]] = {"yes": "No abnormality", "no": "Not normal"}
-    alike: ClassVar[dict[str, str]] = {"yes": "Both are", "no": "They differ"}
+    alike: ClassVar[dict[str, str]] = {"yes": "Both show", "no": "They differ"}
     malignant_tumour = "malignant tumour"
     malign = "Malignant"
     from_organ = "is from the "
@@ -134,8 +134,8 @@ class English(Words):
         if main is None:
             return f"{region_name(region)} is mixed: {names}."
         if others:
-            return f"{region_name(region)} is mainly {self.name(main)}, with {names}."
-        return f"{region_name(region)} is {self.name(main)}."
+            return f"{region_name(region)} shows mainly {self.name(main)}, with {names}."
+        return f"{region_name(region)} shows {self.name(main)}."
 
     def region_yes(self, region: int, topic: Topic) -> str:
         return f"Yes, {region_name(region)} shows {self.name(topic)}."
@@ -156,12 +156,12 @@ class English(Words):
         return f"Both have similar amounts of {self.name(topic)} {cite((first, second))}."
 
     def same(self, first: int, second: int, topic: Topic) -> str:
-        return f"Both are {self.name(topic)} {cite((first, second))}."
+        return f"Both show {self.name(topic)} {cite((first, second))}."
 
     def different(self, first: int, topic: Topic, second: int, other: Topic) -> str:
         return (
-            f"They differ: {region_name(first)} is {self.name(topic)} and "
-            f"{region_name(second)} is {self.name(other)}."
+            f"They differ: {region_name(first)} shows {self.name(topic)} and "
+            f"{region_name(second)} shows {self.name(other)}."
         )
 
     def majority(self, part: Cited, *, more: bool) -> str:
