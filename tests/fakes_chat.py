@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,33 +36,36 @@ class ScriptedSession:
 
     answer: Callable[[str], str]
     logprob: float = SURE
-    asked: list[str] = field(default_factory=list)
-    num_pieces: int = 0
-    closed_early: int = 0
-    rewound: int = 0
     interrupt_after: int = 0
+    asked: list[str] = field(default_factory=list)
+    """Shared with all forks, as is `counts`."""
+    counts: Counter[str] = field(default_factory=Counter)
+    turns: tuple[str, ...] = ()
+    """Questions of this session alone."""
 
     def stream(self, question: str, *, max_tokens: int = 160) -> Generator[Piece, None, None]:
         self.asked.append(question)
+        self.turns += (question,)
         done = False
         try:
             for text in _PIECE.findall(self.answer(question))[:max_tokens]:
-                self.num_pieces += 1
-                if self.num_pieces == self.interrupt_after:
+                self.counts["pieces"] += 1
+                if self.counts["pieces"] == self.interrupt_after:
                     raise KeyboardInterrupt
                 yield _piece(text, self.logprob)
             done = True
         finally:
-            self.closed_early += not done
+            self.counts["cut"] += not done
 
     def score(self, question: str, options: Sequence[str]) -> list[OptionScore]:
         return [OptionScore(self.logprob, 1) for _ in options]
 
     def fork(self) -> ScriptedSession:
-        return ScriptedSession(self.answer, self.logprob)
+        return replace(self)
 
     def rewind(self) -> None:
-        self.rewound += 1
+        self.counts["rewound"] += 1
+        self.turns = ()
 
 
 @dataclass

@@ -100,7 +100,8 @@ class SlideChat:
     def ask(self, question: str) -> Generator[str | Answer]:
         """Answer one question.
 
-        Reads no tile and encodes nothing. Closing the iterator early cancels the answer.
+        Reads no tile and encodes nothing. An answer that is cancelled by closing the iterator,
+        or that was too unsure to be shown, is no part of the dialogue that later questions see.
 
         Yields:
             Words of the answer as they may be shown, and last the whole `Answer`.
@@ -111,10 +112,11 @@ class SlideChat:
         """
         opening = self.seconds if self._num_asked == 0 else {}
         self._num_asked += 1
+        session = self._session.fork()
         events = answer_question(
             question,
             self.view,
-            self._session,
+            session,
             config=self._config,
             opening_s=opening,
             default_language=self._language,
@@ -123,6 +125,8 @@ class SlideChat:
             for event in events:
                 if isinstance(event, Answer):
                     self._language = event.language
+                    if event.reason != "low_confidence":
+                        self._session = session
                 yield event
 
     def forget(self) -> None:

@@ -22,6 +22,9 @@ from ruichat.histology import BY_KEY, Language
 if TYPE_CHECKING:
     from ruichat.chat.ask import Progress, SlideChat
 
+MAX_SHOWN = 0.99
+"""Highest confidence printed: no answer is certain."""
+
 _STAGES: dict[str, Key] = {
     "slide": "stage_slide",
     "model": "stage_model",
@@ -98,7 +101,7 @@ class Terminal:
         words = CLASS_WORDS[language][answer.diagnosis_class]
         line = f"{say('class', language)} {answer.diagnosis_class} ({words})"
         if answer.confidence is not None and not answer.abstained:
-            line += f", {say('confidence', language)} {answer.confidence:.0%}"
+            line += f", {say('confidence', language)} {min(answer.confidence, MAX_SHOWN):.0%}"
         typer.secho(line, dim=True)
         if answer.alternatives and not answer.abstained:
             typer.secho(alternatives_line(answer.alternatives, language), dim=True)

@@ -91,6 +91,23 @@ def test_the_next_chat_about_the_slide_finds_its_bag(slide_path: Path, tmp_path:
     assert (first.encoder.calls > 0, second.encoder.calls) == (True, 0)
 
 
+def test_only_answers_that_were_shown_join_the_dialogue(slide_path: Path, tmp_path: Path) -> None:
+    backend = make_backend(lambda question: f"Yes [R1]. You asked: {question}")
+    with open_chat(slide_path, backend=backend, cache=tmp_path) as chat:
+        ask(chat, "Is there tumour?")
+        events = chat.ask("Is there fat?")
+        next(events)
+        events.close()
+        chat._session.logprob = -3.0  # type: ignore[attr-defined]
+        assert ask(chat, "Is there mucus?").reason == "low_confidence"
+        chat._session.logprob = -0.001  # type: ignore[attr-defined]
+        ask(chat, "Is there stroma?")
+        assert chat._session.turns == (  # type: ignore[attr-defined]
+            "Is there tumour?",
+            "Is there stroma?",
+        )
+
+
 def test_progress_names_each_stage(slide_path: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     open_chat(

@@ -75,7 +75,7 @@ def test_a_guess_is_not_shown() -> None:
     assert answer.claims == () and answer.citations == ()
     assert answer.alternatives[0].key == "carcinoma_nests"
     assert "Yes" not in "".join(words)
-    assert session.closed_early == 1
+    assert session.counts["cut"] == 1
 
 
 def test_words_stream_once_the_first_sentence_is_whole() -> None:
@@ -184,8 +184,8 @@ def test_closing_an_answer_early_stops_the_model() -> None:
     next(events)
     next(events)
     events.close()
-    assert session.closed_early == 1
-    assert session.num_pieces < 20
+    assert session.counts["cut"] == 1
+    assert session.counts["pieces"] < 20
 
 
 def test_too_long_a_question_never_reaches_the_model() -> None:

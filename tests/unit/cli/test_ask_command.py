@@ -181,7 +181,7 @@ def test_a_chat_reads_the_slide_once(
     assert isinstance(backend.model, ScriptedModel)
     (session,) = backend.model.sessions
     assert len(backend.model.opened) == 1
-    assert session.rewound == 1
+    assert session.counts["rewound"] == 1
     assert "never asked" not in session.asked
 
 
