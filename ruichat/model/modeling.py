@@ -157,9 +157,8 @@ class RuiChatPreTrainedModel(PreTrainedModel):
             for layer in module.modules():
                 if isinstance(layer, nn.Linear):
                     init.normal_(layer.weight, std=layer.in_features**-0.5)
-                    bias: Tensor | None = layer.bias
-                    if bias is not None:
-                        init.zeros_(bias)
+                    if "bias" in dict(layer.named_parameters()):
+                        init.zeros_(layer.bias)
             if module.gate is not None:
                 init.zeros_(module.gate.score.weight)
         else:
@@ -198,7 +197,8 @@ class RuiChatForConditionalGeneration(RuiChatPreTrainedModel, GenerationMixin):
 
         Call it once, after the language model is pre-trained and before alignment.
         """
-        rms = self.get_input_embeddings().weight.float().pow(2).mean().sqrt()
+        weight = self.get_input_embeddings().get_parameter("weight")
+        rms = weight.float().pow(2).mean().sqrt()
         self.region_encoder.scale.copy_(rms)
         return float(rms)
 
