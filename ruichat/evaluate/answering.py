@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ def spell(piece: Piece) -> str:
     return CANNOT if piece.token_id == CANNOT_ID else piece.text
 
 
+@runtime_checkable
 class Answerer(Protocol):
     """Answers prompts, each in a dialogue of its own, greedily."""
 

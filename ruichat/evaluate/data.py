@@ -38,7 +38,7 @@ class EvaluationData:
         self._config, self._root = config, root
         self._reader, self._counts = reader, counts
         self._sets: dict[str, TileSet | None] = {}
-        self._pools: dict[str, TilePool] = {}
+        self._pools: dict[str, tuple[TilePool, EncodedTiles]] = {}
         self.digests: dict[str, str] = {}
         self.skipped: list[str] = []
 
@@ -64,7 +64,7 @@ class EvaluationData:
     def pool(self, name: str) -> tuple[TilePool, EncodedTiles] | None:
         """A source's windows with the class shares of each, pixels left out."""
         tile_set = self.tile_set(name)
-        return None if tile_set is None else (self._pools[name], tile_set.tiles)
+        return None if tile_set is None else self._pools[name]
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ class EvaluationData:
         if source is not None:
             pool = read_source(source, self._root)
             tiles = self._reader.encode(pool.rgb, with_random=with_random, tick=tick)
-            self._pools[name] = _without_pixels(pool)
+            self._pools[name] = (_without_pixels(pool), tiles)
             self.digests[name] = tiles.digest
             return _known_set(name, pool, tiles)
         if folder is not None:

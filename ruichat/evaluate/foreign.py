@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -169,14 +168,8 @@ def cover(
     return float(cell[ours].sum()), float(cell[theirs].sum()), float(cell[ours & theirs].sum())
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One item asked: the answer on its slide, on another, and with options moved."""
-
-    item: Item
-    true: Answer
-    other: Answer | None
-    moved: Answer | None
+Name = tuple[str, float | None]
+"""A slide of the file: its path and the resolution given for it."""
 
 
 def score_questions(
@@ -193,49 +186,50 @@ def score_questions(
     names = list(dict.fromkeys((item.slide, item.mpp) for item in items))
     outcomes: dict[int, dict[str, Answer]] = {}
     tick = counts(f"asking {path.name}")
-    opened: list[tuple[str, float | None]] = []
+    opened: list[Name] = []
     for at, name in enumerate(names):
         tick(at, len(names))
         try:
             with _open(path.parent / name[0], name[1], backend) as chat:
+                _ask_own(items, name, chat, outcomes)
+                if opened:
+                    _ask_other(items, opened[-1], chat, outcomes)
                 opened.append(name)
-                _ask_slide(items, name, _before(names, name), chat, outcomes)
         except RuiChatError as error:
             skipped.append(f"{name[0]}: {error.message}")
-    done = {i: given for i, given in outcomes.items() if "true" in given}
-    if not done:
-        raise InputError(f"none of the slides in {path.name} could be asked", hint="See above")
-    return _rows(path.name, [(items[i], given) for i, given in sorted(done.items())], draws)
-
-
-def _before(
-    names: Sequence[tuple[str, float | None]], name: tuple[str, float | None]
-) -> tuple[str, float | None] | None:
-    """The slide whose questions this one gets as the control; None if it is the only one."""
-    return names[names.index(name) - 1] if len(names) > 1 else None
+    if not opened:
+        raise InputError(
+            f"none of the slides in {path.name} could be asked: {skipped[-1]}",
+            hint="Paths are relative to the file",
+        )
+    if len(opened) > 1:
+        with _open(path.parent / opened[0][0], opened[0][1], backend) as chat:
+            _ask_other(items, opened[-1], chat, outcomes)
+    return _rows(path.name, [(items[i], given) for i, given in sorted(outcomes.items())], draws)
 
 
 def _open(path: Path, mpp: float | None, backend: Backend) -> SlideChat:
     return open_chat(path, AskConfig(mpp=mpp), backend=backend)
 
 
-def _ask_slide(
-    items: Sequence[Item],
-    name: tuple[str, float | None],
-    before: tuple[str, float | None] | None,
-    chat: SlideChat,
-    outcomes: dict[int, dict[str, Answer]],
+def _ask_own(
+    items: Sequence[Item], name: Name, chat: SlideChat, outcomes: dict[int, dict[str, Answer]]
 ) -> None:
-    """Ask a slide its own questions, and those of the slide before as a control."""
+    """Ask a slide its questions, and those that list options once more in another order."""
     for i, item in enumerate(items):
-        slide = (item.slide, item.mpp)
-        given = outcomes.setdefault(i, {})
-        if slide == name:
-            given["true"] = _ask(chat, item.posed())
+        if (item.slide, item.mpp) == name:
+            outcomes[i] = {"true": _ask(chat, item.posed())}
             if item.options:
-                given["reordered"] = _ask(chat, item.posed(_moved(item)))
-        elif slide == before:
-            given["other"] = _ask(chat, item.posed())
+                outcomes[i]["reordered"] = _ask(chat, item.posed(_moved(item)))
+
+
+def _ask_other(
+    items: Sequence[Item], name: Name, chat: SlideChat, outcomes: dict[int, dict[str, Answer]]
+) -> None:
+    """Ask a slide the questions about another, as a control."""
+    for i, item in enumerate(items):
+        if (item.slide, item.mpp) == name:
+            outcomes[i]["other"] = _ask(chat, item.posed())
 
 
 def _moved(item: Item) -> list[int]:

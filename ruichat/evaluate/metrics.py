@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -50,16 +51,14 @@ class Bootstrap:
         or one source group depend on each other, so they are drawn together.
     """
 
-    def __init__(self, unit: NDArray[np.generic], *, num_draws: int, seed: int) -> None:
+    def __init__(self, unit: NDArray[Any], *, num_draws: int, seed: int) -> None:
         _, self._row = np.unique(unit, return_inverse=True)
         self.num_units = int(self._row.max()) + 1 if len(unit) else 0
         rng = np.random.default_rng(seed)
         share = np.full(self.num_units, 1 / max(self.num_units, 1))
         self._draws = rng.multinomial(self.num_units, share, size=num_draws)
 
-    def ratio(
-        self, part: NDArray[np.generic], whole: NDArray[np.generic] | None = None
-    ) -> Estimate:
+    def ratio(self, part: NDArray[Any], whole: NDArray[Any] | None = None) -> Estimate:
         """Sum of `part` over sum of `whole` (one per observation unless given), [n] each."""
         part = np.asarray(part, np.float64)
         whole = np.ones(len(part)) if whole is None else np.asarray(whole, np.float64)
@@ -70,10 +69,10 @@ class Bootstrap:
 
     def difference(
         self,
-        part: NDArray[np.generic],
-        whole: NDArray[np.generic],
-        other_part: NDArray[np.generic],
-        other_whole: NDArray[np.generic],
+        part: NDArray[Any],
+        whole: NDArray[Any],
+        other_part: NDArray[Any],
+        other_whole: NDArray[Any],
     ) -> Estimate:
         """One ratio minus another over the same draws, [n] each."""
         sums = [

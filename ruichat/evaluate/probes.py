@@ -11,6 +11,7 @@ from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
 from ruichat.errors import InputError
+from ruichat.evaluate.arrays import Strings
 from ruichat.evaluate.config import SplitRule
 from ruichat.registry import require
 
@@ -29,7 +30,7 @@ class Fold:
     test: Rows
 
 
-def split_runs(label: NDArray[np.str_], number: NDArray[np.int64], test_fraction: float) -> Fold:
+def split_runs(label: Strings, number: NDArray[np.int64], test_fraction: float) -> Fold:
     """The last files of each class, by number, are the test part.
 
     Neighbouring files of a site often show one specimen; a random split would test on it.
@@ -44,7 +45,7 @@ def split_runs(label: NDArray[np.str_], number: NDArray[np.int64], test_fraction
     return Fold(np.concatenate(train), np.concatenate(test))
 
 
-def run_folds(label: NDArray[np.str_], number: NDArray[np.int64], num: int) -> list[Fold]:
+def run_folds(label: Strings, number: NDArray[np.int64], num: int) -> list[Fold]:
     """Folds of contiguous file numbers within each class."""
     fold = np.empty(len(label), np.int64)
     for name in np.unique(label):
@@ -53,29 +54,33 @@ def run_folds(label: NDArray[np.str_], number: NDArray[np.int64], num: int) -> l
     return _folds(fold, num)
 
 
-def group_folds(label: NDArray[np.str_], group: NDArray[np.str_], num: int) -> list[Fold]:
+def group_folds(label: Strings, group: Strings, num: int) -> list[Fold]:
     """Folds of whole groups, dealt out so that each fold gets its share of every class.
 
     Raises:
-        InputError: a class has fewer groups than two, so nothing could be tested.
+        InputError: a class has too few groups to be in every training part.
     """
-    names, first = np.unique(group, return_index=True)
-    of_group = dict(zip(names.tolist(), label[first].tolist(), strict=True))
-    fold_of: dict[str, int] = {}
-    smallest = num
-    for name in np.unique(label):
-        own = sorted(g for g, main in of_group.items() if main == name)
-        smallest = min(smallest, len(own)) if own else 0
-        for rank, item in enumerate(own):
-            fold_of[item] = rank
-    if smallest < 2:
+    names, row = np.unique(group, return_inverse=True)
+    classes, column = np.unique(label, return_inverse=True)
+    content = np.zeros((len(names), len(classes)), np.int64)
+    np.add.at(content, (row, column), 1)
+    per_class = (content > 0).sum(0)
+    num = min(num, int(per_class.min(initial=num)))
+    fold_of = np.zeros(len(names), np.int64)
+    dealt = np.zeros((max(num, 1), len(classes)))
+    # The classes with fewest groups are dealt first, while every fold still has room for them.
+    rarest = np.array([per_class[item > 0].argmin() for item in content])
+    scarce = np.array([per_class[item > 0].min() for item in content])
+    for i in np.lexsort((names, scarce)):
+        main = np.flatnonzero(content[i])[rarest[i]]
+        fold_of[i] = np.lexsort((dealt.sum(1), dealt[:, main]))[0]
+        dealt[fold_of[i]] += content[i] > 0
+    if num < 2 or ((per_class - dealt) < 1).any():
         raise InputError(
-            "a class comes from fewer than two source groups, so no fold can hold it out",
+            "a class comes from too few source groups for folds that hold groups out",
             hint="Add tiles of other groups, or leave that class out",
         )
-    num = min(num, smallest)
-    fold = np.array([fold_of[item] % num for item in group.tolist()])
-    return _folds(fold, num)
+    return _folds(fold_of[row], num)
 
 
 def _folds(fold: NDArray[np.int64], num: int) -> list[Fold]:
@@ -88,7 +93,7 @@ def _by_number(mask: NDArray[np.bool_], number: NDArray[np.int64]) -> Rows:
 
 
 def outer_folds(
-    rule: SplitRule, label: NDArray[np.str_], group: NDArray[np.str_], number: NDArray[np.int64]
+    rule: SplitRule, label: Strings, group: Strings, number: NDArray[np.int64]
 ) -> list[Fold]:
     """Five folds by that rule; "groups" and "folds" both keep groups together."""
     if rule == "runs":
@@ -98,8 +103,8 @@ def outer_folds(
 
 def probe(
     features: Float32[NDArray[np.float32], "n f"],
-    label: NDArray[np.str_],
-    group: NDArray[np.str_],
+    label: Strings,
+    group: Strings,
     folds: Sequence[Fold],
     strengths: Sequence[float],
 ) -> Int64[NDArray[np.int64], " n"]:
@@ -130,7 +135,7 @@ def probe(
     return guess
 
 
-def _inner_folds(label: NDArray[np.str_], group: NDArray[np.str_]) -> list[Fold]:
+def _inner_folds(label: Strings, group: Strings) -> list[Fold]:
     try:
         return group_folds(label, group, INNER_FOLDS)
     except InputError:

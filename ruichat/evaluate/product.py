@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -72,7 +72,7 @@ def product_answers(
     shown: dict[int, Shown],
     views: dict[int, SlideView],
     answerer: Answerer,
-    written: dict[tuple[int, str], Written],
+    written: Mapping[tuple[int, str], Written],
     *,
     max_tokens: int,
     tick: Tick | None = None,
@@ -84,10 +84,12 @@ def product_answers(
         shown: what the model sees of each slide, by its number.
         views: what the chat knows of each slide, by its number.
         answerer: writes what isn't written yet: the guard may send the model half a question.
-        written: answers of the model so far by slide number and question; added to.
+        written: answers of the model so far by slide number and question.
         max_tokens: longest answer.
         tick: counts what is written.
     """
+    # The chat cleans blanks before it asks, which changes no text token.
+    written = {(number, _plain(question)): given for (number, question), given in written.items()}
     sent = [_sent(item, views[item.slide.number]) for item in asked]
     missing = list(
         dict.fromkeys(
@@ -110,7 +112,11 @@ def _sent(item: Asked, view: SlideView) -> str | None:
     """What of a question reaches the model; None if the guard answers it alone."""
     session = ReplaySession()
     _reply(item, view, session)
-    return session.asked[0] if session.asked else None
+    return _plain(session.asked[0]) if session.asked else None
+
+
+def _plain(question: str) -> str:
+    return " ".join(question.split())
 
 
 def _reply(item: Asked, view: SlideView, session: ReplaySession) -> Answer:

@@ -23,6 +23,7 @@ PERCEPTUAL = (
     "where",
     "type",
     "choice",
+    "organ",
     "content",
     "region_presence",
     "dominant",
@@ -33,8 +34,8 @@ PERCEPTUAL = (
 )
 """Labels of questions that can't be answered without looking."""
 
-_SHARES: dict[Kind, int] = {"type": 2, "compare": 2}
-"""Kinds that come in two forms are asked twice as often."""
+_SHARES: dict[Kind, int] = {"type": 3, "compare": 2}
+"""Kinds that come in several forms are asked more often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,14 @@ class Asked:
 
     @property
     def label(self) -> str:
-        """The kind, with questions that list options and those about measured numbers apart."""
+        """The kind; listed options, organs and measured numbers apart."""
         return question_label(self.qa)
 
 
 def question_label(qa: QA) -> str:
     """Name of the group in which a question is scored."""
+    if qa.kind == "type" and not qa.topic:
+        return "organ"
     if qa.kind == "type" and "none" not in qa.options:
         return "choice"
     if qa.kind == "amount" and not qa.options:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ruichat.errors import ArtifactError, InputError
+from ruichat.evaluate.arrays import Strings
 from ruichat.evaluate.colour import colour_statistics
 from ruichat.evaluate.config import FolderConfig
 from ruichat.features.encoder import Encoder
@@ -41,8 +42,8 @@ class FolderTiles:
     """
 
     rgb: NDArray[np.uint8]
-    label: NDArray[np.str_]
-    group: NDArray[np.str_]
+    label: Strings
+    group: Strings
     number: NDArray[np.int64]
     notes: tuple[str, ...]
 
@@ -114,11 +115,14 @@ def _listing(folder: Path, group_column: str) -> list[dict[str, str]]:
 
 
 def _open(folder: Path, name: str) -> Image.Image:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()) or path.suffix.lower() not in _SUFFIXES:
-        raise InputError(f"labels.csv names {name!r}, which isn't an image in {folder}")
+    inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+    if not inside or Path(name).suffix.lower() not in _SUFFIXES:
+        raise InputError(
+            f"labels.csv names {name!r}; allowed are images inside {folder}",
+            hint=f"Use one of {', '.join(sorted(_SUFFIXES))}, with a path relative to the folder",
+        )
     try:
-        with Image.open(path) as image:
+        with Image.open(folder / name) as image:
             return image.convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         raise InputError(f"{name} in {folder} can't be read as an image: {error}") from error

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ruichat.histology import BY_KEY
 from ruichat.truth.dialogues import QA
 from ruichat.truth.dialogues.reading import CLASS_TOPICS, EVIDENCE, TOPICS, TUMOUR, Reading, Topic
 
@@ -77,8 +78,20 @@ def _type(qa: QA, reading: Reading) -> RuleAnswer:
         if not present:
             return RuleAnswer("none", reading.support(reading.dominant))
         return RuleAnswer(max(present, key=reading.overall).key, reading.evidence(TUMOUR))
+    if not qa.topic:
+        return _organ(qa, reading)
     topic = max((TOPICS[key] for key in qa.options), key=reading.overall)
     return RuleAnswer(topic.key, reading.support(topic))
+
+
+def _organ(qa: QA, reading: Reading) -> RuleAnswer:
+    of_organ = {
+        organ: [topic for topic in CLASS_TOPICS if BY_KEY[topic.key].organ == organ]
+        for organ in qa.options
+    }
+    best = max(of_organ, key=lambda organ: sum(map(reading.overall, of_organ[organ])))
+    cited = {region for topic in of_organ[best] for region in reading.evidence(topic)}
+    return RuleAnswer(best, tuple(sorted(cited)))
 
 
 def _content(qa: QA, reading: Reading) -> RuleAnswer:

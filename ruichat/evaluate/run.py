@@ -47,7 +47,7 @@ def evaluate(
         ConfigError: the config names what it doesn't define.
         PrerequisiteError: weights or packages are missing.
     """
-    from ruichat.chat.ask import load_backend
+    from ruichat.chat.backend import load_backend
 
     clock = _Clock(progress)
     with clock.stage("model"):

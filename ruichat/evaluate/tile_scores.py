@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruichat.chat.backend import TileClassifier
+from ruichat.evaluate.arrays import Strings
 from ruichat.evaluate.config import ProbeConfig, TileSuite
 from ruichat.evaluate.metrics import Bootstrap, Estimate, area_under_roc, balanced_accuracy
 from ruichat.evaluate.probes import Fold, outer_folds, probe, split_runs
@@ -36,8 +37,8 @@ class TileSet:
 
     name: str
     tiles: EncodedTiles
-    label: NDArray[np.str_]
-    group: NDArray[np.str_]
+    label: Strings
+    group: Strings
     number: NDArray[np.int64]
     held_out: NDArray[np.bool_]
     foreign: bool
@@ -50,7 +51,7 @@ class Draws:
     num: int
     seed: int
 
-    def over(self, unit: NDArray[np.generic]) -> Bootstrap:
+    def over(self, unit: Strings) -> Bootstrap:
         """A bootstrap over these units."""
         return Bootstrap(unit, num_draws=self.num, seed=self.seed)
 
@@ -67,7 +68,7 @@ def score_classifier(tile_set: TileSet, classifier: TileClassifier, draws: Draws
 
 
 def _balanced(
-    truth: NDArray[np.int64], guess: NDArray[np.int64], group: NDArray[np.str_], draws: Draws
+    truth: NDArray[np.int64], guess: NDArray[np.int64], group: Strings, draws: Draws
 ) -> Estimate:
     return draws.over(group).statistic(lambda w: balanced_accuracy(truth, guess, w))
 

@@ -1,0 +1,139 @@
+"""The controls tell a model that looks from one that doesn't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import MeanColourEncoder
+from fakes_chat import ScriptedModel
+from fakes_evaluate import NUM_CLASSES, ReadsOneHot, Scripted, by_question, guesser, oracle
+
+from ruichat.chat.backend import Backend
+from ruichat.evaluate.config import SlideSuite
+from ruichat.evaluate.controls import (
+    ColourReader,
+    Shown,
+    pair_slides,
+    show_blind,
+    show_permuted,
+    show_true,
+)
+from ruichat.evaluate.questions import Asked
+from ruichat.evaluate.report import Row
+from ruichat.evaluate.slide_run import ask_slides
+from ruichat.evaluate.slide_scores import CITATIONS, DIFFERENCES, QUESTIONS, REFUSALS
+from ruichat.evaluate.slides import TestSlide
+from ruichat.evaluate.tile_scores import Draws
+from ruichat.truth.dialogues import QA
+
+
+def _run(
+    words: Callable[[Shown, QA], str], asked: list[Asked], slides: list[TestSlide], suite: Any
+) -> dict[tuple[str, str], Row]:
+    answerer = Scripted(words, by_question(asked))
+    model = ScriptedModel(lambda question: "")
+    backend = Backend("scripted", MeanColourEncoder(), ReadsOneHot(), model, None, 32)
+    quick = suite.model_copy(update={"num_checked": 0})
+    result = ask_slides(
+        asked, slides, answerer, backend, quick, Draws(50, 0), lambda _: lambda a, b: None, None
+    )
+    return {(row.section, row.name): row for row in result.rows}
+
+
+@pytest.fixture(scope="module")
+def oracle_rows(
+    asked: list[Asked], slides: list[TestSlide], suite: SlideSuite
+) -> dict[tuple[str, str], Row]:
+    return _run(oracle, asked, slides, suite)
+
+
+def test_a_model_that_looks_is_right_and_its_controls_are_not(
+    oracle_rows: dict[tuple[str, str], Row],
+) -> None:
+    row = oracle_rows[QUESTIONS, "all kinds"]
+    assert row.score.value == 1
+    assert row.controls["reordered"].value == 1
+    assert row.controls["rules"].value == 1
+    assert row.controls["blind"].value < 0.65
+    assert row.controls["other"].value < 0.65
+    content = oracle_rows[QUESTIONS, "content, en"]
+    assert content.controls["permuted"].value < 0.6
+    assert oracle_rows[DIFFERENCES, "true slide minus blind"].score.value > 0.35
+
+
+def test_its_citations_fall_to_chance_when_contents_are_permuted(
+    oracle_rows: dict[tuple[str, str], Row],
+) -> None:
+    for measure in ("precision", "recall"):
+        row = oracle_rows[CITATIONS, f"where it is: {measure}"]
+        assert row.score.value == 1
+        gap = row.controls["permuted"].value - row.controls["chance"].value
+        assert abs(gap) < 0.2
+        assert row.controls["permuted"].value < 0.75
+
+
+@pytest.fixture(scope="module")
+def guesser_rows(
+    asked: list[Asked], slides: list[TestSlide], suite: SlideSuite
+) -> dict[tuple[str, str], Row]:
+    return _run(guesser, asked, slides, suite)
+
+
+def test_a_model_that_never_looks_scores_alike_whatever_it_is_shown(
+    guesser_rows: dict[tuple[str, str], Row],
+) -> None:
+    rows = guesser_rows
+    row = rows[QUESTIONS, "all kinds"]
+    for name in ("blind", "other", "permuted"):
+        assert row.controls[name].value == row.score.value
+        assert rows[DIFFERENCES, f"true slide minus {name}"].score.value == 0
+    assert row.score.value < 0.6
+    assert rows[REFUSALS, "cannot be told, refused: model alone"].score.value == 0
+
+
+def test_the_guard_refuses_where_the_model_does_not(
+    guesser_rows: dict[tuple[str, str], Row],
+) -> None:
+    rows = guesser_rows
+    guarded = rows[REFUSALS, "cannot be told, refused: product, with guard"].score
+    assert guarded.value > rows[REFUSALS, "cannot be told, refused: model alone"].score.value
+    assert rows[REFUSALS, "can be told, refused: model alone"].score.value == 0
+
+
+def test_every_slide_gets_another_with_as_many_regions(slides: list[TestSlide]) -> None:
+    pairs = pair_slides(slides, seed=0)
+    most = max(len(slide.regions) for slide in slides)
+    by_number = {slide.number: slide for slide in slides}
+    assert set(pairs) == set(by_number)
+    for number, other in pairs.items():
+        assert other.number != number
+        k = len(by_number[number].regions)
+        assert len(other.regions) >= k or k == most
+    assert pair_slides(slides[:1], seed=0) == {}
+
+
+def test_permuting_moves_contents_and_keeps_places(slides: list[TestSlide]) -> None:
+    slide = max(slides, key=lambda s: len(s.regions))
+    shown, moved = show_true(slide), show_permuted(slide, seed=0)
+    assert np.array_equal(shown.embeddings, moved.embeddings)
+    assert np.array_equal(shown.regions.geometry, moved.regions.geometry)
+    assert (shown.regions.assignment != moved.regions.assignment).any()
+    before = sorted(np.bincount(shown.regions.assignment))
+    assert sorted(np.bincount(moved.regions.assignment)) == before
+    again = show_permuted(slide, seed=0)
+    assert np.array_equal(again.regions.assignment, moved.regions.assignment)
+    assert show_blind(slide).facts == "" and show_blind(slide).blind
+
+
+def test_colour_reader_reads_colour() -> None:
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(0)
+    target = np.repeat(np.arange(3), 40) * 5
+    colour = rng.normal(0, 0.1, (120, 12)).astype(np.float32)
+    colour[np.arange(120), target // 5] += 1
+    reader = ColourReader(colour, target)
+    assert (reader.classes(colour) == target).all()
+    assert set(reader.classes(colour)) <= set(range(NUM_CLASSES))

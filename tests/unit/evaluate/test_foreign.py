@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes_chat import make_backend, write_two_halves
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ruichat.errors import InputError
+from ruichat.evaluate.foreign import (
+    Box,
+    Item,
+    chosen_option,
+    cover,
+    is_right,
+    read_items,
+    score_questions,
+)
+from ruichat.evaluate.tile_scores import Draws
+
+DRAWS = Draws(50, 0)
+OPTIONS = ("squamous carcinoma", "carcinoma", "lymphoma")
+
+
+def quiet(stage: str):
+    return lambda done, total: None
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("The tumour is squamous carcinoma [R1].", 0),
+        ("Carcinoma, not lymphoma.", 1),
+        ("B. I think so", 1),
+        ("(C)", 2),
+        ("Cannot determine.", None),
+        ("A tumour is seen", 0),
+    ],
+)
+def test_the_option_whose_words_come_first_is_chosen(text: str, index: int | None) -> None:
+    assert chosen_option(text, OPTIONS, (0, 1, 2)) == index
+
+
+def test_letters_follow_the_order_in_which_options_were_listed() -> None:
+    assert chosen_option("A", OPTIONS, (1, 2, 0)) == 1
+    item = Item(slide="s", question="Which?", answer="B", options=OPTIONS)
+    assert item.right_option == 1
+    assert item.posed((1, 2, 0)).endswith("A. carcinoma B. lymphoma C. squamous carcinoma")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "right"),
+    [
+        ("yes", "Yes, there is tumour [R1].", True),
+        ("no", "No tumour is seen.", True),
+        ("yes", "No tumour is seen.", False),
+        ("有", "有肿瘤 [R1]。", True),
+        ("否", "未见肿瘤。", True),
+        ("yes", "Nothing to see.", False),
+        ("fat", "The tissue is mainly fat [R2].", True),
+        ("fat", "The tissue is stroma.", False),
+    ],
+)
+def test_answers_without_options(answer: str, text: str, right: bool) -> None:
+    assert is_right(Item(slide="s", question="?", answer=answer), text, ()) is right
+
+
+boxes = st.lists(
+    st.builds(
+        Box,
+        x=st.integers(0, 20),
+        y=st.integers(0, 20),
+        width=st.integers(1, 10),
+        height=st.integers(1, 10),
+    ),
+    max_size=5,
+)
+
+
+@given(boxes, boxes)
+def test_cover_counts_every_pixel_once(ours: list[Box], theirs: list[Box]) -> None:
+    def pixels(items: list[Box]) -> set[tuple[int, int]]:
+        return {
+            (x, y)
+            for b in items
+            for x in range(b.x, b.x + b.width)
+            for y in range(b.y, b.y + b.height)
+        }
+
+    one, two = pixels(ours), pixels(theirs)
+    assert cover(ours, theirs) == (len(one), len(two), len(one & two))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("not json", "line 2"),
+        ('{"slide": "a.svs", "question": "?"}', "answer"),
+        ('{"slide": "a", "question": "?", "answer": "x", "options": ["y", "z"]}', "none of the"),
+        ('{"slide": "a", "question": "?", "answer": "x", "colour": 1}', "colour"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path: Path, line: str, words: str) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text(f'{{"slide": "a", "question": "?", "answer": "yes"}}\n{line}\n')
+    with pytest.raises(InputError, match=words):
+        read_items(path)
+
+
+def test_no_questions_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "q.jsonl").write_text("\n")
+    with pytest.raises(InputError, match="no questions"):
+        read_items(tmp_path / "q.jsonl")
+    with pytest.raises(InputError, match="can't be read"):
+        read_items(tmp_path / "missing.jsonl")
+
+
+def test_own_slides_are_asked_through_the_chat(tmp_path: Path) -> None:
+    for name in ("one.tif", "two.tif"):
+        write_two_halves(tmp_path / name)
+    dark = {"x": 0, "y": 0, "width": 900, "height": 900}
+    lines = [
+        {"slide": "one.tif", "question": "Is there tumour?", "answer": "yes", "regions": [dark]},
+        {"slide": "two.tif", "question": "Is there fat?", "answer": "no"},
+        {
+            "slide": "two.tif",
+            "question": "Which?",
+            "answer": "stroma",
+            "options": ["fat", "stroma"],
+        },
+        {"slide": "missing.tif", "question": "Is there fat?", "answer": "no"},
+    ]
+    path = tmp_path / "q.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    skipped: list[str] = []
+    backend = make_backend("Yes, there is tumour: carcinoma nests [R1].")
+    rows = score_questions(path, backend, DRAWS, quiet, skipped)
+    score = {row.name: row for row in rows}
+    assert score["answered rightly, all"].score.n == 3
+    assert score["answered rightly, yes or no"].score.value == 0.5
+    assert score["answered rightly, with options"].score.value == 0
+    assert score["answered rightly, with options"].controls["reordered"].n == 1
+    assert score["answered rightly, all"].controls["other"].n == 3
+    assert 0 < score["cited area that is true"].score.value <= 1
+    assert len(skipped) == 1 and "missing.tif" in skipped[0]
+
+
+def test_no_slide_that_opens_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"slide": "missing.tif", "question": "?", "answer": "no"}')
+    with pytest.raises(InputError, match="none of the slides"):
+        score_questions(path, make_backend("Yes."), DRAWS, quiet, [])

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ruichat.errors import InputError
+from ruichat.evaluate.metrics import balanced_accuracy
+from ruichat.evaluate.probes import group_folds, outer_folds, probe, run_folds, split_runs
+
+pytest.importorskip("sklearn")
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 30)), min_size=4, max_size=60))
+def test_groups_never_lie_on_both_sides(pairs: list[tuple[str, int]]) -> None:
+    label = np.array([name for name, _ in pairs])
+    group = np.array([f"{name}{number}" for name, number in pairs])
+    try:
+        folds = group_folds(label, group, 5)
+    except InputError:
+        assert min(len(set(group[label == name])) for name in set(label)) < 2
+        return
+    tested = np.sort(np.concatenate([fold.test for fold in folds]))
+    assert tested.tolist() == list(range(len(label)))
+    for fold in folds:
+        assert not set(group[fold.train]) & set(group[fold.test])
+        assert set(label[fold.train]) == set(label)
+
+
+def test_runs_are_the_last_files_of_each_class() -> None:
+    label = np.array(["a"] * 10 + ["b"] * 20)
+    number = np.concatenate([np.arange(10)[::-1], np.arange(20)])
+    fold = split_runs(label, number, 0.3)
+    assert sorted(number[fold.test][label[fold.test] == "a"]) == [7, 8, 9]
+    assert number[fold.test][label[fold.test] == "b"].min() == 14
+    assert len(np.intersect1d(fold.train, fold.test)) == 0
+    folds = run_folds(label, number, 5)
+    assert all(np.ptp(number[f.test][label[f.test] == "b"]) == 3 for f in folds)
+
+
+def test_probe_finds_what_is_there_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.arange(3), 60)
+    label = np.array(["x", "y", "z"])[truth]
+    group = np.array([f"{t}-{i // 6}" for i, t in enumerate(truth)])
+    noise = rng.standard_normal((180, 8)).astype(np.float32)
+    telling = noise.copy()
+    telling[:, :3] += 4 * np.eye(3, dtype=np.float32)[truth]
+    folds = outer_folds("folds", label, group, np.arange(180))
+    scores = [
+        balanced_accuracy(truth, probe(features, label, group, folds, (0.01, 1.0)))
+        for features in (telling, noise)
+    ]
+    assert scores[0] > 0.97
+    assert 0.2 < scores[1] < 0.5
+
+
+def test_probe_marks_what_it_was_not_asked() -> None:
+    label = np.array(["a", "b"] * 20)
+    group = np.arange(40).astype(np.str_)
+    fold = split_runs(label, np.arange(40), 0.25)
+    features = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
+    guess = probe(features, label, group, [fold], (1.0,))
+    assert (guess[fold.train] == -1).all() and (guess[fold.test] >= 0).all()
+    assert len(fold.test) == 10
