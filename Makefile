@@ -35,7 +35,7 @@ lint: setup  ## Run the linters, the type checker and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:  ## Remove what the commands above made
 	rm -rf $(VENV) demo
