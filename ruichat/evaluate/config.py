@@ -37,6 +37,8 @@ class FolderConfig(Config):
     """Whole-number reduction, where the resolution is only roughly known."""
     max_windows: int = Field(default=1, gt=0)
     """Windows cut from an image that is larger than one."""
+    every: int = Field(default=1, gt=0)
+    """Only every n-th file is read; for a first look."""
 
 
 class ProbeConfig(Config):
@@ -63,6 +65,8 @@ class TileSuite(Config):
     """Values of C, the inverse of the penalty, among which inner folds choose."""
     unknown: tuple[str, ...] = ()
     """Folders of tissue that no stage has trained on."""
+    untrained: bool = True
+    """Probe an untrained network too, which takes as long as the encoder."""
     random_seed: int = 0
     """Of the untrained network."""
 
@@ -71,24 +75,24 @@ class PhantomSuite(Config):
     """Drawn tissue; seeds from `first_seed` on that no stage trains on."""
 
     first_seed: int = 100_016
-    num_fields: int = Field(default=32, ge=0)
+    num_fields: int = Field(default=24, ge=0)
     """Fields whose windows are laid into slides."""
     windows_per_field: int = Field(default=16, gt=0)
-    num_slides: int = Field(default=24, ge=0)
+    num_slides: int = Field(default=20, ge=0)
     """Whole drawn slides, with seeds after those of the fields."""
     slide_px: tuple[int, int] = (2688, 2240)
     """Width and height of a drawn slide."""
     control_seed: int = 0
-    num_control_fields: int = Field(default=24, ge=0)
+    num_control_fields: int = Field(default=16, ge=0)
     """Fields, of seeds for training, from which the colour-only control learns."""
 
 
 class SlideSuite(Config):
     """What is asked about slides."""
 
-    num_laid: int = Field(default=276, ge=0)
+    num_laid: int = Field(default=280, ge=0)
     """Slides laid from held-out tiles."""
-    questions_per_slide: int = Field(default=5, gt=0)
+    questions_per_slide: int = Field(default=4, gt=0)
     layout: SymbolicConfig = SymbolicConfig()
     phantoms: PhantomSuite = PhantomSuite()
     held_out_wordings: float = Field(default=0.5, ge=0, le=1)
@@ -120,14 +124,21 @@ class EvaluateConfig(Config):
     """Bootstrap samples behind each interval."""
 
     def quick(self) -> EvaluateConfig:
-        """The same in little: fewer slides, no whole phantoms, fewer draws; for a first look."""
-        slides = self.slides
+        """The same in little: fewer slides, files and draws, no untrained network."""
+        slides, tiles = self.slides, self.tiles
+        folders = tuple(
+            folder.model_copy(update={"every": 4 * folder.every}) if folder.number else folder
+            for folder in self.folders
+        )
+        if tiles is not None:
+            tiles = tiles.model_copy(update={"untrained": False})
         if slides is not None:
             phantoms = slides.phantoms.model_copy(
                 update={"num_fields": 6, "num_control_fields": 6, "num_slides": 2}
             )
             slides = slides.model_copy(update={"num_laid": 46, "phantoms": phantoms})
-        return self.model_copy(update={"slides": slides, "num_draws": 200})
+        update = {"slides": slides, "tiles": tiles, "folders": folders, "num_draws": 200}
+        return self.model_copy(update=update)
 
 
 def load_config(path: Path) -> EvaluateConfig:

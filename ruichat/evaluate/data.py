@@ -90,7 +90,8 @@ class EvaluationData:
         folder = next((f for f in self._config.folders if f.name == name), None)
         self._counts(f"reading {name}")(0, 0)
         probes = self._config.tiles.probes if self._config.tiles else ()
-        with_random = any(probe.name == name for probe in probes)
+        suite = self._config.tiles
+        with_random = bool(suite and suite.untrained and any(p.name == name for p in probes))
         tick = self._counts(f"encoding {name}")
         if source is not None:
             pool = read_source(source, self._root)

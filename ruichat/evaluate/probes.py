@@ -37,16 +37,18 @@ def split_runs(label: Strings, number: NDArray[np.int64], test_fraction: float) 
     """
     train: list[Rows] = []
     test: list[Rows] = []
+    _check_classes(label)
     for name in np.unique(label):
         rows = _by_number(label == name, number)
-        cut = len(rows) - round(test_fraction * len(rows))
+        cut = len(rows) - min(max(1, round(test_fraction * len(rows))), len(rows) - 1)
         train.append(rows[:cut])
         test.append(rows[cut:])
     return Fold(np.concatenate(train), np.concatenate(test))
 
 
 def run_folds(label: Strings, number: NDArray[np.int64], num: int) -> list[Fold]:
-    """Folds of contiguous file numbers within each class."""
+    """Folds of contiguous file numbers within each class; fewer where a class is small."""
+    num = min(num, _check_classes(label))
     fold = np.empty(len(label), np.int64)
     for name in np.unique(label):
         rows = _by_number(label == name, number)
@@ -81,6 +83,21 @@ def group_folds(label: Strings, group: Strings, num: int) -> list[Fold]:
             hint="Add tiles of other groups, or leave that class out",
         )
     return _folds(fold_of[row], num)
+
+
+def _check_classes(label: Strings) -> int:
+    """Tiles of the smallest class.
+
+    Raises:
+        InputError: fewer than two classes, or than two tiles of one.
+    """
+    _, counts = np.unique(label, return_counts=True)
+    if len(counts) < 2 or counts.min() < 2:
+        raise InputError(
+            f"a probe needs two classes with two tiles each; there are {counts.tolist()}",
+            hint="Add tiles, or leave that class out",
+        )
+    return int(counts.min())
 
 
 def _folds(fold: NDArray[np.int64], num: int) -> list[Fold]:

@@ -22,7 +22,7 @@ from ruichat.features.encoder import Encoder
 from ruichat.storage.artifacts import Manifest, read_checked, save_arrays
 
 KIND = "evaluation-tiles"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _CHUNK = 256
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 
@@ -61,7 +61,7 @@ def read_folder(config: FolderConfig, root: Path, *, tile_px: int, tile_mpp: flo
         InputError: the listing or a file is missing, leaves the folder, or can't be read.
     """
     folder = root / config.folder
-    rows = _listing(folder, config.group_column)
+    rows = _listing(folder, config.group_column)[:: config.every]
     rgb: list[NDArray[np.uint8]] = []
     names: list[tuple[str, str, int]] = []
     num_small = 0
@@ -198,33 +198,43 @@ class TileReader:
         """Embeddings, colour and untrained statistics of tiles, from the cache if there."""
         digest = hashlib.sha256(np.ascontiguousarray(rgb).reshape(-1).data).hexdigest()
         digest = hashlib.sha256(f"{rgb.shape}{digest}".encode()).hexdigest()
-        seed = str(self._seed) if with_random else "none"
-        key = hashlib.sha256(f"{digest}{self.encoder.digest}{seed}".encode()).hexdigest()
-        path = self._cache / f"tiles-{key[:32]}.safetensors"
+        embeddings = self._cached(digest, f"encoder {self.encoder.digest}", rgb, self._embed, tick)
+        # What no weights enter outlives them: another model's evaluation reads it again.
+        colour = self._cached(digest, "colour", rgb, colour_statistics, None)
+        random = np.zeros((len(rgb), 0), np.float32)
+        if with_random:
+            random = self._cached(digest, f"untrained {self._seed}", rgb, self._untrained, tick)
+        return EncodedTiles(embeddings, colour, random, digest)
+
+    def _cached(
+        self,
+        digest: str,
+        what: str,
+        rgb: NDArray[np.uint8],
+        compute: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+        tick: Tick | None,
+    ) -> NDArray[np.float32]:
+        """One row per tile, computed in chunks unless it was computed before."""
+        key = hashlib.sha256(f"{digest} {what}".encode()).hexdigest()[:32]
+        path = self._cache / f"tiles-{key}.safetensors"
         if path.is_file():
             try:
-                arrays = read_checked(path, kind=KIND, schema_version=SCHEMA_VERSION).arrays
-                return EncodedTiles(
-                    arrays["embeddings"], arrays["colour"], arrays["random"], digest
-                )
+                return read_checked(path, kind=KIND, schema_version=SCHEMA_VERSION).arrays["rows"]
             except (ArtifactError, KeyError):
                 path.unlink()
-        parts: list[tuple[NDArray[np.float32], ...]] = []
+        parts: list[NDArray[np.float32]] = []
         for start in range(0, len(rgb), _CHUNK):
-            chunk = rgb[start : start + _CHUNK]
-            random = (
-                self._untrained(chunk) if with_random else np.zeros((len(chunk), 0), np.float32)
-            )
-            parts.append((self.encoder.encode(chunk), colour_statistics(chunk), random))
+            parts.append(compute(rgb[start : start + _CHUNK]))
             if tick is not None:
                 tick(min(start + _CHUNK, len(rgb)), len(rgb))
-        names = ("embeddings", "colour", "random")
-        arrays = {name: np.concatenate([p[i] for p in parts]) for i, name in enumerate(names)}
-        made_from = {"tiles": digest, "encoder": self.encoder.digest, "random": seed}
-        save_arrays(
-            path, arrays, Manifest(schema_version=SCHEMA_VERSION, kind=KIND, made_from=made_from)
-        )
-        return EncodedTiles(arrays["embeddings"], arrays["colour"], arrays["random"], digest)
+        rows = np.concatenate(parts)
+        made_from = {"tiles": digest, "rows": what}
+        manifest = Manifest(schema_version=SCHEMA_VERSION, kind=KIND, made_from=made_from)
+        save_arrays(path, {"rows": rows}, manifest)
+        return rows
+
+    def _embed(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self.encoder.encode(rgb)
 
     def _untrained(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch

@@ -30,6 +30,9 @@ CONTROLS: Mapping[str, str] = {
 }
 """What stands beside a score, and how it is made."""
 
+_HEADS = {"untrained": "random", "permuted": "perm.", "reordered": "order"}
+"""Short heads, so that the table fits a terminal."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -104,14 +107,15 @@ class Report:
 
 def build_table(report: Report) -> Table:
     """The table, a section at a time."""
+    from rich import box
     from rich.table import Table
 
-    used = {name for row in report.rows if not row.detail for name in row.controls}
-    controls = [name for name in CONTROLS if name in used]
-    table = Table(title=f"{report.manifest.get('model', {}).get('name', '')}", title_justify="left")
-    table.add_column("", overflow="fold")
-    for name in ("n", "score", "95 %", "aim", *controls):
-        table.add_column(name, justify="right", no_wrap=True)
+    controls = _controls(report)
+    name = report.manifest.get("model", {}).get("name", "")
+    table = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", overflow="fold", min_width=24)
+    for head in ("n", "score", "95 %", "aim", *(_HEADS.get(name, name) for name in controls)):
+        table.add_column(head, justify="right", no_wrap=True)
     section = None
     for row in report.rows:
         if row.detail:
@@ -123,6 +127,11 @@ def build_table(report: Report) -> Table:
             section = row.section
         table.add_row(*_cells(row, controls))
     return table
+
+
+def _controls(report: Report) -> list[str]:
+    used = {name for row in report.rows if not row.detail for name in row.controls}
+    return [name for name in CONTROLS if name in used]
 
 
 def _cells(row: Row, controls: Iterable[str]) -> list[str]:
@@ -146,11 +155,9 @@ def _number(value: float) -> str:
 
 def print_report(report: Report, console: Console) -> None:
     """The table, what its columns mean, and what is missing."""
-    table = build_table(report)
-    console.print(table)
-    shown = {str(column.header) for column in table.columns}
-    for name, meaning in CONTROLS.items():
-        if name in shown:
-            console.print(f"{name}: {meaning}", style="dim", highlight=False)
+    console.print(build_table(report))
+    for name in _controls(report):
+        head = _HEADS.get(name, name)
+        console.print(f"{head}: {CONTROLS[name]}", style="dim", highlight=False)
     for line in report.skipped:
         console.print(f"skipped: {line}", style="yellow", highlight=False, markup=False)

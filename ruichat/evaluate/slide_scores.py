@@ -18,12 +18,12 @@ from ruichat.evaluate.rules import RuleAnswer
 from ruichat.evaluate.tile_scores import Draws
 from ruichat.truth.scoring import score_answer
 
-QUESTIONS = "Slide questions: share answered rightly, by the model alone"
-DIFFERENCES = "Slide questions: what seeing the slide adds"
-CITATIONS = "Citations against truth"
-WORDS = "Questions that need no looking: share answered rightly"
-REFUSALS = "Refusing"
-CALIBRATION = "Calibrated confidence of the product's answers"
+QUESTIONS = "Slide questions, share right"
+DIFFERENCES = "Slide questions, differences"
+CITATIONS = "Citations"
+WORDS = "No looking needed, share right"
+REFUSALS = "Refused, share"
+CALIBRATION = "Confidence"
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
 _FACT = re.compile(r"\{[a-z0-9_]+\}")
@@ -263,9 +263,9 @@ class SlideScorer:
         for name, given in refused.items():
             if hopeless.any():
                 score = self._boot.ratio(hopeless & given, hopeless)
-                rows.append(Row(REFUSALS, f"cannot be told, refused: {name}", score))
+                rows.append(Row(REFUSALS, f"cannot be told: {name}", score))
             score = self._boot.ratio(~hopeless & given, ~hopeless)
-            rows.append(Row(REFUSALS, f"can be told, refused: {name}", score))
+            rows.append(Row(REFUSALS, f"can be told: {name}", score))
         rows += self._refusals_by_reason(refused)
         rows += self._withheld(~hopeless)
         return rows
@@ -276,7 +276,7 @@ class SlideScorer:
         return [
             Row(
                 REFUSALS,
-                f"{reason}, refused: {name}",
+                f"{reason}: {name}",
                 self._boot.ratio(here & given, here),
                 detail=True,
             )
@@ -294,7 +294,7 @@ class SlideScorer:
         return [
             Row(
                 REFUSALS,
-                f"can be told, refused by the product for: {name}",
+                f"can be told: product, for {name}",
                 self._boot.ratio(answerable & abstained & (reason == name), answerable),
                 detail=True,
             )

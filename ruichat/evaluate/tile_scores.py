@@ -17,8 +17,8 @@ from ruichat.evaluate.reading import EncodedTiles
 from ruichat.evaluate.report import Row
 from ruichat.histology import KEYS
 
-SECTION = "Tiles: balanced accuracy on groups not trained on"
-UNKNOWN_SECTION = "Unknown tissue: AUROC of the known-tissue score"
+SECTION = "Tiles, balanced accuracy"
+UNKNOWN_SECTION = "Unknown tissue, AUROC"
 
 
 @dataclass(frozen=True)
@@ -134,5 +134,5 @@ def score_unknown(
         estimate = draws.over(unit).statistic(
             lambda w, s=score, p=positive: area_under_roc(s, p, w), num_draws=200
         )
-        rows.append(Row(UNKNOWN_SECTION, f"held-out known tiles against {name}", estimate))
+        rows.append(Row(UNKNOWN_SECTION, f"known tiles against {name}", estimate))
     return rows
