@@ -16,6 +16,10 @@ from ruichat.truth.facts import draw_facts
 from ruichat.truth.symbolic import SymbolicSlide
 
 
+MOST_TURNS = 8
+"""Questions of one dialogue at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class WordBatch:
     """Padded ids of b dialogues."""
@@ -30,13 +34,26 @@ def write_turns(
     rng: np.random.Generator,
     balance: Balance,
     processor: RuiChatProcessor,
-    num_turns: int,
+    row_tokens: int,
 ) -> Encoded:
-    """One dialogue about a slide, as ids; the language is drawn."""
+    """One dialogue about a slide, as ids; the language is drawn.
+
+    Args:
+        slide: what is asked about.
+        rng: all choices come from it.
+        balance: carried through the whole run.
+        processor: spells the words.
+        row_tokens: questions are added while they fit, so that rows need little padding; the
+            first always stays.
+    """
     language: Language = "en" if rng.random() < 0.5 else "zh"
-    turns = write_dialogue(slide, rng, language, balance=balance, num_turns=num_turns)
+    turns = write_dialogue(slide, rng, language, balance=balance, num_turns=MOST_TURNS)
     pairs = [Turn(qa.question, qa.answer) for qa in turns]
-    return processor.dialogue(pairs, slide.num_regions, draw_facts(slide, rng))
+    facts = draw_facts(slide, rng)
+    room = row_tokens - len(processor.prefix_ids(slide.num_regions, facts))
+    ends = np.cumsum([processor.turn_tokens(turn) for turn in pairs])
+    fitting = max(1, int(np.searchsorted(ends, room, side="right")))
+    return processor.dialogue(pairs[:fitting], slide.num_regions, facts)
 
 
 def collate_words(items: list[Encoded], processor: RuiChatProcessor) -> WordBatch:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ruichat.chat.calibration import Calibration, CalibrationRecord, fit_calibration
+from ruichat.chat.draft import Draft
 from ruichat.chat.facts import KNOWN_SCORE
 from ruichat.chat.question import question_kind
-from ruichat.chat.sentences import split_sentences
-from ruichat.chat.support import WrittenPiece, read_signal
+from ruichat.chat.support import read_signal
 from ruichat.config import Config
 from ruichat.features.encoder import Encoder
 from ruichat.features.tile_classifier import TileClassifier
@@ -54,23 +54,16 @@ def calibrate(
         for qa in write_dialogue(
             slide.truth, rng, language, balance=balance, num_turns=config.turns
         ):
-            pieces = [
-                WrittenPiece(CANNOT if p.token_id == CANNOT_ID else p.text, p.logprob)
-                for p in opened.session.fork().stream(qa.question)
-            ]
-            answer = "".join(piece.text for piece in pieces)
-            correct = score_answer(qa, answer).correct
-            if correct is None or not answer.strip() or answer.startswith(CANNOT):
+            draft = Draft()
+            for piece in opened.session.fork().stream(qa.question):
+                draft.add(CANNOT if piece.token_id == CANNOT_ID else piece.text, piece.logprob)
+            correct = score_answer(qa, draft.raw).correct
+            if correct is None or not draft.raw.strip() or draft.raw.startswith(CANNOT):
                 continue
-            first = split_sentences(answer)[0]
-            signal = read_signal(_first_pieces(pieces, len(first)), opened.region_classes)
+            first = draft.first_sentence(ended=True) or ""
+            signal = read_signal(draft.pieces_of(0, len(first)), opened.region_classes)
             records.append(CalibrationRecord(question_kind(qa.question), signal, correct))
     calibration = fit_calibration(records, known_fractions=known)
     calibration.save(folder)
     return calibration
 
-
-def _first_pieces(pieces: list[WrittenPiece], length: int) -> list[WrittenPiece]:
-    """Pieces that spell the first `length` characters."""
-    ends = np.cumsum([len(piece.text) for piece in pieces])
-    return pieces[: int(np.searchsorted(ends, length)) + 1]

@@ -16,7 +16,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 
-from ruichat.align.encoder import EncoderTrainingConfig, channels_last, load_pools, normalise
+from ruichat.align.encoder import (
+    DIRECTIONS,
+    EncoderTrainingConfig,
+    channels_last,
+    load_pools,
+    normalise,
+)
 from ruichat.align.stain import perturb_stain
 from ruichat.config import Config
 from ruichat.features.encoder import ENCODERS
@@ -25,7 +31,7 @@ from ruichat.features.tile_classifier import TileClassifier
 from ruichat.histology import KEYS
 from ruichat.storage.artifacts import write_atomic
 from ruichat.truth.bank import TileBank
-from ruichat.truth.tiles import TilePool, draw_pool, join_pools
+from ruichat.truth.tiles import TilePool, draw_pool, even_weights, join_pools
 
 Log = Callable[[str], None]
 
@@ -46,6 +52,11 @@ class EmbeddingConfig(Config):
     classifier_weight_decay: float = 0.05
     distance_dim: int = 48
     """Leading components in which unknown tissue is looked for; the rest is mostly noise."""
+
+
+def told(pool: TilePool) -> NDArray[np.bool_]:
+    """Windows whose class is known: of partial ones, those that a lesion nearly fills."""
+    return ~pool.partial | (pool.target.max(1) >= 0.8)
 
 
 def _statistics(
@@ -76,12 +87,17 @@ def _statistics(
 
 
 def fit_reduction(
-    statistics: NDArray[np.float32], weight: NDArray[np.float64], dim: int
+    statistics: NDArray[np.float32],
+    weight: NDArray[np.float64],
+    dim: int,
+    directions: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Centre [s] and whitening projection [d,s] onto the leading components.
+    """Centre [s] and projection [d,s]: the classes' axes first, then half-whitened components.
 
     Args:
         statistics: [n,s] of training windows.
+        directions: [c,s] axes that training told the classes apart by; leading components alone
+            lose them where classes differ little.
         weight: [n] sums to 1; sources count alike, whatever their size.
     """
     center = weight @ statistics
@@ -89,20 +105,16 @@ def fit_reduction(
     normal = (statistics - center) / spread
     covariance = (normal * weight[:, None]).T @ normal
     values, vectors = np.linalg.eigh(covariance)
-    values, vectors = values[::-1][:dim], vectors[:, ::-1][:, :dim]
+    kept = dim - len(directions)
+    values, vectors = values[::-1][:kept], vectors[:, ::-1][:, :kept]
     # Half whitening: full whitening would blow the last components up to pure noise.
     scale = 1 / (np.maximum(values, 1e-6) ** 0.25)
-    return center.astype(np.float32), ((vectors * scale).T / spread).astype(np.float32)
-
-
-def source_weights(source: NDArray[np.str_], main: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Weights that make every (source, class) cell count alike up to the root of its size."""
-    weight = np.zeros(len(source))
-    for name in np.unique(source):
-        for label in np.unique(main[source == name]):
-            cell = (source == name) & (main == label)
-            weight[cell] = np.sqrt(cell.sum()) / cell.sum()
-    return weight / weight.sum()
+    components = (vectors * scale).T
+    axes = directions * spread
+    # As wide as the widest component, so that noise and distances treat both alike.
+    width = np.sqrt(np.einsum("cs,st,ct->c", axes, covariance, axes)) + 1e-6
+    axes = axes / width[:, None] * values[0] ** 0.25
+    return center.astype(np.float32), (np.vstack([axes, components]) / spread).astype(np.float32)
 
 
 def fit_classifier(bank: TileBank, config: EmbeddingConfig, encoder_digest: str) -> TileClassifier:
@@ -111,7 +123,7 @@ def fit_classifier(bank: TileBank, config: EmbeddingConfig, encoder_digest: str)
     views = bank.embeddings.shape[1]
     x = torch.from_numpy(bank.embeddings[train].reshape(-1, bank.embeddings.shape[2]))
     y = torch.from_numpy(np.repeat(bank.target[train], views, 0))
-    weight = source_weights(bank.source[train], bank.target[train].argmax(1))
+    weight = even_weights(bank.source[train], bank.target[train].argmax(1))
     w = torch.from_numpy(np.repeat(weight, views)).float()
     w = w / w.mean()
     torch.manual_seed(config.seed)
@@ -179,26 +191,29 @@ def fit_embeddings(
     if bank_path.is_file():
         return bank_path
     network = channels_last(MiniNetwork()).eval()
-    network.load_state_dict(load_file(network_path))
+    weights = load_file(network_path)
+    directions = weights.pop(DIRECTIONS).numpy()
+    network.load_state_dict(weights)
     real, drawn = load_pools(encoder_config, data_root, network_path.parent.parent / "pools", log)
     first_test = HELD_OUT_SEED + config.num_val_phantoms
     windows = encoder_config.windows_per_phantom
     val = draw_pool(range(HELD_OUT_SEED, first_test), split="val", windows_per_phantom=windows)
     seeds = range(first_test, first_test + config.num_test_phantoms)
     test = draw_pool(seeds, split="test", windows_per_phantom=windows)
-    pool = join_pools([real, drawn, val, test])
+    pool = join_pools([real.where(told(real)), drawn, val, test])
     log(f"embedding {len(pool.rgb)} windows under {config.stains} stains")
     statistics, colour = _statistics(network, pool, config.stains, config.seed, encoder_config)
     train = pool.split == "train"
-    weight = source_weights(pool.source[train], pool.target[train].argmax(1))
+    weight = even_weights(pool.source[train], pool.target[train].argmax(1))
     flat = statistics[train].reshape(-1, statistics.shape[2])
     repeated = np.repeat(weight, config.stains) / config.stains
-    center, reduction = fit_reduction(flat, repeated, config.dim)
+    center, reduction = fit_reduction(flat, repeated, config.dim, directions)
     tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
     tensors["center"] = torch.from_numpy(center)
     tensors["reduction"] = torch.from_numpy(np.ascontiguousarray(reduction))
     assert config.dim == ENCODERS.get("mini").dim
-    payload = save(tensors)
+    # Matrices at half precision move an embedding by 1e-3 of its length and halve the file.
+    payload = save({k: v.half() if v.ndim > 1 else v for k, v in tensors.items()})
     write_atomic(out / "encoder.safetensors", payload)
     bank = TileBank(
         ((statistics - center) @ reduction.T).astype(np.float32),

@@ -28,6 +28,7 @@ from ruichat.truth.tiles import (
     SourceConfig,
     TilePool,
     draw_pool,
+    even_weights,
     join_pools,
     read_source,
 )
@@ -55,6 +56,12 @@ class EncoderTrainingConfig(Config):
     num_phantoms: int = 320
     windows_per_phantom: int = 12
     stain: StainConfig = StainConfig()
+    compiled: bool = False
+    """Compile the network: 1.5 times as fast on a CPU; needs a C++ compiler."""
+
+
+DIRECTIONS = "directions"
+"""Name under which the trained network keeps the axes its classes were told apart by."""
 
 
 class Heads(nn.Module):
@@ -71,6 +78,12 @@ class Heads(nn.Module):
     def forward(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
         normal = self.norm(statistics)
         return self.classifier(F.dropout(normal, 0.2, self.training)), self.projector(normal)
+
+    @torch.no_grad()
+    def directions(self) -> Float[Tensor, "c s"]:
+        """The classifier's axes in the space of raw statistics."""
+        spread = torch.sqrt(self.norm.running_var + self.norm.eps)
+        return self.classifier.weight * (self.norm.weight / spread)
 
 
 def class_loss(
@@ -128,18 +141,6 @@ def draw_views(
     return perturb_stain(out, config.stain, generator)
 
 
-def _balanced_weights(pool: TilePool) -> NDArray[np.float64]:
-    """Draw every class equally often within a source, sources by the root of their size."""
-    weight = np.zeros(len(pool.rgb))
-    main = pool.target.argmax(1)
-    for source in np.unique(pool.source):
-        rows = pool.source == source
-        for label in np.unique(main[rows]):
-            cell = rows & (main == label)
-            weight[cell] = np.sqrt(cell.sum()) / cell.sum()
-    return weight / weight.sum()
-
-
 def normalise(rgb01: Tensor) -> Tensor:
     """The input scaling that the encoder's card states: mean 0.7, spread 0.2 per channel."""
     return (rgb01 - 0.7) / 0.2
@@ -186,7 +187,8 @@ def train_encoder(
         return result
     real, drawn = load_pools(config, data_root, out.parent / "pools", log)
     real = real.where(real.split == "train")
-    weights = _balanced_weights(real)
+    emphasis = {source.name: source.weight for source in config.sources}
+    weights = even_weights(real.source, real.target.argmax(1), emphasis)
     torch.manual_seed(config.seed)
     network = channels_last(MiniNetwork())
     heads = Heads()
@@ -208,6 +210,8 @@ def train_encoder(
         start = state["step"]
         log(f"encoder: going on from step {start}")
     network.train()
+    if config.compiled:
+        network.compile()
     began, running = time.perf_counter(), np.zeros(3)
     for step in range(start, config.steps):
         # One generator per step: a resumed run draws what an unbroken one would have drawn.
@@ -250,6 +254,7 @@ def train_encoder(
             checkpoint.with_suffix(".part").rename(checkpoint)
     out.mkdir(parents=True, exist_ok=True)
     weights_out = {name: value.contiguous() for name, value in network.state_dict().items()}
+    weights_out[DIRECTIONS] = heads.directions().contiguous()
     save_file(weights_out, result.with_suffix(".part"))
     result.with_suffix(".part").rename(result)
     return result

@@ -23,7 +23,7 @@ class InstructConfig(Config):
 
     seed: int = 0
     slides_per_step: int = 24
-    turns: int = 4
+    row_tokens: int = 224
     rank: int = 16
     alpha: int = 32
     tile_noise: float = 0.1
@@ -61,7 +61,7 @@ def train_instruct(
     def loss_of_step(step: int) -> Tensor:
         rng = np.random.default_rng((config.seed, 3, step))
         slides = [bags.draw(rng) for _ in range(config.slides_per_step)]
-        items = [write_turns(s.truth, rng, balance, processor, config.turns) for s in slides]
+        items = [write_turns(s.truth, rng, balance, processor, config.row_tokens) for s in slides]
         words = collate_words(items, processor)
         batch = collate_bags(slides)
         tiles = batch.tile_embeddings

@@ -38,13 +38,18 @@ class LanguageConfig(Config):
     projector: str = "mlp"
     """Form of the projector that alignment will train: linear or mlp."""
     dialogues_per_step: int = 24
-    turns: int = 4
-    """Questions per dialogue: the slide's prefix is read once for all of them."""
+    row_tokens: int = 224
+    """Length up to which questions are added to a dialogue, text tokens."""
     texts_per_step: int = 4
     text_tokens: int = 160
     """Length of a passage of plain text, text tokens."""
     blur: float = 0.1
     """Spread of noise on symbolic regions, in units of their own: real regions are never sharp."""
+    region_scale: float = 0.1
+    """RMS of region vectors. Words' start at 0.02 and grow to 0.07; regions must outweigh the
+    names they are added to, or the model is slow to read them."""
+    compiled: bool = False
+    """Compile the decoder layers: 1.25 times as fast on two cores; needs a C++ compiler."""
     loop: LoopConfig
     symbolic: SymbolicConfig = SymbolicConfig()
 
@@ -75,11 +80,11 @@ class SymbolProjector(nn.Module):
 class LanguageStage(nn.Module):
     """What this stage trains."""
 
-    def __init__(self, model: RuiChatForConditionalGeneration) -> None:
+    def __init__(self, model: RuiChatForConditionalGeneration, region_scale: float) -> None:
         super().__init__()
         self.model = model
         width = model.config.text_config.hidden_size
-        self.symbols = SymbolProjector(width, model.config.initializer_range)
+        self.symbols = SymbolProjector(width, region_scale)
 
 
 def build_model(config: LanguageConfig, processor: RuiChatProcessor) -> LanguageStage:
@@ -89,7 +94,7 @@ def build_model(config: LanguageConfig, processor: RuiChatProcessor) -> Language
     settings = RuiChatConfig(
         text_config=text, bag_dim=ENCODERS.get("mini").dim, projector=config.projector
     )
-    return LanguageStage(RuiChatForConditionalGeneration(settings))
+    return LanguageStage(RuiChatForConditionalGeneration(settings), config.region_scale)
 
 
 def passages(
@@ -114,6 +119,9 @@ def train_language(
 ) -> LanguageStage:
     """Train the language model and the symbols' projector; resumes from `out`."""
     stage = build_model(config, processor)
+    if config.compiled:
+        for layer in stage.model.language_model.layers:
+            layer.compile(dynamic=True)
     balance = Balance()
     head = processor.prefix_ids()
 
@@ -126,7 +134,7 @@ def train_language(
         slides = [
             draw_symbolic_slide(rng, config.symbolic) for _ in range(config.dialogues_per_step)
         ]
-        items = [write_turns(slide, rng, balance, processor, config.turns) for slide in slides]
+        items = [write_turns(slide, rng, balance, processor, config.row_tokens) for slide in slides]
         words = collate_words(items, processor)
         symbols = collate_symbols(slides)
         loss = stage.model(

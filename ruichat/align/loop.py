@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ class LoopConfig(Config):
 
     steps: int
     learning_rate: float
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """What trains the matrices of decoder layers; all else is always AdamW's."""
     warmup: float = 0.05
     """Share of the steps over which the rate rises."""
     weight_decay: float = 0.01
@@ -26,6 +29,40 @@ class LoopConfig(Config):
     """Largest gradient norm."""
     log_every: int = 50
     checkpoint_every: int = 200
+
+
+def build_optimisers(trained: nn.Module, config: LoopConfig) -> list[torch.optim.Optimizer]:
+    """AdamW for whatever asks for a gradient; with "muon", Muon for decoder matrices.
+
+    Source:
+        Muon: Jordan et al. 2024; its rate is scaled to AdamW's as in Liu et al. 2025,
+        arXiv:2502.16982, so that one rate serves both.
+    """
+    wanted = {name: p for name, p in trained.named_parameters() if p.requires_grad}
+    hidden = [p for name, p in wanted.items() if ".layers." in name and p.ndim == 2]
+    if config.optimiser == "adamw" or not hidden:
+        hidden = []
+    of_hidden = {id(p) for p in hidden}
+    rest = [p for p in wanted.values() if id(p) not in of_hidden]
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            rest,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+    ]
+    if hidden:
+        optimisers.append(
+            torch.optim.Muon(
+                hidden,
+                lr=config.learning_rate,
+                weight_decay=config.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return optimisers
 
 
 def run_loop(
@@ -46,22 +83,24 @@ def run_loop(
         checkpoint: file for weights, optimiser and step; removed by nobody, small.
     """
     parameters = [p for p in trained.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        config.learning_rate,
-        total_steps=config.steps,
-        # At least two steps of rise: OneCycleLR divides by one less than that.
-        pct_start=max(config.warmup, min(1.0, 2 / config.steps)),
-    )
+    optimisers = build_optimisers(trained, config)
+    schedules = [
+        torch.optim.lr_scheduler.OneCycleLR(
+            optimiser,
+            config.learning_rate,
+            total_steps=config.steps,
+            # At least two steps of rise: OneCycleLR divides by one less than that.
+            pct_start=max(config.warmup, min(1.0, 2 / config.steps)),
+            cycle_momentum=False,
+        )
+        for optimiser in optimisers
+    ]
     start = 0
     if checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True)
         trained.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
+        for part, kept in zip([*optimisers, *schedules], state["optimisers"], strict=True):
+            part.load_state_dict(kept)
         start = int(state["step"])
         log(f"{name}: going on from step {start}")
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -71,11 +110,11 @@ def run_loop(
         # Dropout, too, depends on the step alone.
         torch.manual_seed(step)
         loss = loss_of_step(step)
-        optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, config.clip)
-        optimiser.step()
-        schedule.step()
+        for part in [*optimisers, *schedules]:
+            part.step()
+        trained.zero_grad(set_to_none=True)
         total += float(loss.detach())
         done = step + 1
         if done % config.log_every == 0:
@@ -87,8 +126,7 @@ def run_loop(
         if done % config.checkpoint_every == 0 or done == config.steps:
             state = {
                 "model": trained.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
+                "optimisers": [part.state_dict() for part in [*optimisers, *schedules]],
                 "step": done,
             }
             torch.save(state, checkpoint.with_suffix(".part"))

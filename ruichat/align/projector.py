@@ -27,7 +27,7 @@ class ProjectorConfig(Config):
 
     seed: int = 0
     slides_per_step: int = 24
-    turns: int = 4
+    row_tokens: int = 224
     matching: float = 1.0
     """Weight of the distance to the symbolic vectors; 0 aligns by words alone."""
     tile_noise: float = 0.1
@@ -68,7 +68,7 @@ def train_projector(
     def loss_of_step(step: int) -> Tensor:
         rng = np.random.default_rng((config.seed, 2, step))
         slides = [bags.draw(rng) for _ in range(config.slides_per_step)]
-        items = [write_turns(s.truth, rng, balance, processor, config.turns) for s in slides]
+        items = [write_turns(s.truth, rng, balance, processor, config.row_tokens) for s in slides]
         words = collate_words(items, processor)
         batch = collate_bags(slides)
         tiles = batch.tile_embeddings

@@ -120,6 +120,7 @@ def run_recipe(
         processor,
         name="mini",
         encoder_digest=encoder.digest,
+        half=True,
     )
     held = BagMaker(bank, "val", config.bags)
     classifier = TileClassifier.load(final / "tiles.safetensors")

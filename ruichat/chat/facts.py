@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
 from ruichat.errors import InputError
-from ruichat.histology import CLASSES, KEYS, MALIGNANT, Language
+from ruichat.histology import BY_KEY, CLASSES, KEYS, MALIGNANT, Language
 from ruichat.prompts import Prompt, load_prompt
 from ruichat.slide.tissue import PLAUSIBLE_STAIN
 
@@ -28,6 +28,12 @@ TUMOUR_PROBABILITY = 0.5
 KNOWN_SCORE = 0.05
 """A tile is familiar from this score on. The score is a p-value (see features.tile_classifier), so
 one in twenty tiles of known tissue fails by chance."""
+
+LISTED_SHARE = 0.02
+"""Classes that lead less of the tissue stay out of the prompt: stray tiles, more often than not."""
+
+MOST_LISTED = 6
+"""Classes in the prompt at most."""
 
 _MALIGNANT_COLUMNS = np.array([key in MALIGNANT for key in KEYS])
 
@@ -181,15 +187,28 @@ def facts_text(facts: SlideFacts) -> str:
     """The facts as one line of prompt, the same for questions in either language.
 
     The prefix of a slide is computed once, before any question, so it can't depend on the
-    question's language. What the tile classifier makes of the slide stays out: a model that is
-    told the composition learns to repeat it instead of reading the regions. Answers quote it
-    all the same, through fact pieces.
+    question's language.
     """
+    return render_facts(
+        facts.tissue_mm2, facts.num_tiles, facts.focus_grade, facts.stain, facts.composition
+    )
+
+
+def render_facts(
+    tissue_mm2: float,
+    num_tiles: int,
+    focus: Grade,
+    stain: Stain,
+    composition: tuple[Share, ...],
+) -> str:
+    """One line of prompt; see `SlideFacts` for the values. Small shares are left out."""
+    listed = [share for share in composition if share.fraction >= LISTED_SHARE][:MOST_LISTED]
     return facts_prompt().render(
-        tissue_mm2=facts.tissue_mm2,
-        num_tiles=facts.num_tiles,
-        focus=facts.focus_grade,
-        stain=facts.stain,
+        tissue_mm2=tissue_mm2,
+        num_tiles=num_tiles,
+        focus=focus,
+        stain=stain,
+        composition=[(BY_KEY[s.key].en, percent(s.fraction)) for s in listed],
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import ValidationError
 
 from ruichat.errors import ArtifactError, ConfigError, PrerequisiteError
@@ -151,6 +152,7 @@ def save_checkpoint(
     *,
     name: str,
     encoder_digest: str,
+    half: bool = False,
     made_from: Mapping[str, str] | None = None,
     config_fingerprint: str = "",
     details: Mapping[str, Any] | None = None,
@@ -164,6 +166,7 @@ def save_checkpoint(
         processor: its tokenizer.
         name: recorded with every answer.
         encoder_digest: of the encoder whose bags it was trained on.
+        half: keep base weights as float16, half the size; computing stays float32.
         made_from: further digests by role.
         config_fingerprint: of the recipe.
         details: further plain values for the manifest.
@@ -177,10 +180,11 @@ def save_checkpoint(
 
     tokenizer = processor.path.read_bytes()
     base, adapter = split_adapter(model)
+    weights = {k: v.astype(np.float16) for k, v in base.weights.items()} if half else base.weights
     _clear(folder)
     written = {
         CONFIG_FILE: base.config.to_json_string(use_diff=False).encode(),
-        WEIGHTS_FILE: save(base.weights, metadata={"format": "pt"}),
+        WEIGHTS_FILE: save(weights, metadata={"format": "pt"}),
         TOKENIZER_FILE: tokenizer,
     }
     if adapter is not None:

@@ -167,6 +167,10 @@ class RuiChatProcessor:
             labels += [IGNORED] * len(question) + answer
         return Encoded(ids, labels)
 
+    def turn_tokens(self, turn: Turn) -> int:
+        """Tokens that a question and its answer take."""
+        return len(self.question_ids(turn.question)) + len(self.answer_ids(turn.answer))
+
     def collate(self, items: Sequence[Encoded], multiple_of: int = 1) -> Batch:
         """Pad dialogues on the right to the longest, rounded up to `multiple_of`."""
         longest = max(len(item.input_ids) for item in items)

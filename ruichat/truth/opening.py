@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruichat.chat.ask import region_means
+from ruichat.chat.facts import shares
 from ruichat.features.bag import FeatureBag
 from ruichat.features.encoder import Encoder
 from ruichat.features.tile_classifier import TileClassifier
+from ruichat.histology import KEYS
 from ruichat.model.chat_model import ChatModel, ChatSession, SlideContext
 from ruichat.truth.bags import LaidSlide
 from ruichat.truth.facts import draw_facts
@@ -66,8 +68,11 @@ def open_laid(
 ) -> OpenedSlide:
     """Start a dialogue about a laid slide."""
     probabilities = classifier.class_probabilities(slide.embeddings)
+    measured = shares(np.bincount(probabilities.argmax(axis=1), minlength=len(KEYS)))
     context = SlideContext(
-        bag=as_bag(slide, encoder), regions=slide.regions, facts=draw_facts(slide.truth, rng)
+        bag=as_bag(slide, encoder),
+        regions=slide.regions,
+        facts=draw_facts(slide.truth, rng, measured),
     )
     return OpenedSlide(
         model.open(context),

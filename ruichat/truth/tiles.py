@@ -34,7 +34,10 @@ class SourceConfig(Config):
 
     name: str
     labels: dict[str, str]
-    """The file's label -> tissue class."""
+    """The file's label -> tissue class. A folder of `images` and `masks` without labels.csv has
+    the one label ''."""
+    weight: float = 1.0
+    """How often the encoder sees this source, beside others of its size."""
     rest: str | None = None
     """Class of what a mask leaves out; None makes the target partial."""
     group: str = ""
@@ -98,6 +101,30 @@ def join_pools(pools: list[TilePool]) -> TilePool:
     )
 
 
+def even_weights(
+    source: NDArray[Any], main: NDArray[np.int64], emphasis: dict[str, float] | None = None
+) -> NDArray[np.float64]:
+    """How often to draw each window: sources by the root of their size, classes of one alike.
+
+    Args:
+        source: source name per window, [n].
+        main: class index per window, [n].
+        emphasis: factor of each source; 1 by default.
+
+    Returns:
+        [n], sums to 1.
+    """
+    weight = np.zeros(len(source))
+    for name in np.unique(source):
+        rows = source == name
+        labels = np.unique(main[rows])
+        share = (emphasis or {}).get(str(name), 1.0) * np.sqrt(rows.sum()) / len(labels)
+        for label in labels:
+            cell = rows & (main == label)
+            weight[cell] = share / cell.sum()
+    return weight / weight.sum()
+
+
 def hash_fraction(text: str) -> float:
     """A number in 0..1 that depends on the text alone: splits never move between runs."""
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
@@ -150,6 +177,21 @@ def _read(path: Path, shrink: int, resample: Image.Resampling) -> NDArray[np.uin
         return np.asarray(rgb)
 
 
+def _listing(config: SourceConfig, folder: Path) -> list[dict[str, str]]:
+    """Rows with at least `file` and `label`."""
+    listing = folder / "labels.csv"
+    if listing.is_file():
+        with listing.open(encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    images = sorted((folder / "images").glob("*.jpg")) if config.has_masks else []
+    if not images:
+        raise InputError(
+            f"no labels.csv for source {config.name!r} in {folder.parent.name}/",
+            hint="Give the folder of the training data with --data",
+        )
+    return [{"file": f"images/{path.name}", "label": ""} for path in images]
+
+
 def read_source(config: SourceConfig, root: Path, *, val_fraction: float = 0.12) -> TilePool:
     """Read one source into memory.
 
@@ -161,16 +203,11 @@ def read_source(config: SourceConfig, root: Path, *, val_fraction: float = 0.12)
         InputError: a file, label or mask is missing.
     """
     folder = root / "tiles" / config.name
-    listing = folder / "labels.csv"
-    if not listing.is_file():
-        raise InputError(f"no labels.csv for source {config.name!r} under {root}")
     rng = np.random.default_rng(int(hash_fraction(config.name) * 2**31))
     rgb: list[NDArray[np.uint8]] = []
     target: list[NDArray[np.float32]] = []
     names: list[tuple[str, str]] = []
-    with listing.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
+    for row in _listing(config, folder):
         if row["label"] not in config.labels:
             raise InputError(f"{config.name}: label {row['label']!r} is in no class")
         index = KEYS.index(config.labels[row["label"]])

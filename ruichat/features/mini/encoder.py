@@ -65,9 +65,8 @@ class MiniEncoder:
         self.digest = digest
         self._device = "cuda" if torch.cuda.is_available() and runtime != "openvino" else "cpu"
         self._module = module.eval().to(self._device)
+        self._openvino = runtime == "openvino" or (runtime == "auto" and self._device == "cpu")
         self._compiled: Any = None
-        if runtime == "openvino" or (runtime == "auto" and self._device == "cpu"):
-            self._compiled = _compile(self._module)
 
     @classmethod
     def load(cls, path: Path = WEIGHTS, runtime: Runtime = "auto") -> MiniEncoder:
@@ -107,7 +106,9 @@ class MiniEncoder:
 
     def _encode(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         pixels = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), dtype=np.float32)
-        if self._compiled is not None:
+        if self._openvino:
+            # Compiled when the first tile comes: a slide read before needs no tile.
+            self._compiled = self._compiled or _compile(self._module)
             return np.array(self._compiled(pixels)[0], dtype=np.float32)
         with torch.inference_mode():
             return self._module(torch.from_numpy(pixels).to(self._device)).float().cpu().numpy()

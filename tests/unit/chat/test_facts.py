@@ -17,6 +17,7 @@ from ruichat.chat.facts import (
     grade_focus,
     measure_facts,
     percent,
+    render_facts,
     shares,
 )
 from ruichat.errors import InputError
@@ -117,13 +118,20 @@ def test_the_prompt_line_names_what_was_measured() -> None:
     facts = measure_facts(
         make_bag(),
         num_regions=4,
-        probabilities=probabilities(["fat"] * 10),
+        probabilities=probabilities(["fat"] * 7 + ["stroma"] * 3),
         known=np.ones(10, np.float32),
     )
     line = facts_text(facts)
     assert "2.0 mm2" in line and "10 tiles" in line
     assert "good" in line and "H&E" in line
+    assert "fat 70%, fibrous stroma 30%" in line
     assert "\n" not in line
+
+
+def test_stray_tiles_and_silence_in_the_composition() -> None:
+    few = (Share("fat", 0.99), Share("mucus", 0.01))
+    assert render_facts(1.0, 100, "good", "H&E", few).endswith("fat 99%")
+    assert render_facts(1.0, 100, "good", "H&E", ()).endswith("composition unknown")
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
