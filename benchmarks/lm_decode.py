@@ -1,29 +1,40 @@
-"""Decoding speed of the language model, beside transformers' generate and the memory roofline.
+"""Decoding speed of the language model, beside transformers' generate and a memory roofline.
 
-Run: python benchmarks/lm_decode.py [--json]
+Run: python benchmarks/lm_decode.py [--json] [--threads 1 2] [--random]
 
-The roofline is the machine's read bandwidth, measured in the same run, divided by the bytes that
-one text token needs: all weights of the layers and the vocabulary, and the keys and values so far.
+The roofline is the read bandwidth measured in the same run, divided by the bytes that one text
+token needs: all weights of the layers and the vocabulary, and the keys and values so far. It is
+measured on an array of just so many bytes, because weights that fit a cache are read from there.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
+import importlib
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from _common import (
+    ROOT,
+    Machine,
+    cache_bytes,
+    interleave,
+    machine,
+    new_table,
+    num_cpus,
+    publish,
+    read_bandwidth,
+    weight_bytes,
+    working,
+)
 
 PROMPT_TOKENS = 200
 NEW_TOKENS = 64
-REPEATS = 5
 
 Times = tuple[float, float]
 """Seconds to read the prompt, and to write the new text tokens."""
@@ -50,34 +61,77 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """Everything measured in one run."""
+    """What was measured with one number of threads.
 
-    model: str
+    Attributes:
+        num_threads: of OpenVINO and of torch.
+        bandwidth_gb_s: read from an array of the bytes that one text token needs.
+        memory_gb_s: read from an array larger than caches.
+        token_mb: what one text token reads.
+        roofline_tokens_per_s: of `bandwidth_gb_s`.
+        load_s: until the checkpoint is ready on OpenVINO.
+        rows: the ways of decoding.
+    """
+
     num_threads: int
-    load_average: float
     bandwidth_gb_s: float
+    memory_gb_s: float
     token_mb: float
     roofline_tokens_per_s: float
     load_s: float
     rows: list[Row]
 
 
+@dataclass(frozen=True)
+class Report:
+    """Everything measured in one run."""
+
+    machine: Machine
+    model: str
+    repeats: int
+    results: list[Result]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, help="folder; random weights of mini's size")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--checkpoint", type=Path, help="folder; the shipped mini where it is")
+    parser.add_argument("--random", action="store_true", help="random weights of mini's size")
+    parser.add_argument("--threads", type=int, nargs="+", default=[num_cpus()])
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    here = machine()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.checkpoint or random_checkpoint(Path(scratch))
-        result = measure(folder, options.threads)
-    if options.json:
-        print(json.dumps(asdict(result), indent=2))
-    else:
-        print_table(result)
+        folder = choose_checkpoint(options.checkpoint, options.random, Path(scratch))
+        results: list[Result] = []
+        for num_threads in options.threads:
+            with working(f"decoding with {num_threads} threads"):
+                results.append(measure(folder, num_threads, options.repeats))
+        report = Report(here, describe(folder), options.repeats, results)
+    publish(report, tabulate(report), as_json=options.json)
 
 
-def measure(folder: Path, num_threads: int) -> Result:
+def choose_checkpoint(given: Path | None, random: bool, scratch: Path) -> Path:
+    """The checkpoint asked for, else the shipped one, else one of random weights."""
+    from ruichat.model.checkpoint import MANIFEST_FILE, MINI_DIR
+
+    if given is not None:
+        return given
+    if not random and (MINI_DIR / MANIFEST_FILE).is_file():
+        return MINI_DIR
+    return random_checkpoint(scratch)
+
+
+def describe(folder: Path) -> str:
+    """Name and size of a checkpoint."""
+    from ruichat.model.checkpoint import WEIGHTS_FILE, read_manifest
+    from ruichat.model.weights import read_weights
+
+    size = sum(value.size for value in read_weights(folder / WEIGHTS_FILE).values())
+    return f"{read_manifest(folder).details['name']}, {size / 1e6:.1f}M parameters"
+
+
+def measure(folder: Path, num_threads: int, repeats: int) -> Result:
     """Measure all ways of decoding on one checkpoint."""
     import torch
 
@@ -88,17 +142,18 @@ def measure(folder: Path, num_threads: int) -> Result:
     fast = load_checkpoint(folder, "openvino", num_threads=num_threads)
     load_s = time.perf_counter() - began
     slow = load_checkpoint(folder, "torch")
-    bandwidth = read_bandwidth(num_threads)
-    token_bytes = bytes_per_token(fast)
+    # Halfway through the answer.
+    token_bytes = weight_bytes(fast) + cache_bytes(fast, PROMPT_TOKENS + NEW_TOKENS / 2)
+    bandwidth = read_bandwidth(num_threads, int(token_bytes))
     roof = bandwidth / token_bytes
     ids = prompt(fast.shape)
-    runs = {
+    runs: dict[str, Callable[[], Times]] = {
         "ruichat, OpenVINO": lambda: ours(fast, ids),
         "ruichat, torch": lambda: ours(slow, ids),
         "transformers generate": lambda: generate(slow.decoder, ids),
     }
-    times = best_times(runs)
-    reference = NEW_TOKENS / times["transformers generate"][1]
+    best = {name: best_of(times) for name, times in interleave(runs, repeats).items()}
+    reference = NEW_TOKENS / best["transformers generate"][1]
     rows = [
         Row(
             name,
@@ -107,18 +162,22 @@ def measure(folder: Path, num_threads: int) -> Result:
             of_generate=NEW_TOKENS / decode / reference,
             first_ms=first * 1e3,
         )
-        for name, (first, decode) in times.items()
+        for name, (first, decode) in best.items()
     ]
     return Result(
-        model=f"{fast.name}, {sum(w.size for w in fast.weights.values()) / 1e6:.1f}M parameters",
         num_threads=num_threads,
-        load_average=os.getloadavg()[0],
         bandwidth_gb_s=bandwidth / 1e9,
+        memory_gb_s=read_bandwidth(num_threads) / 1e9,
         token_mb=token_bytes / 1e6,
         roofline_tokens_per_s=roof,
         load_s=load_s,
         rows=rows,
     )
+
+
+def best_of(times: list[Times]) -> Times:
+    """The best of several rounds: other processes only ever add time."""
+    return min(first for first, _ in times), min(decode for _, decode in times)
 
 
 def ours(model: Any, ids: list[int]) -> Times:
@@ -151,44 +210,6 @@ def generate(decoder: Any, ids: list[int]) -> Times:
     return first, run(NEW_TOKENS + 1) - first
 
 
-def best_times(runs: dict[str, Callable[[], Times]]) -> dict[str, Times]:
-    """The best of several rounds, each way once a round: other processes only ever add time."""
-    best = {name: run() for name, run in runs.items()}
-    for _ in range(REPEATS):
-        for name, run in runs.items():
-            first, decode = run()
-            best[name] = (min(first, best[name][0]), min(decode, best[name][1]))
-    return best
-
-
-def bytes_per_token(model: Any) -> float:
-    """Bytes read to write one text token halfway through the answer."""
-    weights = sum(
-        value.nbytes
-        for name, value in model.weights.items()
-        if name.startswith(("language_model.layers", "lm_head"))
-    )
-    shape = model.shape
-    vocabulary = shape.vocab_size * shape.width * 4 if shape.tied else 0
-    length = PROMPT_TOKENS + NEW_TOKENS / 2
-    cache = 2 * shape.num_layers * shape.num_kv_heads * shape.head_dim * 4 * length
-    return weights + vocabulary + cache
-
-
-def read_bandwidth(num_threads: int) -> float:
-    """Bytes per second that a sum over 128 MB reads, more than any cache; best of many passes."""
-    import torch
-
-    torch.set_num_threads(num_threads)
-    data = torch.ones(1 << 25)
-    best = 0.0
-    for _ in range(60):
-        began = time.perf_counter()
-        data.sum()
-        best = max(best, data.numel() * 4 / (time.perf_counter() - began))
-    return best
-
-
 def prompt(shape: Any) -> list[int]:
     """Ids of ordinary words."""
     import numpy as np
@@ -198,31 +219,43 @@ def prompt(shape: Any) -> list[int]:
 
 def random_checkpoint(folder: Path) -> Path:
     """A checkpoint of mini's size; speed doesn't depend on what it has learned."""
-    from fakes_model import train_tokenizer
-
     from ruichat.model.checkpoint import save_checkpoint
     from ruichat.model.configuration import RuiChatConfig
     from ruichat.model.modeling import RuiChatForConditionalGeneration
     from ruichat.model.processing import RuiChatProcessor
 
+    sys.path.insert(0, str(ROOT / "tests"))
+    fakes: Any = importlib.import_module("fakes_model")
     model = RuiChatForConditionalGeneration(RuiChatConfig())
-    processor = RuiChatProcessor(train_tokenizer(folder))
+    processor = RuiChatProcessor(fakes.train_tokenizer(folder))
     return save_checkpoint(folder, model, processor, name="random", encoder_digest="")
 
 
-def print_table(result: Result) -> None:
-    print(
-        f"{result.model}, {result.num_threads} threads, load average {result.load_average:.1f}\n"
-        f"memory {result.bandwidth_gb_s:.1f} GB/s, {result.token_mb:.1f} MB a text token: "
-        f"roofline {result.roofline_tokens_per_s:.0f} tok/s; OpenVINO loads in "
-        f"{result.load_s:.2f} s\n"
+def tabulate(report: Report) -> Any:
+    """One block of rows for each number of threads."""
+    table = new_table(
+        f"{report.model}\n{report.machine.summary}",
+        *("", "threads", "tok/s", "of roofline", "x generate", "prompt ms"),
     )
-    print(f"{'':24}{'tok/s':>8}{'of roof':>9}{'x generate':>12}{'prompt ms':>11}")
-    for row in result.rows:
-        print(
-            f"{row.name:24}{row.tokens_per_s:8.0f}{row.of_roofline:9.2f}"
-            f"{row.of_generate:12.2f}{row.first_ms:11.1f}"
-        )
+    for result in report.results:
+        for row in result.rows:
+            table.add_row(
+                row.name,
+                str(result.num_threads),
+                f"{row.tokens_per_s:.0f}",
+                f"{row.of_roofline:.2f}",
+                f"{row.of_generate:.2f}",
+                f"{row.first_ms:.1f}",
+            )
+        roof = f"{result.roofline_tokens_per_s:.0f}"
+        table.add_row("roofline", str(result.num_threads), roof, "1.00", end_section=True)
+    table.caption = "\n".join(
+        f"{result.num_threads} threads: {result.token_mb:.1f} MB a text token at "
+        f"{result.bandwidth_gb_s:.1f} GB/s ({result.memory_gb_s:.1f} from beyond caches); "
+        f"OpenVINO is loaded in {result.load_s:.2f} s"
+        for result in report.results
+    )
+    return table
 
 
 if __name__ == "__main__":
