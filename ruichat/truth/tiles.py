@@ -170,11 +170,20 @@ def _windows(
 
 
 def _read(path: Path, shrink: int, resample: Image.Resampling) -> NDArray[np.uint8]:
-    with Image.open(path) as image:
-        rgb = image.convert("RGB" if resample is Image.Resampling.BOX else "L")
-        if shrink > 1:
-            rgb = rgb.resize((rgb.width // shrink, rgb.height // shrink), resample)
-        return np.asarray(rgb)
+    try:
+        with Image.open(path) as image:
+            rgb = image.convert("RGB" if resample is Image.Resampling.BOX else "L")
+    except OSError as error:
+        raise InputError(f"{path.name} can't be read: {error}") from error
+    if shrink > 1:
+        rgb = rgb.resize((rgb.width // shrink, rgb.height // shrink), resample)
+    if min(rgb.size) < WINDOW_PX:
+        raise InputError(
+            f"{path.name} has {rgb.width} x {rgb.height} px after reduction by {shrink}; "
+            f"a window takes {WINDOW_PX}",
+            hint="Lower the source's shrink",
+        )
+    return np.asarray(rgb)
 
 
 def _listing(config: SourceConfig, folder: Path) -> list[dict[str, str]]:
@@ -200,13 +209,14 @@ def read_source(config: SourceConfig, root: Path, *, val_fraction: float = 0.12)
         val_fraction: share of the groups outside the test set kept for calibration.
 
     Raises:
-        InputError: a file, label or mask is missing.
+        InputError: a file, label or mask is missing or doesn't fit, or a group is in two splits.
     """
     folder = root / "tiles" / config.name
     rng = np.random.default_rng(int(hash_fraction(config.name) * 2**31))
     rgb: list[NDArray[np.uint8]] = []
     target: list[NDArray[np.float32]] = []
     names: list[tuple[str, str]] = []
+    split_of: dict[str, Split] = {}
     for row in _listing(config, folder):
         if row["label"] not in config.labels:
             raise InputError(f"{config.name}: label {row['label']!r} is in no class")
@@ -216,8 +226,15 @@ def read_source(config: SourceConfig, root: Path, *, val_fraction: float = 0.12)
         if config.has_masks:
             mask_path = folder / "masks" / Path(row["file"]).name
             mask = _read(mask_path, config.shrink, Image.Resampling.NEAREST) > 127
+            if mask.shape != image.shape[:2]:
+                raise InputError(f"{config.name}: {row['file']} and its mask differ in size")
         group = _group(config, row)
         split = assign_split(config, row, group, val_fraction)
+        if split_of.setdefault(group, split) != split:
+            raise InputError(
+                f"{config.name}: group {group!r} is in two splits, {split_of[group]} and {split}",
+                hint="Group files so that what shares a patient shares a split",
+            )
         for y, x in _windows(image.shape[:2], config.num_windows, rng):
             rgb.append(image[y : y + WINDOW_PX, x : x + WINDOW_PX])
             share = 1.0
