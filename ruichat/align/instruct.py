@@ -77,5 +77,13 @@ def train_instruct(
             use_cache=False,
         ).loss
 
-    run_loop(wrapped, loss_of_step, config.loop, out / "instruct.pt", name="instruct", log=log)
+    run_loop(
+        wrapped,
+        loss_of_step,
+        config.loop,
+        out / "instruct.pt",
+        name="instruct",
+        log=log,
+        carried=balance,
+    )
     return wrapped

@@ -158,5 +158,13 @@ def train_language(
         ).loss
         return loss + 0.2 * text_loss
 
-    run_loop(stage, loss_of_step, config.loop, out / "language.pt", name="language", log=log)
+    run_loop(
+        stage,
+        loss_of_step,
+        config.loop,
+        out / "language.pt",
+        name="language",
+        log=log,
+        carried=balance,
+    )
     return stage

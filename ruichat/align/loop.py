@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ruichat.config import Config
@@ -18,7 +19,8 @@ Log = Callable[[str], None]
 class LoopConfig(Config):
     """Steps and optimiser of one stage."""
 
-    steps: int
+    steps: int = Field(ge=3)
+    """The rate has to rise and to fall: `OneCycleLR` divides by zero without room for both."""
     learning_rate: float
     optimiser: Literal["adamw", "muon"] = "adamw"
     """What trains the matrices of decoder layers; all else is always AdamW's."""
@@ -29,6 +31,19 @@ class LoopConfig(Config):
     """Largest gradient norm."""
     log_every: int = 50
     checkpoint_every: int = 200
+
+
+@runtime_checkable
+class Carried(Protocol):
+    """What a stage carries from step to step beside its weights."""
+
+    def state_dict(self) -> dict[Any, Any]:
+        """Plain values that a checkpoint can hold."""
+        ...
+
+    def load_state_dict(self, state: dict[Any, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        ...
 
 
 def build_optimisers(trained: nn.Module, config: LoopConfig) -> list[torch.optim.Optimizer]:
@@ -73,14 +88,16 @@ def run_loop(
     *,
     name: str,
     log: Log,
+    carried: Carried | None = None,
 ) -> None:
     """Train what of `trained` asks for a gradient, going on from `checkpoint` if it is there.
 
     Args:
         trained: holds the parameters, and the state that a checkpoint keeps.
-        loss_of_step: loss of one batch; must depend on the step number alone, so that a resumed
-            run sees what an unbroken one would have seen.
+        loss_of_step: loss of one batch; must depend on the step number and `carried` alone, so
+            that a resumed run sees what an unbroken one would have seen.
         checkpoint: file for weights, optimiser and step; removed by nobody, small.
+        carried: what `loss_of_step` changes, kept in the checkpoint too.
     """
     parameters = [p for p in trained.parameters() if p.requires_grad]
     optimisers = build_optimisers(trained, config)
@@ -101,6 +118,8 @@ def run_loop(
         trained.load_state_dict(state["model"])
         for part, kept in zip([*optimisers, *schedules], state["optimisers"], strict=True):
             part.load_state_dict(kept)
+        if carried is not None and "carried" in state:
+            carried.load_state_dict(state["carried"])
         start = int(state["step"])
         log(f"{name}: going on from step {start}")
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +148,8 @@ def run_loop(
                 "optimisers": [part.state_dict() for part in [*optimisers, *schedules]],
                 "step": done,
             }
+            if carried is not None:
+                state["carried"] = carried.state_dict()
             torch.save(state, checkpoint.with_suffix(".part"))
             checkpoint.with_suffix(".part").replace(checkpoint)
     trained.eval()

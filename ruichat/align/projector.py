@@ -89,4 +89,12 @@ def train_projector(
             loss = loss + config.matching * region_loss(found, wanted, batch.region_mask)
         return loss
 
-    run_loop(trained, loss_of_step, config.loop, out / "projector.pt", name="projector", log=log)
+    run_loop(
+        trained,
+        loss_of_step,
+        config.loop,
+        out / "projector.pt",
+        name="projector",
+        log=log,
+        carried=balance,
+    )

@@ -20,6 +20,14 @@ class Balance:
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
 
+    def state_dict(self) -> dict[tuple[str, str], int]:
+        """The counts so far, for a checkpoint."""
+        return dict(self._counts)
+
+    def load_state_dict(self, state: dict[tuple[str, str], int]) -> None:
+        """Go on from the counts that `state_dict` gave."""
+        self._counts = Counter(state)
+
     def count(self, slot: str, key: str) -> int:
         """How often the question `slot` was answered by `key`."""
         return self._counts[slot, key]
