@@ -47,6 +47,7 @@ def one_hot_bank(per_class: int = 3) -> TileBank:
         target[:, None],
         target[:, None, :12].copy(),
         target,
+        np.zeros(n, bool),
         np.full(n, "drawn"),
         np.arange(n).astype(np.str_),
         np.full(n, "test"),

@@ -15,7 +15,6 @@ from ruichat.truth.dialogues import Balance, write_dialogue
 from ruichat.truth.facts import draw_facts
 from ruichat.truth.symbolic import SymbolicSlide
 
-
 MOST_TURNS = 8
 """Questions of one dialogue at most."""
 

@@ -66,4 +66,3 @@ def calibrate(
     calibration = fit_calibration(records, known_fractions=known)
     calibration.save(folder)
     return calibration
-

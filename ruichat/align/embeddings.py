@@ -31,7 +31,7 @@ from ruichat.features.tile_classifier import TileClassifier
 from ruichat.histology import KEYS
 from ruichat.storage.artifacts import write_atomic
 from ruichat.truth.bank import TileBank
-from ruichat.truth.tiles import TilePool, draw_pool, even_weights, join_pools
+from ruichat.truth.tiles import MALIGNANT_ROW, TilePool, draw_pool, even_weights, join_pools
 
 Log = Callable[[str], None]
 
@@ -52,11 +52,6 @@ class EmbeddingConfig(Config):
     classifier_weight_decay: float = 0.05
     distance_dim: int = 48
     """Leading components in which unknown tissue is looked for; the rest is mostly noise."""
-
-
-def told(pool: TilePool) -> NDArray[np.bool_]:
-    """Windows whose class is known: of partial ones, those that a lesion nearly fills."""
-    return ~pool.partial | (pool.target.max(1) >= 0.8)
 
 
 def _statistics(
@@ -117,14 +112,19 @@ def fit_reduction(
     return center.astype(np.float32), (np.vstack([axes, components]) / spread).astype(np.float32)
 
 
+def _holds_lesion(bank: TileBank) -> NDArray[np.bool_]:
+    return bank.target[:, MALIGNANT_ROW].sum(1) > 0.05
+
+
 def fit_classifier(bank: TileBank, config: EmbeddingConfig, encoder_digest: str) -> TileClassifier:
     """Linear classifier and unknown-tissue test, on training and calibration windows."""
-    train = bank.split == "train"
+    main = bank.target.argmax(1)
+    pure = bank.target.max(1) >= 0.8
+    train = (bank.split == "train") & (~bank.partial | pure)
     views = bank.embeddings.shape[1]
     x = torch.from_numpy(bank.embeddings[train].reshape(-1, bank.embeddings.shape[2]))
     y = torch.from_numpy(np.repeat(bank.target[train], views, 0))
-    weight = even_weights(bank.source[train], bank.target[train].argmax(1))
-    w = torch.from_numpy(np.repeat(weight, views)).float()
+    w = torch.from_numpy(np.repeat(even_weights(bank.source[train], main[train]), views)).float()
     w = w / w.mean()
     torch.manual_seed(config.seed)
     layer = torch.nn.Linear(x.shape[1], len(KEYS))
@@ -140,14 +140,17 @@ def fit_classifier(bank: TileBank, config: EmbeddingConfig, encoder_digest: str)
         loss.backward()
         optimiser.step()
         schedule.step()
+    # Tissue of a partial source that is no lesion is known too, though its class has no name.
+    kind = np.where(pure, main, np.where(bank.partial & ~_holds_lesion(bank), len(KEYS), -1))
+    known = (bank.split == "train") & (kind >= 0)
     lead = config.distance_dim
-    space = bank.embeddings[train][:, :, :lead].reshape(-1, lead).astype(np.float64)
-    main = np.repeat(bank.target[train].argmax(1), views)
-    pure = np.repeat(bank.target[train].max(1) >= 0.8, views)
-    present = [c for c in range(len(KEYS)) if (pure & (main == c)).any()]
-    centre = np.stack([space[pure & (main == c)].mean(0) for c in present])
+    space = bank.embeddings[known][:, :, :lead].astype(np.float64)
+    centre = np.stack([space[kind[known] == c].mean((0, 1)) for c in np.unique(kind[known])])
     residual = np.concatenate(
-        [space[pure & (main == c)] - centre[i] for i, c in enumerate(present)]
+        [
+            (space[kind[known] == c] - centre[i]).reshape(-1, lead)
+            for i, c in enumerate(np.unique(kind[known]))
+        ]
     )
     covariance = residual.T @ residual / len(residual) + 1e-4 * np.eye(lead)
     values, vectors = np.linalg.eigh(covariance)
@@ -200,7 +203,7 @@ def fit_embeddings(
     val = draw_pool(range(HELD_OUT_SEED, first_test), split="val", windows_per_phantom=windows)
     seeds = range(first_test, first_test + config.num_test_phantoms)
     test = draw_pool(seeds, split="test", windows_per_phantom=windows)
-    pool = join_pools([real.where(told(real)), drawn, val, test])
+    pool = join_pools([real, drawn, val, test])
     log(f"embedding {len(pool.rgb)} windows under {config.stains} stains")
     statistics, colour = _statistics(network, pool, config.stains, config.seed, encoder_config)
     train = pool.split == "train"
@@ -219,6 +222,7 @@ def fit_embeddings(
         ((statistics - center) @ reduction.T).astype(np.float32),
         colour,
         pool.target,
+        pool.partial,
         pool.source,
         pool.group,
         pool.split,

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from ruichat.align.stain import StainConfig, perturb_stain
 from ruichat.config import Config
-from ruichat.features.mini.network import NUM_STATISTICS, MiniNetwork
+from ruichat.features.mini.graph import NUM_STATISTICS
+from ruichat.features.mini.network import MiniNetwork
 from ruichat.histology import KEYS
 from ruichat.truth.tiles import (
     MALIGNANT_ROW,

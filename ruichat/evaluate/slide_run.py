@@ -221,6 +221,7 @@ def _join_banks(banks: Sequence[TileBank]) -> TileBank:
         np.concatenate([b.embeddings for b in banks]),
         np.concatenate([b.colour for b in banks]),
         np.concatenate([b.target for b in banks]),
+        np.concatenate([b.partial for b in banks]),
         np.concatenate([b.source for b in banks]),
         np.concatenate([b.group for b in banks]),
         np.concatenate([b.split for b in banks]),

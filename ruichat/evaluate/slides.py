@@ -104,6 +104,7 @@ def bank_of(pool: TilePool, tiles: EncodedTiles) -> TileBank:
         tiles.embeddings[:, None],
         tiles.colour[:, None],
         pool.target,
+        pool.partial,
         pool.source,
         pool.group,
         pool.split,

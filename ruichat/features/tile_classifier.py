@@ -26,7 +26,8 @@ class TileClassifier:
     Attributes:
         weight: [c,d]; rows follow `histology.CLASSES`.
         bias: [c].
-        class_mean: [c,d] centres of the classes, in the space that `whiten` makes.
+        class_mean: [k,m] centres of known tissue, in the space that `whiten` makes: those of the
+            classes, and of tissue whose class has no name here.
         whiten: [m,d] makes the within-class covariance the identity.
         distance_quantiles: [q] distances to the nearest centre on held-out tiles of known
             tissue, ascending: they turn a distance into a p-value.
@@ -35,7 +36,7 @@ class TileClassifier:
 
     weight: Float32[NDArray[np.float32], "c d"]
     bias: Float32[NDArray[np.float32], " c"]
-    class_mean: Float32[NDArray[np.float32], "c m"]
+    class_mean: Float32[NDArray[np.float32], "k m"]
     whiten: Float32[NDArray[np.float32], "m d"]
     distance_quantiles: Float32[NDArray[np.float32], " q"]
     encoder_digest: str

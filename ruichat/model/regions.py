@@ -99,7 +99,7 @@ def split_regions(
         is cut, and a cut prefers a gap between tiles near the balanced position.
     """
     if len(xy0) == 0:
-        raise InputError("the slide has no tissue tiles", hint="Lower grid.min_tissue")
+        raise InputError("the slide has no tissue tiles", hint="Give a slide that shows tissue")
     if max_regions < 1:
         raise InputError(f"max_regions is {max_regions}; at least 1 is needed")
     groups: list[np.ndarray] = []

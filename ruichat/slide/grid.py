@@ -77,8 +77,8 @@ def lay_grid(slide: Slide, tissue: TissueMask, config: GridConfig) -> TileGrid:
         raise InputError(
             f"no tissue on {slide.path.name}: {tissue.area_mm2:.3f} mm2 found, and no tile is "
             f"{config.min_tissue:.0%} tissue",
-            hint="Check the thumbnail (ruichat slide check --overlay out.png), or lower "
-            "grid.min_tissue for sparse tissue",
+            hint=f"Look at what was found: ruichat slide check {slide.path.name} "
+            "--overlay check.png",
         )
     return TileGrid(kept, int(span0), config.tile_px, config.tile_mpp)
 

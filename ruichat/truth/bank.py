@@ -20,12 +20,13 @@ class TileBank:
         embeddings: float32 [n,v,d], v stains; the first is the window as it is.
         colour: float32 [n,v,6], mean and spread of red, green, blue: the colour-only control.
         target: float32 [n,c], share of each class.
-        source, group, split: as in `TilePool`.
+        partial, source, group, split: as in `TilePool`.
     """
 
     embeddings: NDArray[np.float32]
     colour: NDArray[np.float32]
     target: NDArray[np.float32]
+    partial: NDArray[np.bool_]
     source: NDArray[Any]
     group: NDArray[Any]
     split: NDArray[Any]

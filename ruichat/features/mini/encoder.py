@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from ruichat.errors import ArtifactError, PrerequisiteError
 from ruichat.features.encoder import ENCODERS, EncoderCard
-from ruichat.features.mini.network import NUM_STATISTICS, MiniNetwork
+from ruichat.features.mini.graph import Arrays, array_shapes, build_graph
 from ruichat.openvino import import_openvino
 
 WEIGHTS = Path(__file__).parents[2] / "assets" / "mini" / "encoder.safetensors"
@@ -24,74 +24,53 @@ Runtime = Literal["auto", "torch", "openvino"]
 _BATCH = 32
 """Tiles per call; larger batches leave the cache and gain nothing on a CPU."""
 
-
-class MiniModule(nn.Module):
-    """Network and reduction in one graph, from bytes to embeddings.
-
-    The statistics are whitened onto their leading principal components over the training tiles:
-    without it a few bright channels would outweigh all others in every distance.
-    """
-
-    center: Tensor
-    reduction: Tensor
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, card: EncoderCard) -> None:
-        super().__init__()
-        self.network = MiniNetwork()
-        self.register_buffer("center", torch.zeros(NUM_STATISTICS))
-        self.register_buffer("reduction", torch.zeros(card.dim, NUM_STATISTICS))
-        self.register_buffer("mean", torch.tensor(card.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(card.std).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, rgb: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
-        """Embeddings of intensities in 0..255."""
-        statistics = self.network((rgb / 255 - self.mean) / self.std)
-        return (statistics - self.center) @ self.reduction.T
+Runner = Callable[[Float32[np.ndarray, "n 3 h w"]], Float32[np.ndarray, "n d"]]
+"""From intensities in 0..255 to embeddings."""
 
 
 class MiniEncoder:
     """The `mini` encoder on this machine's fastest runtime.
 
     Args:
-        module: network with weights, in evaluation mode.
+        arrays: weights by name, float32; see `network.MiniModule`.
         digest: of the weights' file.
         runtime: "auto" takes a GPU through torch where there is one, else OpenVINO.
     """
 
-    def __init__(self, module: MiniModule, digest: str, runtime: Runtime = "auto") -> None:
+    def __init__(self, arrays: Arrays, digest: str, runtime: Runtime = "auto") -> None:
         self.card: EncoderCard = ENCODERS.get("mini")
         self.digest = digest
-        self._device = "cuda" if torch.cuda.is_available() and runtime != "openvino" else "cpu"
-        self._module = module.eval().to(self._device)
-        self._openvino = runtime == "openvino" or (runtime == "auto" and self._device == "cpu")
-        self._compiled: Any = None
+        self._arrays = arrays
+        self._runtime: Runtime = runtime
+        self._run: Runner | None = None
 
     @classmethod
     def load(cls, path: Path = WEIGHTS, runtime: Runtime = "auto") -> MiniEncoder:
-        """Load weights from a safetensors file.
+        """Load weights from a safetensors file; nothing is compiled before the first tile.
 
         Raises:
             PrerequisiteError: the file is missing.
             ArtifactError: it holds other weights.
         """
-        from safetensors.torch import load_file
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
 
         if not path.is_file():
             raise PrerequisiteError(
                 f"the weights of encoder 'mini' are missing at {path.name}",
                 hint="Install ruichat again, or run: ruichat align mini",
             )
-        module = MiniModule(ENCODERS.get("mini"))
+        content = path.read_bytes()
         try:
-            module.load_state_dict(load_file(path))
-        except (RuntimeError, ValueError) as error:
-            raise ArtifactError(
-                f"{path.name} doesn't hold this version's encoder: {str(error)[:200]}",
-                hint="Install ruichat again",
-            ) from error
-        return cls(module, hashlib.sha256(path.read_bytes()).hexdigest(), runtime)
+            arrays = {k: v.astype(np.float32) for k, v in load(content).items() if v.ndim > 0}
+        except (SafetensorError, ValueError) as error:
+            raise _foreign(path, str(error)) from error
+        shapes = {name: array.shape for name, array in arrays.items()}
+        wanted = array_shapes(ENCODERS.get("mini"))
+        wrong = [name for name in wanted.keys() | shapes if wanted.get(name) != shapes.get(name)]
+        if wrong:
+            raise _foreign(path, f"{len(wrong)} arrays differ, such as {min(wrong)}")
+        return cls(arrays, hashlib.sha256(content).hexdigest(), runtime)
 
     def encode(self, tiles: UInt8[NDArray[np.uint8], "n h w 3"]) -> Float32[np.ndarray, "n d"]:
         """One embedding per RGB tile.
@@ -99,25 +78,57 @@ class MiniEncoder:
         Args:
             tiles: of any one size from 64 px; the card states what training saw.
         """
-        parts = [self._encode(tiles[i : i + _BATCH]) for i in range(0, len(tiles), _BATCH)]
-        if not parts:
-            return np.zeros((0, self.card.dim), np.float32)
-        return np.concatenate(parts)
-
-    def _encode(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pixels = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), dtype=np.float32)
-        if self._openvino:
-            # Compiled when the first tile comes: a slide read before needs no tile.
-            self._compiled = self._compiled or _compile(self._module)
-            return np.array(self._compiled(pixels)[0], dtype=np.float32)
-        with torch.inference_mode():
-            return self._module(torch.from_numpy(pixels).to(self._device)).float().cpu().numpy()
+        if self._run is None:
+            self._run = _choose_runner(self._arrays, self.card, self._runtime)
+        parts = [
+            self._run(np.ascontiguousarray(part.transpose(0, 3, 1, 2), dtype=np.float32))
+            for part in (tiles[i : i + _BATCH] for i in range(0, len(tiles), _BATCH))
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, self.card.dim), np.float32)
 
 
-def _compile(module: MiniModule) -> Any:
+def _foreign(path: Path, why: str) -> ArtifactError:
+    return ArtifactError(
+        f"{path.name} doesn't hold this version's encoder: {why[:200]}",
+        hint="Install ruichat again",
+    )
+
+
+def _choose_runner(arrays: Arrays, card: EncoderCard, runtime: Runtime) -> Runner:
+    # Importing torch takes seconds; without a driver it can't find a GPU.
+    if runtime == "auto" and shutil.which("nvidia-smi") is not None:
+        import torch
+
+        runtime = "torch" if torch.cuda.is_available() else "openvino"
+    return _torch_runner(arrays, card) if runtime == "torch" else _openvino_runner(arrays, card)
+
+
+def _openvino_runner(arrays: Arrays, card: EncoderCard) -> Runner:
     ov = import_openvino()
-    model = ov.convert_model(module, example_input=torch.zeros(2, 3, 224, 224))
-    model.reshape([-1, 3, -1, -1])
     # Full precision: bf16 moves embeddings by 3e-2, more than a stain shift does.
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
-    return ov.Core().compile_model(model, "CPU", settings)
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    compiled: Any = ov.Core().compile_model(build_graph(arrays, card), "CPU", settings)
+
+    def run(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.array(compiled(pixels)[0], dtype=np.float32)
+
+    return run
+
+
+def _torch_runner(arrays: Arrays, card: EncoderCard) -> Runner:
+    import torch
+
+    from ruichat.features.mini.network import MiniModule
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    module = MiniModule(card)
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    # Counters of training steps, which no answer depends on, aren't kept.
+    module.load_state_dict(state, strict=False)
+    module.eval().to(device)
+
+    def run(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return module(torch.from_numpy(pixels).to(device)).float().cpu().numpy()
+
+    return run

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-WIDTHS = (16, 40, 80, 160, 256)
-BLOCKS = (0, 1, 1, 1, 1)
-NUM_STATISTICS = 2 * sum(WIDTHS)
+from ruichat.features.encoder import EncoderCard
+from ruichat.features.mini.graph import BLOCKS, NUM_STATISTICS, WIDTHS
 
 
 class ResidualBlock(nn.Module):
@@ -73,3 +72,29 @@ class MiniNetwork(nn.Module):
             variance = (flat.square().mean(2) - mean.square()).clamp_min(0)
             parts += [mean, (variance + 1e-6).sqrt()]
         return torch.log(torch.cat(parts, 1) + 1e-2)
+
+
+class MiniModule(nn.Module):
+    """Network and reduction in one graph, from bytes to embeddings.
+
+    The statistics are whitened onto their leading principal components over the training tiles:
+    without it a few bright channels would outweigh all others in every distance.
+    """
+
+    center: Tensor
+    reduction: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, card: EncoderCard) -> None:
+        super().__init__()
+        self.network = MiniNetwork()
+        self.register_buffer("center", torch.zeros(NUM_STATISTICS))
+        self.register_buffer("reduction", torch.zeros(card.dim, NUM_STATISTICS))
+        self.register_buffer("mean", torch.tensor(card.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(card.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, rgb: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        """Embeddings of intensities in 0..255."""
+        statistics = self.network((rgb / 255 - self.mean) / self.std)
+        return (statistics - self.center) @ self.reduction.T
