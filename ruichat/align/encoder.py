@@ -217,6 +217,7 @@ def train_encoder(
     for step in range(start, config.steps):
         # One generator per step: a resumed run draws what an unbroken one would have drawn.
         rng = np.random.default_rng((config.seed, step))
+        torch.manual_seed(step)
         rows = rng.choice(len(real.rgb), config.real_per_step, p=weights)
         drawn_rows = rng.choice(len(drawn.rgb), config.phantom_per_step)
         tiles = np.concatenate([real.rgb[rows], drawn.rgb[drawn_rows]])

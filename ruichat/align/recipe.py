@@ -20,7 +20,7 @@ from ruichat.align.loop import Log
 from ruichat.align.projector import ProjectorConfig, train_projector
 from ruichat.align.tokenizer import TokenizerConfig, train_tokenizer
 from ruichat.config import Config
-from ruichat.errors import PrerequisiteError
+from ruichat.errors import ConfigError, PrerequisiteError
 from ruichat.features.mini.encoder import MiniEncoder
 from ruichat.features.tile_classifier import TileClassifier
 from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
@@ -57,6 +57,42 @@ class StageTime:
     seconds: float
 
 
+class RunRecord:
+    """What a folder of a run holds: the settings its stages were begun with, and their times.
+
+    Args:
+        out: folder of the run; its `recipe.json` is read if there.
+
+    Raises:
+        ConfigError: a stage was begun there with other settings.
+    """
+
+    def __init__(self, out: Path, config: RecipeConfig) -> None:
+        self._path = out / "recipe.json"
+        parts = {name: getattr(config, name) for name in type(config).model_fields}
+        self.settings: dict[str, str] = {
+            name: part.fingerprint() for name, part in parts.items() if isinstance(part, Config)
+        }
+        self.seconds: dict[str, float] = {}
+        if not self._path.is_file():
+            return
+        kept = json.loads(self._path.read_text(encoding="utf-8"))
+        self.seconds = kept["seconds"]
+        other = [k for k, v in kept["settings"].items() if self.settings.get(k, v) != v]
+        if other:
+            raise ConfigError(
+                f"{out.name} holds a run with other settings of {', '.join(other)}",
+                hint="Give another folder with --out",
+            )
+
+    def write(self, done: StageTime | None = None) -> None:
+        """Keep the record; the time of a stage that was done before stays what it was."""
+        if done is not None:
+            self.seconds.setdefault(done.name, round(done.seconds, 1))
+        record = {"settings": self.settings, "seconds": self.seconds}
+        write_atomic(self._path, (json.dumps(record, indent=1) + "\n").encode())
+
+
 def run_recipe(
     config: RecipeConfig, data_root: Path, out: Path, log: Log = print
 ) -> list[StageTime]:
@@ -70,6 +106,7 @@ def run_recipe(
 
     Raises:
         PrerequisiteError: the data isn't there.
+        ConfigError: `out` holds a run with other settings.
     """
     import torch
 
@@ -80,11 +117,14 @@ def run_recipe(
     if config.threads:
         torch.set_num_threads(config.threads)
     times: list[StageTime] = []
+    record = RunRecord(out, config)
+    record.write()
 
     def stage(name: str, work: Callable[[], T]) -> T:
         began = time.perf_counter()
         result = work()
         times.append(StageTime(name, time.perf_counter() - began))
+        record.write(times[-1])
         log(f"stage {name}: {times[-1].seconds:.0f} s")
         return result
 
@@ -130,9 +170,4 @@ def run_recipe(
             config.calibrate, load_checkpoint(final / "lm"), classifier, encoder, held, final / "lm"
         ),
     )
-    record = {
-        "config": config.fingerprint(),
-        "seconds": {item.name: round(item.seconds, 1) for item in times},
-    }
-    write_atomic(out / "recipe.json", (json.dumps(record, indent=1) + "\n").encode())
     return times

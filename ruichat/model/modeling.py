@@ -51,8 +51,6 @@ class RegionEncoder(nn.Module):
 
     scale: Tensor
 
-    scale: Tensor
-
     def __init__(self, config: RuiChatConfig) -> None:
         super().__init__()
         width = config.text_config.hidden_size

@@ -67,6 +67,8 @@ def cache_dir() -> Path:
 def write_atomic(path: Path, content: bytes | Writer) -> None:
     """Write a file so that it is there whole or not at all, even if the machine stops.
 
+    Only its owner may read it: most files hold what was seen on somebody's slide.
+
     Args:
         path: its folder is made where missing.
         content: the bytes, or a function that writes them to an open file.

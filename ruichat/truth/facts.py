@@ -53,7 +53,7 @@ def misread(slide: SymbolicSlide, rng: np.random.Generator) -> tuple[Share, ...]
     wrong = MOST_MISREAD * rng.random() ** 3
     share *= 1 - wrong
     taken_for = rng.integers(NUM_CLASSES, size=2)
-    share[taken_for] += wrong * rng.dirichlet((1.0, 0.5))
+    np.add.at(share, taken_for, wrong * rng.dirichlet((1.0, 0.5)))
     share /= share.sum()
     order = np.argsort(-share, kind="stable")
     return tuple(Share(KEYS[i], float(share[i])) for i in order if share[i] > 0)

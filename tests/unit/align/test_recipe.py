@@ -24,7 +24,7 @@ from ruichat.align.loop import LoopConfig
 from ruichat.align.projector import ProjectorConfig
 from ruichat.align.recipe import RecipeConfig, StageTime, run_recipe
 from ruichat.align.tokenizer import TokenizerConfig, held_out_texts
-from ruichat.errors import PrerequisiteError
+from ruichat.errors import ConfigError, PrerequisiteError
 from ruichat.features.mini.encoder import MiniEncoder
 from ruichat.features.tile_classifier import TileClassifier
 from ruichat.histology import CLASSES, Language
@@ -157,6 +157,7 @@ def run() -> Iterator[Callable[[Path, Path], Run]]:
 class Twice:
     """The recipe run, and run again on what it left."""
 
+    data: Path
     out: Path
     first: Run
     files: dict[str, bytes]
@@ -169,7 +170,7 @@ def twice(run: Callable[[Path, Path], Run], tmp_path_factory: pytest.TempPathFac
     out = tmp_path_factory.mktemp("out")
     first = run(data, out)
     files = contents(out)
-    return Twice(out, first, files, run(data, out))
+    return Twice(data, out, first, files, run(data, out))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -240,10 +241,19 @@ def test_calibration_gets_the_saved_model_and_held_out_bags(twice: Twice) -> Non
     assert train and not train & held
 
 
-def test_the_record_names_the_settings(twice: Twice) -> None:
+def test_the_record_keeps_settings_and_times(twice: Twice) -> None:
     record = json.loads((twice.out / "recipe.json").read_text())
-    assert record["config"] == CONFIG.fingerprint()
-    assert set(record["seconds"]) == set(STAGES) - {"tokenizer"}
+    assert record["settings"]["language"] == CONFIG.language.fingerprint()
+    first = {item.name: round(item.seconds, 1) for item in twice.first.times}
+    assert record["seconds"] == first
+
+
+def test_other_settings_need_another_folder(twice: Twice) -> None:
+    loop = LOOP.model_copy(update={"learning_rate": 1e-4})
+    language = CONFIG.language.model_copy(update={"loop": loop})
+    other = CONFIG.model_copy(update={"language": language})
+    with pytest.raises(ConfigError, match="other settings of language"):
+        run_recipe(other, twice.data, twice.out)
 
 
 def test_missing_data_is_said_before_any_work(tmp_path: Path) -> None:

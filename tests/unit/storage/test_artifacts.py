@@ -192,3 +192,12 @@ def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert cache_dir() == tmp_path
     monkeypatch.delenv("RUICHAT_CACHE")
     assert cache_dir().name == "ruichat"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps no such modes")
+def test_others_cannot_read_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "bag"
+    path.write_bytes(b"older, open to all")
+    path.chmod(0o644)
+    write_atomic(path, b"seen on a slide")
+    assert path.stat().st_mode & 0o077 == 0
