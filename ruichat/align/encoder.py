@@ -83,8 +83,9 @@ class Heads(nn.Module):
     @torch.no_grad()
     def directions(self) -> Float[Tensor, "c s"]:
         """The classifier's axes in the space of raw statistics."""
-        spread = torch.sqrt(self.norm.running_var + self.norm.eps)
-        return self.classifier.weight * (self.norm.weight / spread)
+        variance = self.norm.running_var
+        assert variance is not None
+        return self.classifier.weight * (self.norm.weight / torch.sqrt(variance + self.norm.eps))
 
 
 def class_loss(

@@ -10,6 +10,7 @@ from fakes_chat import PLAIN, ScriptedSession, make_view, scripted
 
 from ruichat.chat.answer import Answer
 from ruichat.chat.ask import AskConfig
+from ruichat.chat.facts import facts_prompt
 from ruichat.chat.reply import answer_question
 from ruichat.chat.view import SlideView
 from ruichat.errors import InputError
@@ -203,4 +204,4 @@ def test_the_answer_object_is_plain_json() -> None:
     assert data["diagnosis_class"] == "I"
     assert "AI生成" in data["label"]
     assert data["facts"]["tissue_mm2"] == 0.24
-    assert data["prompt_version"] == "facts/1"
+    assert data["prompt_version"] == facts_prompt().label
