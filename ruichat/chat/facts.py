@@ -32,7 +32,7 @@ one in twenty tiles of known tissue fails by chance."""
 LISTED_SHARE = 0.02
 """Classes that lead less of the tissue stay out of the prompt: stray tiles, more often than not."""
 
-MOST_LISTED = 6
+MOST_LISTED = 8
 """Classes in the prompt at most."""
 
 _MALIGNANT_COLUMNS = np.array([key in MALIGNANT for key in KEYS])
