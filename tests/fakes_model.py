@@ -59,6 +59,16 @@ TEXT = {
     "initializer_range": 0.3,
 }
 
+ONE_LAYER: dict[str, int | str] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "intermediate_size": 48,
+}
+"""Of a language model that stages train within seconds."""
+
 
 def tiny_model(vocab_size: int, seed: int = 0, **settings: Any) -> RuiChatForConditionalGeneration:
     """A random model of two layers."""

@@ -1,6 +1,6 @@
 """Regions of one slide as the decoder uses them, in NumPy: no torch is loaded to answer.
 
-The same arithmetic as `modeling.RegionEncoder` and `modeling.RegionPointer`, which train it; a
+The same arithmetic as `region_modules.RegionEncoder` and `RegionPointer`, which train it; a
 test holds both equal.
 """
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes_model import ONE_LAYER
 from PIL import Image
 
 from ruichat.align.corpus import CorpusConfig, read_corpus
@@ -67,14 +68,7 @@ CONFIG = RecipeConfig(
         vocab_size=1300, num_dialogues=60, corpus=CorpusConfig(num_written=100)
     ),
     language=LanguageConfig(
-        text_model={
-            "hidden_size": 32,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "head_dim": 16,
-            "intermediate_size": 48,
-        },
+        text_model=ONE_LAYER,
         dialogues_per_step=2,
         texts_per_step=1,
         text_tokens=40,

@@ -14,6 +14,7 @@ import pytest
 import torch
 from fakes import MeanColourEncoder
 from fakes_chat import ScriptedModel
+from fakes_model import ONE_LAYER
 from peft import PeftModel
 from torch import Tensor, nn
 
@@ -31,17 +32,9 @@ from ruichat.truth.bank import TileBank
 from ruichat.truth.dialogues import QA, write_dialogue
 from ruichat.truth.symbolic import SymbolicConfig
 
-TEXT: dict[str, int | str] = {
-    "hidden_size": 32,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "intermediate_size": 48,
-}
 LOOP = LoopConfig(steps=4, learning_rate=1e-2, log_every=1, checkpoint_every=2)
 LANGUAGE = LanguageConfig(
-    text_model=TEXT,
+    text_model=ONE_LAYER,
     dialogues_per_step=2,
     row_tokens=200,
     texts_per_step=1,
@@ -152,7 +145,7 @@ def test_language_resumes_where_it_stopped(
 def test_language_model_has_the_configured_shape(processor: RuiChatProcessor) -> None:
     config = build_model(LANGUAGE, processor).model.config
     assert config.text_config.vocab_size == processor.vocab_size
-    assert {key: getattr(config.text_config, key) for key in TEXT} == TEXT
+    assert {key: getattr(config.text_config, key) for key in ONE_LAYER} == ONE_LAYER
 
 
 # Projector

@@ -31,6 +31,13 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
 
 
 @pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def type_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def put(text: str) -> None:
         monkeypatch.setattr("sys.stdin", io.StringIO(text))
@@ -55,15 +62,10 @@ def test_an_answer_on_the_terminal(
 
 
 def test_the_files_go_to_the_current_folder_by_default(
-    slide_path: Path,
-    backend: Backend,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    slide_path: Path, backend: Backend, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     assert cli.run(["ask", str(slide_path), "tumour?"]) == 0
-    assert (tmp_path / "halves.answer.png").is_file()
+    assert (here / "halves.answer.png").is_file()
     assert "overlay: halves.answer.png" in capsys.readouterr().out
 
 
@@ -82,15 +84,10 @@ def test_json_is_the_whole_answer_and_nothing_else(
 
 
 def test_no_overlay_writes_nothing(
-    slide_path: Path,
-    backend: Backend,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    slide_path: Path, backend: Backend, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     assert cli.run(["ask", str(slide_path), "tumour?", "--no-overlay", "--quiet"]) == 0
-    assert not list(tmp_path.glob("*.png"))
+    assert not list(here.glob("*.png"))
     assert "overlay" not in capsys.readouterr().out
 
 

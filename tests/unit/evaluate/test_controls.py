@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,63 +29,51 @@ from ruichat.evaluate.slides import TestSlide
 from ruichat.evaluate.tile_scores import Draws
 from ruichat.truth.dialogues import QA
 
-
-def _run(
-    words: Callable[[Shown, QA], str], asked: list[Asked], slides: list[TestSlide], suite: Any
-) -> dict[tuple[str, str], Row]:
-    answerer = Scripted(words, by_question(asked))
-    model = ScriptedModel(lambda question: "")
-    backend = Backend("scripted", MeanColourEncoder(), ReadsOneHot(), model, None, 32)
-    quick = suite.model_copy(update={"num_checked": 0})
-    result = ask_slides(
-        asked, slides, answerer, backend, quick, Draws(50, 0), lambda _: lambda a, b: None, None
-    )
-    return {(row.section, row.name): row for row in result.rows}
+Words = Callable[[Shown, QA], str]
+RowsOf = Callable[[Words], dict[tuple[str, str], Row]]
 
 
 @pytest.fixture(scope="module")
-def oracle_rows(
-    asked: list[Asked], slides: list[TestSlide], suite: SlideSuite
-) -> dict[tuple[str, str], Row]:
-    return _run(oracle, asked, slides, suite)
+def rows_of(asked: list[Asked], slides: list[TestSlide], suite: SlideSuite) -> RowsOf:
+    """The table of a model that says given words."""
+
+    @functools.cache
+    def run(words: Words) -> dict[tuple[str, str], Row]:
+        answerer = Scripted(words, by_question(asked))
+        model = ScriptedModel(lambda question: "")
+        backend = Backend("scripted", MeanColourEncoder(), ReadsOneHot(), model, None, 32)
+        quick = suite.model_copy(update={"num_checked": 0})
+        result = ask_slides(
+            asked, slides, answerer, backend, quick, Draws(50, 0), lambda _: lambda a, b: None, None
+        )
+        return {(row.section, row.name): row for row in result.rows}
+
+    return run
 
 
-def test_a_model_that_looks_is_right_and_its_controls_are_not(
-    oracle_rows: dict[tuple[str, str], Row],
-) -> None:
-    row = oracle_rows[QUESTIONS, "all kinds"]
+def test_a_model_that_looks_is_right_and_its_controls_are_not(rows_of: RowsOf) -> None:
+    row = rows_of(oracle)[QUESTIONS, "all kinds"]
     assert row.score.value == 1
     assert row.controls["reordered"].value == 1
     assert row.controls["rules"].value == 1
     assert row.controls["blind"].value < 0.65
     assert row.controls["other"].value < 0.65
-    content = oracle_rows[QUESTIONS, "content, en"]
+    content = rows_of(oracle)[QUESTIONS, "content, en"]
     assert content.controls["permuted"].value < 0.6
-    assert oracle_rows[DIFFERENCES, "true slide minus blind"].score.value > 0.35
+    assert rows_of(oracle)[DIFFERENCES, "true slide minus blind"].score.value > 0.35
 
 
-def test_its_citations_fall_to_chance_when_contents_are_permuted(
-    oracle_rows: dict[tuple[str, str], Row],
-) -> None:
+def test_its_citations_fall_to_chance_when_contents_are_permuted(rows_of: RowsOf) -> None:
     for measure in ("precision", "recall"):
-        row = oracle_rows[CITATIONS, f"where it is: {measure}"]
+        row = rows_of(oracle)[CITATIONS, f"where it is: {measure}"]
         assert row.score.value == 1
         gap = row.controls["permuted"].value - row.controls["chance"].value
         assert abs(gap) < 0.2
         assert row.controls["permuted"].value < 0.75
 
 
-@pytest.fixture(scope="module")
-def guesser_rows(
-    asked: list[Asked], slides: list[TestSlide], suite: SlideSuite
-) -> dict[tuple[str, str], Row]:
-    return _run(guesser, asked, slides, suite)
-
-
-def test_a_model_that_never_looks_scores_alike_whatever_it_is_shown(
-    guesser_rows: dict[tuple[str, str], Row],
-) -> None:
-    rows = guesser_rows
+def test_a_model_that_never_looks_scores_alike_whatever_it_is_shown(rows_of: RowsOf) -> None:
+    rows = rows_of(guesser)
     row = rows[QUESTIONS, "all kinds"]
     for name in ("blind", "other", "permuted"):
         assert row.controls[name].value == row.score.value
@@ -94,10 +82,8 @@ def test_a_model_that_never_looks_scores_alike_whatever_it_is_shown(
     assert rows[REFUSALS, "cannot be told: model alone"].score.value == 0
 
 
-def test_the_guard_refuses_where_the_model_does_not(
-    guesser_rows: dict[tuple[str, str], Row],
-) -> None:
-    rows = guesser_rows
+def test_the_guard_refuses_where_the_model_does_not(rows_of: RowsOf) -> None:
+    rows = rows_of(guesser)
     guarded = rows[REFUSALS, "cannot be told: product, with guard"].score
     assert guarded.value > rows[REFUSALS, "cannot be told: model alone"].score.value
     assert rows[REFUSALS, "can be told: model alone"].score.value == 0

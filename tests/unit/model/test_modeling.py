@@ -9,7 +9,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from ruichat.errors import ConfigError, InputError
 from ruichat.model.configuration import RuiChatConfig
-from ruichat.model.modeling import RuiChatForConditionalGeneration, has_tiles
+from ruichat.model.modeling import RuiChatForConditionalGeneration
+from ruichat.model.region_modules import has_tiles
 from ruichat.model.vocabulary import FIRST_REGION_ID as FIRST
 from ruichat.model.vocabulary import NUM_REGION_IDS
 
@@ -139,16 +140,6 @@ def test_pooling_is_a_weighted_mean_within_each_region(processor, projector, poo
     assert (moved != embeds).any(-1).tolist() == [[True, *[False] * (K - 1)]]
     rms = embeds.pow(2).mean().sqrt()
     assert 0.5 < rms / model.config.initializer_range < 1.5
-
-
-def test_region_vectors_match_the_words_in_size(processor, bag):
-    model = tiny_model(processor.vocab_size)
-    with torch.no_grad():
-        model.language_model.embed_tokens.weight.mul_(3)
-        rms = model.match_embedding_scale()
-    words = model.language_model.embed_tokens.weight.detach().pow(2).mean().sqrt()
-    assert rms == pytest.approx(float(words))
-    assert float(model.region_encoder.scale) == pytest.approx(rms)
 
 
 def test_loss_is_the_mean_over_asked_positions(model, bag, ids):
