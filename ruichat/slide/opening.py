@@ -12,7 +12,7 @@ from ruichat.slide.geometry import MAX_SIDE0
 from ruichat.slide.mpp import MppChoice, choose_mpp
 from ruichat.slide.readers import READERS, Reader
 from ruichat.slide.slide import Slide
-from ruichat.slide.tiff_extent import check_whole
+from ruichat.slide.tiff_gate import check_tiff
 
 SQUARE = 0.02
 """Relative difference of mpp in x and y that is worth a warning."""
@@ -36,7 +36,7 @@ def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
     """
     path = Path(path)
     file = find_slide_file(path)
-    check_whole(file)
+    check_tiff(file)
     reader = _read_with_any(file)
     try:
         _check_levels(file, reader)

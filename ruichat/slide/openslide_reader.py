@@ -18,6 +18,9 @@ from ruichat.slide.mpp import ome_mpp
 
 SERIES = "dicom.SeriesInstanceUID"
 
+STRIP_TILES = 8
+"""Neighbouring tiles read in one go: each compressed tile of the file is decoded once."""
+
 
 class OpenSlideReader:
     """One slide held open by OpenSlide, whose handles may be read from several threads."""
@@ -37,16 +40,21 @@ class OpenSlideReader:
         """The file, or every file of a DICOM series, a MIRAX or a Hamamatsu slide."""
         return _companions(self._path, self.vendor, self._handle.properties)
 
-    def read(self, level: int, box: Box) -> UInt8[Bytes, "h w 3"]:
-        """Pixels of a box of one level."""
+    def strip_tiles(self, level: int) -> int:
+        """Each call decodes whole compressed tiles again: neighbours had better share one."""
+        return STRIP_TILES
+
+    def read_into(self, level: int, box: Box, out: UInt8[Bytes, "h w 3"]) -> None:
+        """Fill `out` with the pixels of a box of one level."""
         location = to_level0_xy(box.x, box.y, self._downsamples[level])
         image = self._handle.read_region(location, level, (box.width, box.height))
         rgba = np.asarray(image)
         alpha = rgba[..., 3:]
         if alpha.min() == 255:
-            return np.ascontiguousarray(rgba[..., :3])
+            out[:] = rgba[..., :3]
+            return
         over = rgba[..., :3].astype(np.uint16) * alpha + 255 * (255 - alpha.astype(np.uint16))
-        return ((over + 127) // 255).astype(np.uint8)
+        out[:] = (over + 127) // 255
 
     def close(self) -> None:
         """Release the file."""

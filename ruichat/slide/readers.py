@@ -17,7 +17,7 @@ from ruichat.slide.geometry import Box
 class Reader(Protocol):
     """One open file of any format: pixels by level, nothing interpreted.
 
-    `read` may be called from several threads. It is only asked for boxes that lie inside the
+    `read_into` may be called from several threads. It is only asked for boxes that lie inside the
     level, and gives RGB with transparency laid over white.
     """
 
@@ -46,8 +46,12 @@ class Reader(Protocol):
         """Every file that the slide consists of."""
         ...
 
-    def read(self, level: int, box: Box) -> UInt8[Bytes, "h w 3"]:
-        """Pixels of a box of one level; any failure is an exception."""
+    def strip_tiles(self, level: int) -> int:
+        """How many neighbouring tiles are best read as one box."""
+        ...
+
+    def read_into(self, level: int, box: Box, out: UInt8[Bytes, "h w 3"]) -> None:
+        """Fill `out` with the pixels of a box of one level; any failure is an exception."""
         ...
 
     def close(self) -> None:
@@ -80,7 +84,7 @@ READERS.add(
         name="openslide",
         summary="SVS, NDPI, SCN, MRXS, VMS, BIF, CZI, tiled TIFF and DICOM, through OpenSlide",
         order=10,
-        loader="ruichat.slide.openslide_reader:open_reader",
+        loader="ruichat.slide.tiled_tiff:open_reader",
     )
 )
 READERS.add(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -30,9 +32,6 @@ from ruichat.units import Region0
 
 MAX_BLOCK_PX = 16_000_000
 """Pixels decoded at once: bounds memory at 64 MB however large the region."""
-
-MAX_STRIP_TILES = 8
-"""Neighbouring tiles read in one go: each compressed tile of the file is decoded once."""
 
 
 @dataclass(slots=True)
@@ -145,28 +144,55 @@ class Slide:
         return self.read_tiles(np.array([[x0, y0]], np.int64), span0=span0, tile_px=tile_px)[0]
 
     def read_tiles(
-        self, xy0: Int64[Ints, "n 2"], *, span0: int, tile_px: int
+        self, xy0: Int64[Ints, "n 2"], *, span0: int, tile_px: int, num_threads: int = 1
     ) -> UInt8[Bytes, "n tile_px tile_px 3"]:
-        """RGB of many tiles; neighbours in a row are decoded together.
+        """RGB of many tiles.
 
-        Gives the same pixels as `read_tile` on each.
+        Gives the same pixels as `read_tile` on each; tiles that follow each other in a row, as
+        a grid's do, are read fastest.
+
+        Args:
+            xy0: top left corners, level-0 pixels.
+            span0: side of a tile, level-0 pixels.
+            tile_px: side of what is returned.
+            num_threads: that share the work.
 
         Raises:
             InputError: the file is damaged there.
         """
         level = choose_level(self.level_downsamples, span0 / tile_px)
-        downsample = self.level_downsamples[level]
         out = np.empty((len(xy0), tile_px, tile_px, 3), np.uint8)
-        for first, last in strips(xy0, span0):
-            boxes = [to_level(box0, downsample) for box0 in _squares(xy0[first:last], span0)]
-            strip = _around(boxes)
-            pixels = self._read_level(level, strip)
-            for i, box in enumerate(boxes, start=first):
-                x, y = box.x - strip.x, box.y - strip.y
-                out[i] = resample(pixels[y : y + box.height, x : x + box.width], tile_px, tile_px)
+        runs = list(strips(xy0, span0, self._reader.strip_tiles(level)))
+
+        def read(runs: list[tuple[int, int]]) -> None:
+            for first, last in runs:
+                self._read_strip(level, _squares(xy0[first:last], span0), out[first:last])
+
+        if num_threads == 1:
+            read(runs)
+        else:
+            cuts = np.linspace(0, len(runs), num_threads + 1).astype(int)
+            shares = [runs[a:b] for a, b in pairwise(cuts)]
+            with ThreadPoolExecutor(num_threads) as pool:
+                for _ in pool.map(read, shares):
+                    pass
         with self._lock:
             self.counts.tiles += len(xy0)
         return out
+
+    def _read_strip(
+        self, level: int, squares0: list[Region0], out: UInt8[Bytes, "n tile_px tile_px 3"]
+    ) -> None:
+        boxes = [to_level(box0, self.level_downsamples[level]) for box0 in squares0]
+        tile_px = out.shape[1]
+        if len(boxes) == 1 and (boxes[0].width, boxes[0].height) == (tile_px, tile_px):
+            self._read_level(level, boxes[0], out[0])
+            return
+        strip = _around(boxes)
+        pixels = self._read_level(level, strip)
+        for i, box in enumerate(boxes):
+            x, y = box.x - strip.x, box.y - strip.y
+            out[i] = resample(pixels[y : y + box.height, x : x + box.width], tile_px, tile_px)
 
     def thumbnail(self, max_px: int = 1024) -> UInt8[Bytes, "h w 3"]:
         """Small view of the tissue, its longer side at most `max_px`.
@@ -176,26 +202,26 @@ class Slide:
         factor = fit_factor(self.width0, self.height0, max_px)
         return self.read(self.bounds0, mpp=self.mpp.value * factor)
 
-    def _read_level(self, level: int, box: Box) -> UInt8[Bytes, "h w 3"]:
+    def _read_level(
+        self, level: int, box: Box, out: UInt8[Bytes, "h w 3"] | None = None
+    ) -> UInt8[Bytes, "h w 3"]:
+        """Pixels of a box, white where it leaves the level; into `out` where that is given."""
+        if out is None:
+            out = np.empty((box.height, box.width, 3), np.uint8)
         width, height = self._reader.level_sizes[level]
         left, top = max(0, box.x), max(0, box.y)
         right, bottom = min(width, box.x + box.width), min(height, box.y + box.height)
-        if right <= left or bottom <= top:
-            return np.full((box.height, box.width, 3), 255, np.uint8)
         inside = Box(left, top, right - left, bottom - top)
-        pixels = self._decode(level, inside)
-        with self._lock:
-            self.counts.boxes += 1
-        if inside == box:
-            return pixels
-        canvas = np.full((box.height, box.width, 3), 255, np.uint8)
-        y, x = top - box.y, left - box.x
-        canvas[y : y + inside.height, x : x + inside.width] = pixels
-        return canvas
+        if inside != box:
+            out[:] = 255
+        if inside.width > 0 and inside.height > 0:
+            y, x = top - box.y, left - box.x
+            self._decode(level, inside, out[y : y + inside.height, x : x + inside.width])
+        return out
 
-    def _decode(self, level: int, box: Box) -> UInt8[Bytes, "h w 3"]:
+    def _decode(self, level: int, box: Box, out: UInt8[Bytes, "h w 3"]) -> None:
         try:
-            return self._reader.read(level, box)
+            self._reader.read_into(level, box, out)
         except RuiChatError:
             raise
         except Exception as error:  # decoders of foreign files raise anything
@@ -204,13 +230,15 @@ class Slide:
                 f"{box.x},{box.y} ({error})",
                 hint="Copy or export the slide again",
             ) from error
+        with self._lock:
+            self.counts.boxes += 1
 
 
-def strips(xy0: Int64[Ints, "n 2"], span0: int) -> Iterator[tuple[int, int]]:
-    """Runs (first, end) of at most `MAX_STRIP_TILES` tiles that touch within one row."""
+def strips(xy0: Int64[Ints, "n 2"], span0: int, max_tiles: int) -> Iterator[tuple[int, int]]:
+    """Runs (first, end) of at most `max_tiles` tiles that touch within one row."""
     first = 0
     for i in range(1, len(xy0) + 1):
-        if i < len(xy0) and i - first < MAX_STRIP_TILES:
+        if i < len(xy0) and i - first < max_tiles:
             dx, dy = xy0[i] - xy0[i - 1]
             if dy == 0 and 0 < dx <= span0:
                 continue

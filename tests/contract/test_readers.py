@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 from drawn import draw_tissue, write_pyramid
+from numpy.typing import NDArray
 from PIL import Image
 
 from ruichat.registry import load_object
@@ -20,6 +21,13 @@ PICTURE = draw_tissue(400, 300)
 
 def load(name: str) -> Callable[[Path], Reader | None]:
     return cast(Callable[[Path], "Reader | None"], load_object(READERS.get(name).loader))
+
+
+def read(reader: Reader, level: int, box: Box) -> NDArray[np.uint8]:
+    out = np.zeros((box.height, box.width, 3), np.uint8)
+    reader.read_into(level, box, out)
+    assert out.any()
+    return out
 
 
 @pytest.fixture(params=list(READERS))
@@ -43,9 +51,8 @@ def test_it_says_what_it_holds(reader: Reader) -> None:
 def test_it_reads_any_box_of_any_level(reader: Reader) -> None:
     for level, (width, height) in enumerate(reader.level_sizes):
         for box in (Box(0, 0, width, height), Box(width - 7, height - 5, 7, 5)):
-            pixels = reader.read(level, box)
-            assert pixels.shape == (box.height, box.width, 3) and pixels.dtype == np.uint8
-    assert np.array_equal(reader.read(0, Box(30, 40, 50, 60)), PICTURE[40:100, 30:80])
+            read(reader, level, box)
+    assert np.array_equal(read(reader, 0, Box(30, 40, 50, 60)), PICTURE[40:100, 30:80])
 
 
 @pytest.mark.parametrize("name", list(READERS))

@@ -1,0 +1,80 @@
+"""What a TIFF-family file must fulfil before any decoder sees it.
+
+Decoders open a truncated file and quietly miss its pages, allocate what a damaged header asks
+for, and end the process on some inputs. Everything here is judged from the directories alone.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ruichat.errors import InputError
+from ruichat.slide import tiff
+from ruichat.slide.geometry import MAX_SIDE0
+from ruichat.slide.tiff import Directory, TiffError
+
+MAX_TILE_PX = 1 << 26
+"""Decoders allocate whole tiles: 256 MB for one of so many pixels. Scanners write up to 4096²."""
+
+
+def check_tiff(path: Path) -> None:
+    """Refuse a TIFF that is truncated, damaged or asks for absurd memory; other files pass.
+
+    Raises:
+        InputError: says what is wrong with the file.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            for directory in tiff.read_directories(file):
+                _check_sides(directory)
+                _check_data(directory, size)
+        except TiffError as error:
+            raise InputError(
+                f"{path.name} is truncated or damaged: {error} ({size} bytes)",
+                hint="Copy or export the file again",
+            ) from error
+
+
+def _check_sides(directory: Directory) -> None:
+    width, height = directory.size
+    if max(width, height) > MAX_SIDE0:
+        raise TiffError(f"an image claims to be {width} x {height} px")
+    across, down = directory.number(tiff.TILE_WIDTH, 0), directory.number(tiff.TILE_HEIGHT, 0)
+    if across * down > MAX_TILE_PX:
+        raise TiffError(f"its tiles claim to be {across} x {down} px")
+
+
+def _check_data(directory: Directory, size: int) -> None:
+    """Tiles and strips lie inside the file, and there are as many as the image needs."""
+    for offsets_tag, counts_tag in (
+        (tiff.STRIP_OFFSETS, tiff.STRIP_COUNTS),
+        (tiff.TILE_OFFSETS, tiff.TILE_COUNTS),
+    ):
+        offsets = directory.numbers.get(offsets_tag)
+        counts = directory.numbers.get(counts_tag)
+        if offsets is None or counts is None:
+            continue
+        num = min(len(offsets), len(counts))
+        # Compared apart: their sum may not fit 64 bits.
+        offsets, counts = offsets[:num], counts[:num]
+        limit = np.uint64(size)
+        used = counts > 0
+        if (offsets[used] > limit).any() or (counts > limit).any():
+            raise tiff.TooShortError
+        if (offsets[used] + counts[used] > limit).any():
+            raise tiff.TooShortError
+    across, down = directory.number(tiff.TILE_WIDTH, 0), directory.number(tiff.TILE_HEIGHT, 0)
+    tiles = directory.numbers.get(tiff.TILE_OFFSETS)
+    if tiles is None:
+        return
+    if across == 0 or down == 0:
+        raise TiffError("its tiles have no size")
+    width, height = directory.size
+    planes = directory.number(tiff.SAMPLES, 1) if directory.number(tiff.PLANAR, 1) == 2 else 1
+    needed = -(-width // across) * -(-height // down) * planes
+    if len(tiles) < needed:
+        raise TiffError(f"{needed} tiles cover its image, {len(tiles)} are listed")

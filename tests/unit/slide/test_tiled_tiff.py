@@ -1,0 +1,247 @@
+"""The direct path: OpenSlide's pixels, each tile decoded once, else OpenSlide steps in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from drawn import draw_tissue
+from numpy.typing import NDArray
+
+from ruichat.slide import tiled_tiff
+from ruichat.slide.arrays import Bytes
+from ruichat.slide.geometry import Box
+from ruichat.slide.opening import open_slide
+from ruichat.slide.openslide_reader import open_reader as open_with_openslide
+from ruichat.slide.tiff import Directory
+from ruichat.slide.tile_codecs import Decode
+from ruichat.slide.tiled_tiff import CACHE_BYTES, TiledTiffReader, open_reader
+
+PICTURE = draw_tissue(700, 520, margin=40, seed=5)
+JPEG = {"compression": "jpeg", "compressionargs": {"level": 85}}
+CODINGS: dict[str, dict[str, Any]] = {
+    "raw": {"photometric": "rgb"},
+    "lzw": {"photometric": "rgb", "compression": "lzw"},
+    "lzw with differences": {"photometric": "rgb", "compression": "lzw", "predictor": True},
+    "deflate": {"photometric": "rgb", "compression": "zlib"},
+    "deflate with differences": {"photometric": "rgb", "compression": "zlib", "predictor": True},
+    "JPEG of RGB": {"photometric": "rgb", **JPEG},
+    "JPEG, chroma whole": {"photometric": "ycbcr", "subsampling": (1, 1), **JPEG},
+    "JPEG, chroma halved": {"photometric": "ycbcr", "subsampling": (2, 1), **JPEG},
+    "JPEG, chroma quartered": {"photometric": "ycbcr", "subsampling": (2, 2), **JPEG},
+    "JPEG 2000": {
+        "photometric": "rgb",
+        "compression": "aperio_jp2000_rgb",
+        "description": "Aperio Image Library v11.2.1|MPP = 0.5",
+    },
+}
+BOXES = [
+    Box(0, 0, 64, 64),
+    Box(64, 128, 64, 64),
+    Box(30, 40, 64, 64),
+    Box(10, 20, 300, 200),
+    Box(0, 0, 700, 520),
+    Box(690, 510, 10, 10),
+    Box(639, 0, 61, 520),
+]
+
+
+def write(path: Path, *, bigtiff: bool = False, byteorder: str = "<", **coding: Any) -> Path:
+    with tifffile.TiffWriter(path, bigtiff=bigtiff, byteorder=byteorder) as tiff:  # type: ignore[arg-type]
+        for step in (1, 2):
+            tiff.write(PICTURE[::step, ::step], tile=(64, 64), metadata=None, **coding)
+    return path
+
+
+def opened(path: Path) -> TiledTiffReader:
+    reader = open_reader(path)
+    assert isinstance(reader, TiledTiffReader)
+    return reader
+
+
+def pixels(reader: Any, level: int, box: Box) -> NDArray[np.uint8]:
+    out = np.zeros((box.height, box.width, 3), np.uint8)
+    reader.read_into(level, box, out)
+    return out
+
+
+def share_alike(one: NDArray[np.uint8], two: NDArray[np.uint8]) -> float:
+    """Share of values that agree within two grey levels."""
+    return float((np.abs(one.astype(int) - two) <= 2).mean())
+
+
+@pytest.mark.parametrize("coding", CODINGS.values(), ids=CODINGS.keys())
+def test_the_pixels_are_openslides(coding: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", **coding)
+    ours, theirs = opened(path), open_with_openslide(path)
+    assert theirs is not None and ours.level_sizes == theirs.level_sizes
+    for level, (width, height) in enumerate(ours.level_sizes):
+        assert ours.strip_tiles(level) == 1, "the level is left to OpenSlide"
+        for box in BOXES:
+            inside = Box(
+                min(box.x, width - 1),
+                min(box.y, height - 1),
+                min(box.width, width - min(box.x, width - 1)),
+                min(box.height, height - min(box.y, height - 1)),
+            )
+            got, want = pixels(ours, level, inside), pixels(theirs, level, inside)
+            assert share_alike(got, want) >= 0.999, (level, inside)
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize(("bigtiff", "byteorder"), [(False, "<"), (True, "<"), (True, ">")])
+def test_either_kind_of_tiff_in_either_byte_order(
+    bigtiff: bool, byteorder: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.tif", bigtiff=bigtiff, byteorder=byteorder, photometric="rgb")
+    reader = opened(path)
+    assert np.array_equal(pixels(reader, 0, Box(5, 6, 200, 100)), PICTURE[6:106, 5:205])
+    reader.close()
+
+
+@pytest.mark.slides
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CMU-1-Small-Region.svs",
+        "tcga-cr-7395-01a-01-ts1.svs",
+        "derived_bcss_1008_breast.tif",
+        "derived_bcss_1015_breast.tif",
+    ],
+)
+def test_on_real_slides_the_pixels_are_openslides(name: str, shared_data: Path) -> None:
+    path = shared_data / "slides" / name
+    ours, theirs = opened(path), open_with_openslide(path)
+    assert theirs is not None and ours.strip_tiles(0) == 1
+    rng = np.random.default_rng(0)
+    width, height = ours.level_sizes[0]
+    for _ in range(20):
+        side = int(rng.integers(1, 600))
+        box = Box(
+            int(rng.integers(0, width - side)), int(rng.integers(0, height - side)), side, side
+        )
+        assert share_alike(pixels(ours, 0, box), pixels(theirs, 0, box)) >= 0.999, box
+    ours.close()
+    theirs.close()
+
+
+@pytest.fixture
+def count_decodes(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
+    """How often the tile of those bytes was decoded."""
+    counts: Counter[bytes] = Counter()
+    choose = tiled_tiff.choose_decoder
+
+    def counting(directory: Directory) -> Decode | None:
+        decode = choose(directory)
+        assert decode is not None
+
+        def count(data: bytes, out: Bytes) -> None:
+            counts[data] += 1
+            decode(data, out)
+
+        return count
+
+    monkeypatch.setattr(tiled_tiff, "choose_decoder", counting)
+    return counts
+
+
+@pytest.mark.parametrize("num_threads", [1, 4])
+@pytest.mark.parametrize("offset", [0, 20])
+def test_each_tile_of_the_file_is_decoded_once(
+    num_threads: int, offset: int, tmp_path: Path, count_decodes: Counter[bytes]
+) -> None:
+    path = write(tmp_path / "a.tif", photometric="rgb", resolution=(20000, 20000), resolutionunit=3)
+    grid = [(x, y) for y in range(offset, 440, 64) for x in range(offset, 600, 64)]
+    with open_slide(path, mpp=0.5) as slide:
+        slide.read_tile(0, 0, span0=64, tile_px=64)  # the level proves itself
+        count_decodes.clear()
+        tiles = slide.read_tiles(
+            np.array(grid, np.int64), span0=64, tile_px=64, num_threads=num_threads
+        )
+    assert set(count_decodes.values()) == {1}
+    for (x, y), tile in zip(grid, tiles, strict=True):
+        assert np.array_equal(tile, PICTURE[y : y + 64, x : x + 64])
+
+
+def test_the_cache_holds_no_more_than_it_may() -> None:
+    cache = tiled_tiff._DecodedTiles(10 * 3 * 64 * 64)
+    made: list[int] = []
+
+    def make(i: int) -> Callable[[], Bytes]:
+        def decode() -> Bytes:
+            made.append(i)
+            return np.full((64, 64, 3), i, np.uint8)
+
+        return decode
+
+    for i in range(30):
+        assert cache.get((0, i), make(i))[0, 0, 0] == i
+    for i in range(20, 30):
+        cache.get((0, i), make(i))
+    assert made == list(range(30))
+    cache.get((0, 5), make(5))
+    assert made[-1] == 5
+    assert CACHE_BYTES >= 400 * 3 * 256 * 256, "a row of a slide 100,000 px wide"
+
+
+def test_a_tile_that_fails_once_is_tried_again() -> None:
+    cache = tiled_tiff._DecodedTiles(1 << 20)
+
+    def fail() -> Bytes:
+        raise ValueError("bad Huffman code")
+
+    with pytest.raises(ValueError, match="Huffman"):
+        cache.get((0, 0), fail)
+    assert cache.get((0, 0), lambda: np.ones((2, 2, 3), np.uint8)).all()
+
+
+def test_tiles_that_the_scanner_left_out_are_openslides(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", photometric="rgb", compression="zlib")
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages[0].tags["TileByteCounts"]  # type: ignore[union-attr]
+        with path.open("r+b") as file:
+            file.seek(tag.valueoffset)
+            file.write(b"\0" * 4)
+    ours, theirs = opened(path), open_with_openslide(path)
+    for box in (Box(0, 0, 64, 64), Box(32, 32, 64, 64)):
+        assert np.array_equal(pixels(ours, 0, box), pixels(theirs, 0, box))
+
+
+def test_a_level_whose_pixels_differ_is_left_to_openslide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.tif", photometric="rgb")
+
+    def inverting(directory: Directory) -> Decode:
+        def decode(data: bytes, out: Bytes) -> None:
+            out[:] = 255 - np.frombuffer(data, np.uint8).reshape(out.shape)
+
+        return decode
+
+    monkeypatch.setattr(tiled_tiff, "choose_decoder", inverting)
+    reader = opened(path)
+    assert np.array_equal(pixels(reader, 0, Box(5, 6, 200, 100)), PICTURE[6:106, 5:205])
+    assert reader.strip_tiles(0) > 1
+
+
+@pytest.mark.parametrize(
+    "coding",
+    [
+        {"photometric": "rgb", "planarconfig": "separate"},
+        {"photometric": "minisblack"},
+    ],
+)
+def test_a_coding_that_is_not_known_is_left_to_openslide(
+    coding: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.tif"
+    data = PICTURE.transpose(2, 0, 1) if "planarconfig" in coding else PICTURE[..., 0]
+    tifffile.imwrite(path, data, tile=(64, 64), **coding)
+    reader = open_reader(path)
+    assert not isinstance(reader, TiledTiffReader)
