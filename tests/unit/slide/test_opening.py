@@ -89,6 +89,38 @@ def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
     assert (got[100:] == 255).all()
 
 
+@pytest.mark.parametrize("alpha", ["unassalpha", "assocalpha"])
+def test_transparency_of_a_tiff_is_laid_over_white(alpha: str, tmp_path: Path) -> None:
+    rgba = np.dstack([PICTURE, np.zeros(PICTURE.shape[:2], np.uint8)])
+    rgba[:100, :, 3] = 255
+    if alpha == "assocalpha":
+        rgba[100:] = 0
+    tifffile.imwrite(tmp_path / "a.tif", rgba, photometric="rgb", extrasamples=[alpha])
+    with open_slide(tmp_path / "a.tif", mpp=0.5) as slide:
+        got = slide.read(slide.bounds0, mpp=0.5)
+    assert np.array_equal(got[:100], PICTURE[:100])
+    assert (got[100:] == 255).all()
+
+
+def test_a_palette_tiff_opens_in_its_colours(tmp_path: Path) -> None:
+    picture = Image.fromarray(PICTURE).quantize(32)
+    picture.save(tmp_path / "a.tif")
+    with open_slide(tmp_path / "a.tif", mpp=0.5) as slide:
+        assert np.array_equal(slide.thumbnail(), np.asarray(picture.convert("RGB")))
+
+
+def test_white_may_be_zero_in_a_grey_tiff(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", 255 - PICTURE[..., 0], photometric="miniswhite")
+    with open_slide(tmp_path / "a.tif", mpp=0.5) as slide:
+        assert np.array_equal(slide.thumbnail()[..., 2], PICTURE[..., 0])
+
+
+def test_inks_are_not_taken_for_rgb(tmp_path: Path) -> None:
+    Image.fromarray(PICTURE).convert("CMYK").save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"SEPARATED.*8-bit RGB"):
+        open_slide(tmp_path / "a.tif", mpp=0.5)
+
+
 def test_grey_images_open_as_rgb(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", PICTURE[..., 0])
     Image.fromarray(PICTURE[..., 0]).save(tmp_path / "a.png")
