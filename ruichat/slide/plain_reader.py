@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +34,8 @@ UNSPECIFIED, PREMULTIPLIED = 0, 1
 """TIFF ExtraSamples: a fourth channel of no stated meaning, or alpha with its colours weighted."""
 
 PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+
+_PILLOW_LIMIT = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,10 @@ def _read_pillow(path: Path) -> PlainReader | None:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with _pillow_limit_lifted():
             image = Image.open(path, formats=PILLOW_FORMATS)
     except UnidentifiedImageError:
         return None
-    except Image.DecompressionBombError as error:
-        raise _too_large(path, str(error)) from error
     with image:
         check_size(path, *image.size)
         if image.mode.startswith(("I", "F")):
@@ -100,6 +101,19 @@ def _read_pillow(path: Path) -> PlainReader | None:
             rgb = np.asarray(image.convert("RGB"))
         mpp = (25_400.0 / dpi[0], 25_400.0 / dpi[1]) if dpi and min(dpi) > 0 else None
         return PlainReader(rgb, (image.format or "image").lower(), (path,), mpp)
+
+
+@contextmanager
+def _pillow_limit_lifted() -> Generator[None]:
+    """Let `check_size` alone decide: Pillow's own limit, read on opening, is lower than ours."""
+    from PIL import Image
+
+    with _PILLOW_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _read_tiff(path: Path) -> PlainReader:

@@ -231,18 +231,30 @@ def test_a_truncated_pyramid_fails_with_an_input_error_when_read(
         slide.read(Region0(0, 0, 1024, 1024), mpp=0.5)
 
 
-def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+def _png_that_claims(path: Path, width: int, height: int) -> Path:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    path = tmp_path / "bomb.png"
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b""))
-    with pytest.raises(InputError, match="million pixels") as caught:
+    return path
+
+
+def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    path = _png_that_claims(tmp_path / "bomb.png", 60_000, 60_000)
+    with pytest.raises(InputError, match=r"is 60000 x 60000 px; .* million pixels") as caught:
         open_slide(path, mpp=0.5)
     assert "pyramidal" in caught.value.hint
+
+
+def test_only_our_own_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    with open_slide(tmp_path / "a.png", mpp=0.5) as slide:
+        assert (slide.width0, slide.height0) == (260, 240)
+    assert Image.MAX_IMAGE_PIXELS == 1000
 
 
 def test_an_index_file_may_not_point_outside_its_folder(tmp_path: Path) -> None:
