@@ -91,7 +91,10 @@ def _check_directory(path: Path, values: _Values) -> int:
     for offsets, counts in zip(OFFSETS, COUNTS, strict=True):
         if offsets in values and counts in values:
             num = min(len(values[offsets]), len(values[counts]))
-            end = max(end, int((values[offsets][:num] + values[counts][:num]).max(initial=0)))
+            start, length = values[offsets][:num], values[counts][:num]
+            # A sum beyond 64 bits starts again at 0; its larger part then lies past any end.
+            ends = np.maximum(start + length, np.maximum(start, length))
+            end = max(end, int(ends.max(initial=0)))
     return end
 
 
