@@ -185,13 +185,9 @@ def open_chat(
 
 def _encode(slide: Slide, backend: Backend, cache: Path | None, clock: Clock) -> FeatureBag:
     from ruichat.features.extract import ExtractConfig, extract
-    from ruichat.slide.grid import GridConfig
     from ruichat.storage.artifacts import cache_dir
 
-    card = backend.encoder.card
-    config = ExtractConfig(
-        encoder=card.name, grid=GridConfig(tile_px=card.tile_px, tile_mpp=card.tile_mpp)
-    )
+    config = ExtractConfig.for_encoder(backend.encoder.card)
     counts = clock.counts("features")
     return extract(slide, backend.encoder, config, cache=cache or cache_dir(), progress=counts)
 

@@ -36,14 +36,11 @@ def extract_command(
     """Encode the tissue of a slide; an interrupted run goes on where it stopped."""
     from ruichat.features.encoder import ENCODERS, load_encoder
     from ruichat.features.extract import ExtractConfig, extract
-    from ruichat.slide.grid import GridConfig
     from ruichat.slide.opening import open_slide
     from ruichat.storage.artifacts import cache_dir
 
     card = ENCODERS.get(encoder_name)
-    config = ExtractConfig(
-        encoder=card.name, grid=GridConfig(tile_px=card.tile_px, tile_mpp=card.tile_mpp)
-    )
+    config = ExtractConfig.for_encoder(card)
     with open_slide(slide_path, mpp=mpp) as slide, _Bar() as bar:
         bag = extract(
             slide, load_encoder(card.name), config, cache=cache_dir(), progress=bar.update

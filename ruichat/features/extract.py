@@ -20,7 +20,7 @@ from pydantic import Field
 from ruichat.config import Config
 from ruichat.errors import ArtifactError, ConfigError, ModelError
 from ruichat.features.bag import FeatureBag
-from ruichat.features.encoder import Encoder
+from ruichat.features.encoder import Encoder, EncoderCard
 from ruichat.slide.grid import GridConfig, TileGrid, lay_grid
 from ruichat.slide.quality import TileQuality, measure_tiles
 from ruichat.slide.slide import Slide
@@ -52,6 +52,11 @@ class ExtractConfig(Config):
     """Name of the encoder's card."""
     grid: GridConfig = Field(default_factory=GridConfig)
     tissue: TissueConfig = Field(default_factory=TissueConfig)
+
+    @classmethod
+    def for_encoder(cls, card: EncoderCard) -> ExtractConfig:
+        """The usual settings with the tiles that this encoder takes."""
+        return cls(encoder=card.name, grid=GridConfig(tile_px=card.tile_px, tile_mpp=card.tile_mpp))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from ruichat.slide.opening import open_slide
 from ruichat.slide.slide import Slide
 
 TILE_PX = 32
-CONFIG = ExtractConfig(encoder="mean-colour", grid=GridConfig(tile_px=TILE_PX))
+CONFIG = ExtractConfig.for_encoder(MeanColourEncoder(tile_px=TILE_PX).card)
 
 
 @pytest.fixture
