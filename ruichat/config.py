@@ -30,7 +30,7 @@ class Config(BaseModel):
         """Read and validate one YAML file.
 
         Raises:
-            ConfigError: the file is missing, isn't YAML, or a field is wrong.
+            ConfigError: the file can't be read, isn't YAML, or a field is wrong.
         """
         try:
             data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -38,12 +38,30 @@ class Config(BaseModel):
             raise ConfigError(
                 f"no config file at {path}", hint="Give the path of a YAML file"
             ) from None
+        except OSError as error:
+            raise ConfigError(
+                f"{path} can't be read ({error.strerror})", hint="Give the path of a YAML file"
+            ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not readable YAML: {error}") from error
+        return cls.checked(data or {}, source=path.name)
+
+    @classmethod
+    def checked(cls: type[C], data: object, *, source: str, hint: str = "") -> C:
+        """Validate settings that a user gave.
+
+        Args:
+            data: values by field.
+            source: who gives them, for the message: a file, a command.
+            hint: what else to tell the user.
+
+        Raises:
+            ConfigError: a field is wrong, unknown or missing; all such are named.
+        """
         try:
-            return cls.model_validate(data or {})
+            return cls.model_validate(data)
         except ValidationError as error:
             lines = "; ".join(
                 f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
             )
-            raise ConfigError(f"{path.name} has wrong settings: {lines}") from error
+            raise ConfigError(f"{source} has wrong settings: {lines}", hint=hint) from error

@@ -40,8 +40,8 @@ class AskConfig(Config):
 
     model: str = "mini"
     """Name of an embedded model, or a checkpoint folder."""
-    mpp: float | None = Field(default=None, gt=0)
-    """Micrometres per pixel, used only where the file states none."""
+    mpp: float | None = None
+    """Micrometres per pixel, used only where the file states none; judged on opening the slide."""
     max_tokens: int = Field(default=160, gt=0)
     """Longest answer, text tokens."""
     max_question_chars: int = Field(default=MAX_QUESTION_CHARS, gt=0)

@@ -80,7 +80,10 @@ def tiles_command(
     from ruichat.evaluate.run import evaluate
 
     name = folder.resolve().name
-    own = FolderConfig(name=name, folder=str(folder.resolve()), mpp=mpp, group_column=group_column)
+    own = FolderConfig.checked(
+        {"name": name, "folder": str(folder.resolve()), "mpp": mpp, "group_column": group_column},
+        source="the command",
+    )
     suite = TileSuite(probes=(ProbeConfig(name=name, split="folds"),))
     settings = EvaluateConfig(model=model or "mini", folders=(own,), tiles=suite)
     with _progress() as progress:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from drawn import draw_tissue, write_pyramid
 
 from ruichat import __version__
 from ruichat.cli import main as cli
@@ -101,6 +102,27 @@ def test_usage_errors_give_code_2(arguments: list[str], capsys: pytest.CaptureFi
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "Error" in captured.err or "Usage" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["ask", "{slide}", "tumour?", "--mpp", "0", "--no-overlay"], 4, "--mpp 0 is not a"),
+        (["align", "mini", "--config", "{folder}"], 2, "can't be read"),
+        (["align", "mini", "--threads", "-1"], 2, "--threads"),
+        (["evaluate", "tiles", "{folder}", "--mpp", "-1"], 2, "mpp: Input should be greater"),
+        (["phantom", "draw", "{folder}/a.tif", "--mpp", "7"], 2, "mpp: Input should be less"),
+        (["phantom", "draw", "{folder}/a.tif", "--classes", "bone"], 2, "Classes are carcinoma"),
+    ],
+)
+def test_wrong_values_are_named_and_no_bug(
+    arguments: list[str], code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slide = write_pyramid(tmp_path / "slide.tif", draw_tissue(300, 300), mpp=0.5)
+    filled = [item.format(slide=slide, folder=tmp_path) for item in arguments]
+    assert cli.run(filled) == code
+    err = capsys.readouterr().err
+    assert words in err and "This is a bug" not in err
 
 
 @pytest.fixture
