@@ -34,11 +34,14 @@ def extract_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Encode the tissue of a slide; an interrupted run goes on where it stopped."""
+    from ruichat.cli.outputs import check_not_input
     from ruichat.features.encoder import ENCODERS, load_encoder
     from ruichat.features.extract import ExtractConfig, extract
     from ruichat.slide.opening import open_slide
     from ruichat.storage.artifacts import cache_dir
 
+    if out is not None:
+        check_not_input(out, slide_path)
     card = ENCODERS.get(encoder_name)
     config = ExtractConfig.for_encoder(card)
     with open_slide(slide_path, mpp=mpp) as slide, _Bar() as bar:

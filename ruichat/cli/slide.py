@@ -45,10 +45,13 @@ def check(
     ] = None,
 ) -> None:
     """Tissue, tiles, focus and stain of a slide: whether questions can be answered."""
+    from ruichat.cli.outputs import check_not_input
     from ruichat.slide.grid import GridConfig, lay_grid
     from ruichat.slide.opening import open_slide
     from ruichat.slide.tissue import TissueConfig, find_tissue
 
+    if overlay is not None:
+        check_not_input(overlay, path)
     with open_slide(path, mpp=mpp) as slide:
         tissue = find_tissue(slide, TissueConfig())
         if overlay is not None:
