@@ -112,11 +112,13 @@ def _write_overlay(
 
 
 def _print(facts: dict[str, Any], as_json: bool) -> None:
+    from ruichat.chat.plain import strip_controls
+
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False, indent=2))
         return
     for name, value in facts.items():
         if name != "warnings":
-            typer.echo(f"{name:16} {value}")
+            typer.echo(strip_controls(f"{name:16} {value}"))
     for warning in facts["warnings"]:
         typer.secho(f"warning: {warning}", fg="yellow", err=True)

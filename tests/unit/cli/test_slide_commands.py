@@ -75,6 +75,13 @@ def test_no_output_goes_over_the_slide(
     assert out.read_bytes() == tiff.read_bytes() == before
 
 
+def test_the_name_of_a_file_cannot_steer_the_terminal(tiff: Path, tmp_path: Path) -> None:
+    path = tiff.rename(tmp_path / "\x1b]0;gotcha\x07.tif")
+    result = CliRunner().invoke(slide_cli.app, ["info", str(path)])
+    assert "gotcha" in result.stdout
+    assert "\x1b" not in result.stdout and "\x07" not in result.stdout
+
+
 def test_a_missing_resolution_is_a_typed_error(tmp_path: Path) -> None:
     path = write_pyramid(tmp_path / "a.tif", draw_tissue(300, 300), mpp=None)
     result = CliRunner().invoke(slide_cli.app, ["check", str(path)])
