@@ -146,10 +146,11 @@ def test_a_bad_file_is_an_input_error(
     assert err.startswith("Error: ") and "\nHint: " in err
 
 
+@pytest.mark.parametrize("name", ["minni", "mini" * 100])
 def test_an_unknown_model_is_a_config_error(
-    slide_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, slide_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.run(["ask", str(slide_path), "tumour?", "--model", "minni"]) == 2
+    assert cli.run(["ask", str(slide_path), "tumour?", "--model", name, "--no-overlay"]) == 2
     assert "mini" in capsys.readouterr().err
 
 
