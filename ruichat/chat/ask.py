@@ -73,7 +73,7 @@ class SlideChat:
         self._slide = slide
         self._session = session
         self._config = config
-        self._num_asked = 0
+        self._unrecorded_s = seconds
         self._language: Language = "en"
         self._thumbnail: UInt8[NDArray[np.uint8], "h w 3"] | None = None
 
@@ -110,21 +110,19 @@ class SlideChat:
             InputError: the question is empty or too long.
             ModelError: the model failed.
         """
-        opening = self.seconds if self._num_asked == 0 else {}
-        self._num_asked += 1
         session = self._session.fork()
         events = answer_question(
             question,
             self.view,
             session,
             config=self._config,
-            opening_s=opening,
+            opening_s=self._unrecorded_s,
             default_language=self._language,
         )
         with closing(events):
             for event in events:
                 if isinstance(event, Answer):
-                    self._language = event.language
+                    self._language, self._unrecorded_s = event.language, {}
                     if event.reason != "low_confidence":
                         self._session = session
                 yield event

@@ -108,6 +108,17 @@ def test_only_answers_that_were_shown_join_the_dialogue(slide_path: Path, tmp_pa
         )
 
 
+def test_the_first_answer_records_the_opening_even_after_a_bad_question(
+    slide_path: Path, tmp_path: Path
+) -> None:
+    with open_chat(slide_path, backend=make_backend("Yes [R1]."), cache=tmp_path) as chat:
+        with pytest.raises(InputError):
+            ask(chat, "")
+        chat.ask("cancelled?").close()
+        assert "features" in ask(chat, "Is there tumour?").seconds
+        assert "features" not in ask(chat, "Is there fat?").seconds
+
+
 def test_progress_names_each_stage(slide_path: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     open_chat(
