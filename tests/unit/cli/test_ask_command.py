@@ -131,6 +131,10 @@ def test_a_full_disk_costs_the_picture_but_not_the_answer(
     out, err = capsys.readouterr()
     assert out.startswith("Yes, carcinoma nests in [R1].")
     assert "disk is full" in err and "--out" in err
+    assert cli.run(["ask", str(slide_path), "tumour?", "--json", "--out", str(tmp_path)]) == 4
+    out, err = capsys.readouterr()
+    assert json.loads(out)["text"].startswith("Yes") and json.loads(out)["files"] == {}
+    assert "disk is full" in err
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a slide at all"])
@@ -221,4 +225,5 @@ def test_a_model_cannot_steer_the_terminal(
     backend = make_backend("Yes\x1b[2J [R1]\x07. \x1b]0;title\x07Done.")
     monkeypatch.setattr(ask_module, "load_backend", lambda _: backend)
     assert cli.run(["ask", str(slide_path), "tumour?", "--no-overlay"]) == 0
-    assert "\x1b]" not in capsys.readouterr().out.replace("\x1b[2m", "").replace("\x1b[0m", "")
+    out = capsys.readouterr().out
+    assert out.startswith("Yes[2J [R1]. ]0;titleDone.") and "\x1b" not in out
