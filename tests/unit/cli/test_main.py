@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from ruichat.errors import (
     ModelError,
     PrerequisiteError,
 )
+from ruichat.registry import require
 
 HEAVY = ("torch", "transformers", "peft", "openslide", "openvino", "sentencepiece", "numpy", "rich")
 
@@ -220,6 +223,23 @@ def test_doctor_reports_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         names
     )
     assert all(check["hint"] for check in missing)
+
+
+def test_doctor_looks_at_every_dependency() -> None:
+    from ruichat.cli.doctor import NEEDED
+
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[<>=~!\[; ]", item)[0] for item in project["dependencies"]]
+    assert sorted(NEEDED.values()) == sorted(names)
+
+
+def test_a_missing_package_is_named_with_what_brings_it() -> None:
+    with pytest.raises(PrerequisiteError) as caught:
+        require("no_such_package")
+    assert caught.value.hint == "Run: pip install ruichat"
+    with pytest.raises(PrerequisiteError) as caught:
+        require("no_such_package.part", extra="align")
+    assert "ruichat[align]" in caught.value.hint
 
 
 def test_doctor_names_what_is_missing(
