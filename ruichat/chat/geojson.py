@@ -16,7 +16,7 @@ UNCLASSIFIED_COLOR = (128, 128, 128)
 
 
 def answer_geojson(answer: Answer) -> bytes:
-    """A FeatureCollection with one locked-free annotation per cited region, UTF-8.
+    """A FeatureCollection with one unlocked annotation per cited region, UTF-8.
 
     QuPath reads `classification` only with a colour, measurements only as numbers and metadata
     only as strings. The AI state is "proposed": a person accepts or rejects it.
