@@ -15,6 +15,7 @@ from ruichat.chat.answer import AI_LABEL, Answer
 from ruichat.chat.facts import percent
 from ruichat.chat.plain import strip_controls
 from ruichat.chat.texts import CLASS_WORDS, alternatives_line
+from ruichat.cli.progress import stage_bar
 from ruichat.cli.texts import Key, say, terminal_language
 from ruichat.errors import RuiChatError
 from ruichat.histology import BY_KEY, Language
@@ -59,17 +60,7 @@ class Terminal:
         if self._quiet or not sys.stderr.isatty():
             yield None
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=None)
-
-            def show(stage: str, done: int, total: int) -> None:
-                words = say(_STAGES[stage], self.language)
-                bar.update(task, description=words, completed=done, total=total or None)
-
+        with stage_bar(lambda stage: say(_STAGES[stage], self.language)) as show:
             yield show
 
     def stream(self, events: Iterator[str | Answer]) -> Answer:
