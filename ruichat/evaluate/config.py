@@ -47,8 +47,9 @@ class ProbeConfig(Config):
     name: str
     """A source of `sources` or a folder of `folders`."""
     split: SplitRule = "groups"
-    """groups: the source's own held-out groups. runs: the last files of each class by number,
-    and five folds of such runs. folds: five folds over groups."""
+    """groups: the source's own held-out groups, the only split of what training knows; five folds
+    over groups where it knows none. runs: the last files of each class by number, and five folds
+    of such runs. folds: five folds over groups."""
     test_fraction: float = Field(default=0.3, gt=0, lt=1)
     """Share of files held out where the split is by runs."""
     wanted: float | None = None
