@@ -127,7 +127,7 @@ def answer_conditions(
         "true": {s.number: show_true(s) for s in slides},
         "blind": {s.number: show_blind(s) for s in slides},
         "other": {s.number: show_true(pairs[s.number]) for s in slides if s.number in pairs},
-        "permuted": {s.number: show_permuted(s, seed=seed) for s in slides},
+        "permuted": {s.number: show_permuted(s, seed=seed) for s in slides if len(s.regions) > 1},
     }
     shown["reordered"] = shown["true"]
     answers: dict[Condition, list[Written | None]] = {}
