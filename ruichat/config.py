@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,18 +32,38 @@ class Config(BaseModel):
         Raises:
             ConfigError: the file is missing, isn't YAML, or a field is wrong.
         """
+        return cls.from_values(read_yaml(path), path.name)
+
+    @classmethod
+    def from_values(cls: type[C], values: dict[str, Any], name: str) -> C:
+        """Validate what a file of that name holds.
+
+        Raises:
+            ConfigError: a field is wrong.
+        """
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(
-                f"no config file at {path}", hint="Give the path of a YAML file"
-            ) from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not readable YAML: {error}") from error
-        try:
-            return cls.model_validate(data or {})
+            return cls.model_validate(values)
         except ValidationError as error:
             lines = "; ".join(
                 f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
             )
-            raise ConfigError(f"{path.name} has wrong settings: {lines}") from error
+            raise ConfigError(f"{name} has wrong settings: {lines}") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The fields of one YAML file.
+
+    Raises:
+        ConfigError: the file is missing, isn't YAML, or holds no fields.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"no config file at {path}", hint="Give the path of a YAML file"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not readable YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no settings", hint="Give a YAML file of fields")
+    return cast(dict[str, Any], values)
