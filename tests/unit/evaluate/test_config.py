@@ -58,7 +58,6 @@ def test_quick_asks_less() -> None:
         ("sources: {file: self.yaml}", "no sources"),
         ("colour: 1", "colour"),
         ("[1, 2]", "no settings"),
-        ("", "no settings"),
         ("a: [", "not readable YAML"),
     ],
 )
