@@ -30,9 +30,13 @@ AbstainReason = Literal[
     "clinical",
     "identity",
     "other_test",
+    "untrained",
+    "not_understood",
+    "help",
     "no_such_region",
     "unknown_tissue",
     "low_confidence",
+    "disputed",
     "model",
 ]
 """Why a question stays open: a modality guard, a measured limit, or the model's own word."""
@@ -62,6 +66,7 @@ class Claim:
         citations: names of the regions it cites, each of which exists.
         facts: names of the measured facts it quotes ("tissue_mm2").
         grounded: whether it rests on a region or a measurement at all.
+        diagnosis_class: None where nothing is said about the slide.
         confidence: calibrated probability that it is right, None where none is calibrated.
     """
 
@@ -111,7 +116,7 @@ class Answer:
     question: str
     language: Language
     kind: str
-    diagnosis_class: DiagnosisClass
+    diagnosis_class: DiagnosisClass | None
     confidence: float | None
     abstained: bool
     reason: AbstainReason | None

@@ -17,6 +17,7 @@ from ruichat.chat.question import (
     question_kind,
     question_language,
 )
+from ruichat.chat.scope import is_about_slide, is_greeting, spell_out
 from ruichat.chat.sentences import cited_names
 from ruichat.chat.speaking import Outcome, Speaker, Words
 from ruichat.chat.view import SlideView
@@ -37,6 +38,7 @@ def answer_question(
     config: AskConfig,
     opening_s: Mapping[str, float],
     default_language: Language = "en",
+    continues: bool = False,
 ) -> Generator[str | Answer]:
     """Answer one question about a slide.
 
@@ -50,6 +52,7 @@ def answer_question(
         config: limits and language.
         opening_s: seconds spent before the question, recorded with the answer.
         default_language: of a question without words, such as "R7?".
+        continues: it goes on from the question that the session heard last.
 
     Yields:
         Words as they may be shown, then the whole `Answer`.
@@ -61,7 +64,7 @@ def answer_question(
     asked = clean_question(question, max_chars=config.max_question_chars)
     language = config.language or question_language(asked, default=default_language)
     seconds = dict(opening_s)
-    words = _answer_words(asked, language, view, session, config)
+    words = _answer_words(asked, language, view, session, config, continues)
     with closing(words):
         while True:
             try:
@@ -103,22 +106,32 @@ def _finish(
 
 
 def _answer_words(
-    asked: str, language: Language, view: SlideView, session: ChatSession, config: AskConfig
+    asked: str,
+    language: Language,
+    view: SlideView,
+    session: ChatSession,
+    config: AskConfig,
+    continues: bool,
 ) -> Words:
     """Words to show; returns the outcome."""
     far = [number for number in named_regions(asked) if not 1 <= number <= view.num_regions]
     if far:
         text = texts.no_such_region(far[0], view.num_regions, language)
         return (yield from _say(text, "no_such_region"))
+    if is_greeting(asked):
+        return (yield from _inform(texts.help_text(language), "help"))
     verdict = check_question(asked)
     if verdict.hits and not verdict.rest:
         return (yield from _say(_guard_text(verdict, language), verdict.hits[0].topic))
+    question = verdict.rest if continues else spell_out(verdict.rest, language)
+    if not (continues or is_about_slide(question)):
+        return (yield from _inform(texts.not_understood(language), "not_understood"))
     limit = view.calibration.known_fraction if view.calibration else 0.0
     if view.facts.known_fraction < limit:
         text = texts.unknown_tissue(view.facts, limit, language)
         return (yield from _say(text, "unknown_tissue", alternatives=view.alternatives()))
-    speaker = Speaker(view, question_kind(verdict.rest), language)
-    outcome = yield from speaker.speak(verdict.rest, session, max_tokens=config.max_tokens)
+    speaker = Speaker(view, question_kind(question), language)
+    outcome = yield from speaker.speak(question, session, max_tokens=config.max_tokens)
     if verdict.hits:
         addition = ("" if language == "zh" else " ") + _guard_text(verdict, language)
         yield addition
@@ -130,6 +143,12 @@ def _answer_words(
 def _say(text: str, reason: AbstainReason, *, alternatives: tuple[Share, ...] = ()) -> Words:
     yield text
     return Outcome(text=text, reason=reason, alternatives=alternatives)
+
+
+def _inform(text: str, reason: AbstainReason) -> Words:
+    """Say something about the program; nothing about the slide, so it has no diagnosis class."""
+    yield text
+    return Outcome(text=text, reason=reason, diagnosis_class=None)
 
 
 def _guard_text(verdict: GuardVerdict, language: Language) -> str:

@@ -104,6 +104,17 @@ def classifier_support(sentence: str, region_classes: Float32[NDArray[np.float32
     return min(1.0, max(0.0, float(np.mean(scores)))) if scores else NEUTRAL
 
 
+def names_tissue_class(text: str) -> bool:
+    """Whether a text is the name of a tissue class or a word for tumour, and nothing else."""
+    return _MENTION.fullmatch(text.strip()) is not None
+
+
+def tissue_keys(text: str) -> tuple[str, ...]:
+    """Keys of the tissue classes that a text names, those of its first name only."""
+    match = _MENTION.search(text)
+    return _KEYS_OF[str(match.lastgroup)] if match else ()
+
+
 def _deciding_logprobs(pieces: Sequence[WrittenPiece], sentence: str) -> list[float]:
     """Log-probability of each deciding word; of all words if none decides.
 

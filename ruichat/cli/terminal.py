@@ -89,6 +89,8 @@ class Terminal:
             if not claim.grounded:
                 mark = f"[!] {say('ungrounded', language)}: {strip_controls(claim.text)}"
                 typer.secho(mark, fg="yellow")
+        if answer.diagnosis_class is None:
+            return
         words = CLASS_WORDS[language][answer.diagnosis_class]
         line = f"{say('class', language)} {answer.diagnosis_class} ({words})"
         if answer.confidence is not None and not answer.abstained:

@@ -117,7 +117,7 @@ def test_facts_are_filled_in_and_ground_a_claim() -> None:
     "text", ["<|cannot|> This is about something else.", "Cannot determine that."]
 )
 def test_the_model_may_abstain(text: str) -> None:
-    answer, _ = ask("What is the weather?", scripted(text))
+    answer, _ = ask("What is the weather on this slide?", scripted(text))
     assert (answer.abstained, answer.reason, answer.diagnosis_class) == (True, "model", "IV")
     assert "<|" not in answer.text
     assert answer.claims == ()
