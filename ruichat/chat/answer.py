@@ -50,11 +50,13 @@ class Citation:
         name: "R7".
         box0: its box, level-0 pixels.
         classes: its leading tissue classes with mean probability (0-1), largest first.
+        shows: key of the tissue it is cited for, else of its leading class; None if it has none.
     """
 
     name: str
     box0: Region0
     classes: tuple[Share, ...]
+    shows: str | None = None
 
 
 @dataclass(frozen=True)
@@ -186,4 +188,5 @@ def _citation_json(citation: Citation) -> dict[str, object]:
         "name": citation.name,
         "box0": {"x": box.x, "y": box.y, "width": box.width, "height": box.height},
         "classes": [share_json(share) for share in citation.classes],
+        "shows": citation.shows,
     }

@@ -20,12 +20,16 @@ from ruichat.chat.question import (
 from ruichat.chat.scope import is_about_slide, is_greeting, spell_out
 from ruichat.chat.sentences import cited_names
 from ruichat.chat.speaking import Outcome, Speaker, Words
+from ruichat.chat.support import cited_for, denies
 from ruichat.chat.view import SlideView
 from ruichat.histology import Language
 
 if TYPE_CHECKING:
     from ruichat.chat.ask import AskConfig
     from ruichat.model.chat_model import ChatSession
+
+MIN_NODE_SHARE = 0.2
+"""Share of lymphoid tissue from which a slide may show a lymph node: less is an infiltrate."""
 
 __all__ = ["SlideView", "answer_question"]
 
@@ -83,6 +87,7 @@ def answer_question(
 def _finish(
     asked: str, language: Language, view: SlideView, outcome: Outcome, seconds: Mapping[str, float]
 ) -> Answer:
+    shown = cited_for(outcome.text)
     return Answer(
         text=outcome.text,
         question=asked,
@@ -93,7 +98,7 @@ def _finish(
         abstained=outcome.abstained,
         reason=outcome.reason,
         claims=tuple(outcome.claims),
-        citations=tuple(view.cite(name) for name in cited_names(outcome.text)),
+        citations=tuple(view.cite(name, shown.get(name, ())) for name in cited_names(outcome.text)),
         alternatives=outcome.alternatives,
         facts=view.facts,
         slide=view.record,
@@ -132,12 +137,23 @@ def _answer_words(
         return (yield from _say(text, "unknown_tissue", alternatives=view.alternatives()))
     speaker = Speaker(view, question_kind(question), language)
     outcome = yield from speaker.speak(question, session, max_tokens=config.max_tokens)
+    space = "" if language == "zh" else " "
+    if denies(outcome.text, "nodal_metastasis") and not _shows_node(view):
+        addition = space + texts.no_node(language)
+        yield addition
+        outcome.text += addition
     if verdict.hits:
-        addition = ("" if language == "zh" else " ") + _guard_text(verdict, language)
+        addition = space + _guard_text(verdict, language)
         yield addition
         outcome.text += addition
         outcome.reason = verdict.hits[0].topic
     return outcome
+
+
+def _shows_node(view: SlideView) -> bool:
+    """Whether there is lymph node tissue in which a metastasis could lie."""
+    share = view.facts.fraction("lymphoid_tissue") + view.facts.fraction("nodal_metastasis")
+    return share >= MIN_NODE_SHARE
 
 
 def _say(text: str, reason: AbstainReason, *, alternatives: tuple[Share, ...] = ()) -> Words:

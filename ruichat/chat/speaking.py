@@ -109,6 +109,8 @@ class Speaker:
         if level != "I":
             outcome.alternatives = view.alternatives(cited_names(first))
         if level == "IV":
+            # The words aren't shown, so the regions that they cite mean nothing to the reader.
+            outcome.alternatives = view.alternatives()
             outcome.abstained, outcome.reason = True, "low_confidence"
             outcome.text = texts.low_confidence(confidence, outcome.alternatives, self._language)
             return outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ruichat.chat.answer import DiagnosisClass, Share
@@ -113,9 +114,29 @@ _TOPIC: dict[Language, dict[GuardTopic, tuple[str, str]]] = {
 }
 
 
+_SUBJECTS: dict[Language, dict[GuardTopic, str]] = {
+    "en": {
+        "outcome": "outcome",
+        "therapy": "treatment",
+        "stage": "stage",
+        "clinical": "clinical data",
+        "identity": "the patient",
+    },
+    "zh": {
+        "outcome": "预后",
+        "therapy": "治疗",
+        "stage": "分期",
+        "clinical": "临床资料",
+        "identity": "患者信息",
+    },
+}
+"""What was asked about, where the words that showed it are no name of it."""
+
+
 def cannot_topic(topic: GuardTopic, trigger: str, language: Language) -> str:
     """Why a question of that topic stays open, and what would answer it."""
     reason, remedy = _TOPIC[language][topic]
+    trigger = _SUBJECTS[language].get(topic, trigger)
     if language == "zh":
         return f"无法判定（{trigger}）：{reason}。{remedy}。"
     return f"Cannot determine ({trigger}): {reason}. {remedy}."
@@ -193,6 +214,13 @@ def low_confidence(confidence: float, alternatives: Sequence[Share], language: L
     return f"Cannot determine: confidence is only {confidence:.0%}. {options}".rstrip()
 
 
+def no_node(language: Language) -> str:
+    """What a denied metastasis doesn't mean."""
+    if language == "zh":
+        return "该切片上未识别出淋巴结，因此这不能说明淋巴结有无转移。"
+    return "No lymph node is recognised on this slide, so this says nothing about lymph nodes."
+
+
 def disputed(measured: Sequence[tuple[str, float]], language: Language) -> str:
     """The model's words contradict what was counted; the count is shown instead."""
     if language == "zh":
@@ -205,14 +233,23 @@ def disputed(measured: Sequence[tuple[str, float]], language: Language) -> str:
     )
 
 
-def alternatives_line(alternatives: Sequence[Share], language: Language) -> str:
-    """The leading tissue classes by measurement, or "" if there are none."""
+def alternatives_line(
+    alternatives: Sequence[Share], language: Language, *, cited: bool = False
+) -> str:
+    """The leading tissue classes by measurement, or "" if there are none.
+
+    Args:
+        alternatives: the classes.
+        language: of the line.
+        cited: they were measured in the cited regions, not on the whole slide.
+    """
     if not alternatives:
         return ""
     names = [f"{BY_KEY[s.key].name(language)} {s.fraction:.0%}" for s in alternatives]
     if language == "zh":
-        return f"图块分类的主要可能：{'、'.join(names)}。"
-    return f"Leading tissue by tile: {', '.join(names)}."
+        return f"{'所引区域' if cited else '全片'}图块分类的主要可能：{'、'.join(names)}。"
+    where = "in the cited regions" if cited else "of the slide"
+    return f"Leading tissue {where} by tile: {', '.join(names)}."
 
 
 def no_answer(language: Language) -> str:
@@ -229,11 +266,38 @@ def qualifier(diagnosis_class: DiagnosisClass | None, language: Language) -> str
     return "" if diagnosis_class is None else _QUALIFIERS[language][diagnosis_class]
 
 
+_STAIN = re.compile(r"^stain is implausible for H&E: (?P<share>\d+%) of the tissue")
+_CHINESE: tuple[tuple[re.Pattern[str], str], ...] = (
+    (_STAIN, "染色不符合HE：只有{share}的组织具有HE的颜色。请检查染色和文件的颜色，回答可能有误"),
+    (
+        re.compile(r"^--mpp (?P<user>\S+) contradicts the file's (?P<file>\S+) um/px"),
+        "--mpp {user} 与文件中的 {file} µm/px 不符：采用文件的值",
+    ),
+    (
+        re.compile(r"^the file states (?P<file>\S+) um/px, which is implausible"),
+        "文件中的 {file} µm/px 不合理：采用 --mpp 的值",
+    ),
+    (
+        re.compile(r"^pixels are not square \((?P<x>\S+) x (?P<y>\S+) um\): (?P<used>\S+) is used"),
+        "像素不是正方形（{x} × {y} µm）：采用 {used}",
+    ),
+)
+
+
+def _in_chinese(warning: str) -> str:
+    """A warning of the slide in Chinese; one that isn't known here as it is."""
+    for pattern, words in _CHINESE:
+        match = pattern.search(warning)
+        if match is not None:
+            return words.format(**match.groupdict())
+    return warning
+
+
 def warnings(facts: SlideFacts, calibrated: bool, language: Language) -> tuple[str, ...]:
     """What a reader must know before trusting an answer about this slide."""
     zh = language == "zh"
-    found = list(facts.warnings)
-    if facts.stain == "atypical":
+    found = [_in_chinese(warning) if zh else warning for warning in facts.warnings]
+    if facts.stain == "atypical" and not any(_STAIN.search(w) for w in facts.warnings):
         found.append(
             "颜色不符合典型HE染色，回答可能不可靠"
             if zh

@@ -97,7 +97,9 @@ class Terminal:
             line += f", {say('confidence', language)} {min(answer.confidence, MAX_SHOWN):.0%}"
         typer.secho(line, dim=True)
         if answer.alternatives and not answer.abstained:
-            typer.secho(alternatives_line(answer.alternatives, language), dim=True)
+            cited = bool(answer.citations)
+            line = alternatives_line(answer.alternatives, language, cited=cited)
+            typer.secho(line, dim=True)
         typer.secho(AI_LABEL[language], dim=True)
         if self._quiet:
             return

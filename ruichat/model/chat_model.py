@@ -98,10 +98,6 @@ class ChatSession(Protocol):
         """A dialogue that goes its own way from here; nothing is read again."""
         ...
 
-    def rewind(self) -> None:
-        """Forget all turns; the slide stays read."""
-        ...
-
 
 @runtime_checkable
 class ChatModel(Protocol):

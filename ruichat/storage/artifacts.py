@@ -189,7 +189,7 @@ def _not_written(path: Path, error: OSError) -> ArtifactError:
         )
     return ArtifactError(
         f"{path} can't be written ({error.strerror})",
-        hint="Check the folder's permissions, or set RUICHAT_CACHE to another folder",
+        hint="Check the folder's permissions or give another one; RUICHAT_CACHE sets the cache's",
     )
 
 
