@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TORCH ?= torch==2.13.0
 SLIDE ?= demo/phantom.tif
 QUESTION ?= Is there tumour on this slide, and where?
 
@@ -11,11 +12,12 @@ help:  ## List the commands
 
 setup: $(VENV)/.done  ## Make the environment
 
-# torch goes first and by itself, so that no other package picks another build of it.
+# torch goes first and by itself, so that no other package picks another build of it. The package
+# index's build for Linux brings CUDA (some GB); TORCH chooses another, see the README.
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("RuiChat needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 

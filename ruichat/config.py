@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -30,20 +30,46 @@ class Config(BaseModel):
         """Read and validate one YAML file.
 
         Raises:
-            ConfigError: the file is missing, isn't YAML, or a field is wrong.
+            ConfigError: the file can't be read, isn't YAML, or a field is wrong.
+        """
+        return cls.checked(read_yaml(path), source=path.name)
+
+    @classmethod
+    def checked(cls: type[C], values: object, *, source: str, hint: str = "") -> C:
+        """Validate settings that a user gave.
+
+        Args:
+            values: by field.
+            source: who gives them, for the message: a file, a command.
+            hint: what else to tell the user.
+
+        Raises:
+            ConfigError: a field is wrong, unknown or missing; all such are named.
         """
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(
-                f"no config file at {path}", hint="Give the path of a YAML file"
-            ) from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not readable YAML: {error}") from error
-        try:
-            return cls.model_validate(data or {})
+            return cls.model_validate(values)
         except ValidationError as error:
             lines = "; ".join(
                 f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
             )
-            raise ConfigError(f"{path.name} has wrong settings: {lines}") from error
+            raise ConfigError(f"{source} has wrong settings: {lines}", hint=hint) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The fields of one YAML file; none of an empty one.
+
+    Raises:
+        ConfigError: the file can't be read, isn't YAML, or holds no fields.
+    """
+    hint = "Give the path of a YAML file"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigError(f"no config file at {path}", hint=hint) from None
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read ({error.strerror})", hint=hint) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not readable YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no settings", hint="Give a YAML file of fields")
+    return cast(dict[str, Any], values)

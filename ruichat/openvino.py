@@ -18,4 +18,4 @@ def import_openvino() -> ModuleType:
     """
     # The converter falls back to a silent stand-in where this package can't be imported.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return require("openvino", extra="openvino")
+    return require("openvino")

@@ -67,16 +67,19 @@ class Registry(Generic[C]):
             self.add(entry.load()())
 
 
-def require(module: str, *, extra: str) -> ModuleType:
-    """Import an optional package, telling a missing one from a broken one.
+def require(module: str, *, extra: str = "") -> ModuleType:
+    """Import a heavy or optional package, telling a missing one from a broken one.
+
+    Args:
+        module: dotted name.
+        extra: of ours that brings it; none where ruichat itself does.
 
     Raises:
-        PrerequisiteError: the package isn't installed; the hint names the extra.
+        PrerequisiteError: the package isn't installed; the hint says what to install.
     """
     if importlib.util.find_spec(module.split(".")[0]) is None:
-        raise PrerequisiteError(
-            f"{module} is not installed", hint=f"Run: pip install 'ruichat[{extra}]'"
-        )
+        wanted = f"'ruichat[{extra}]'" if extra else "ruichat"
+        raise PrerequisiteError(f"{module} is not installed", hint=f"Run: pip install {wanted}")
     return importlib.import_module(module)
 
 

@@ -63,10 +63,6 @@ class ScriptedSession:
     def fork(self) -> ScriptedSession:
         return replace(self)
 
-    def rewind(self) -> None:
-        self.counts["rewound"] += 1
-        self.turns = ()
-
 
 @dataclass
 class ScriptedModel:

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from ruichat.evaluate.answering import CANNOT_ID, Prompt, Tick, Written
+from ruichat.evaluate.answering import Prompt, Tick, Written
 from ruichat.evaluate.controls import Shown
 from ruichat.evaluate.questions import Asked, reorder_options
 from ruichat.evaluate.rules import answer_by_rule
 from ruichat.histology import KEYS
 from ruichat.model.chat_model import Piece
-from ruichat.model.vocabulary import CANNOT
+from ruichat.model.vocabulary import CANNOT, CANNOT_ID
 from ruichat.truth.bank import TileBank
 from ruichat.truth.dialogues import QA
 from ruichat.truth.dialogues.reading import Reading

@@ -16,13 +16,10 @@ from ruichat.features.encoder import Encoder
 from ruichat.features.tile_classifier import TileClassifier
 from ruichat.histology import Language
 from ruichat.model.chat_model import ChatModel
-from ruichat.model.vocabulary import CANNOT, SPECIAL_PIECES
 from ruichat.truth.bags import BagMaker
 from ruichat.truth.dialogues import Balance, write_dialogue
 from ruichat.truth.opening import open_laid
 from ruichat.truth.scoring import score_answer
-
-CANNOT_ID = SPECIAL_PIECES.index(CANNOT)
 
 
 class CalibrateConfig(Config):
@@ -56,9 +53,9 @@ def calibrate(
         ):
             draft = Draft()
             for piece in opened.session.fork().stream(qa.question):
-                draft.add(CANNOT if piece.token_id == CANNOT_ID else piece.text, piece.logprob)
+                draft.add(piece.spelled, piece.logprob)
             correct = score_answer(qa, draft.raw).correct
-            if correct is None or not draft.raw.strip() or draft.raw.startswith(CANNOT):
+            if correct is None or not draft.raw.strip() or draft.abstains:
                 continue
             first = draft.first_sentence(ended=True) or ""
             signal = read_signal(draft.pieces_of(0, len(first)), opened.region_classes)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 
@@ -24,14 +23,13 @@ from ruichat.align.encoder import (
     normalise,
 )
 from ruichat.align.stain import perturb_stain
+from ruichat.align.tile_classifier import ClassifierConfig, fit_classifier
 from ruichat.config import Config
 from ruichat.features.encoder import ENCODERS
 from ruichat.features.mini.network import MiniNetwork
-from ruichat.features.tile_classifier import TileClassifier
-from ruichat.histology import KEYS
 from ruichat.storage.artifacts import write_atomic
 from ruichat.truth.bank import TileBank
-from ruichat.truth.tiles import MALIGNANT_ROW, TilePool, draw_pool, even_weights, join_pools
+from ruichat.truth.tiles import TilePool, draw_pool, even_weights, join_pools
 
 Log = Callable[[str], None]
 
@@ -48,10 +46,7 @@ class EmbeddingConfig(Config):
     num_val_phantoms: int = 16
     num_test_phantoms: int = 32
     dim: int = 384
-    classifier_steps: int = 1500
-    classifier_weight_decay: float = 2.0
-    distance_dim: int = 48
-    """Leading components in which unknown tissue is looked for; the rest is mostly noise."""
+    classifier: ClassifierConfig = ClassifierConfig()
 
 
 def _statistics(
@@ -112,72 +107,6 @@ def fit_reduction(
     return center.astype(np.float32), (np.vstack([axes, components]) / spread).astype(np.float32)
 
 
-def _holds_lesion(bank: TileBank) -> NDArray[np.bool_]:
-    return bank.target[:, MALIGNANT_ROW].sum(1) > 0.05
-
-
-def fit_classifier(bank: TileBank, config: EmbeddingConfig, encoder_digest: str) -> TileClassifier:
-    """Linear classifier and unknown-tissue test, on training and calibration windows."""
-    main = bank.target.argmax(1)
-    pure = bank.target.max(1) >= 0.8
-    train = (bank.split == "train") & (~bank.partial | pure)
-    views = bank.embeddings.shape[1]
-    x = torch.from_numpy(bank.embeddings[train].reshape(-1, bank.embeddings.shape[2]))
-    y = torch.from_numpy(np.repeat(bank.target[train], views, 0))
-    w = torch.from_numpy(np.repeat(even_weights(bank.source[train], main[train]), views)).float()
-    w = w / w.mean()
-    torch.manual_seed(config.seed)
-    layer = torch.nn.Linear(x.shape[1], len(KEYS))
-    optimiser = torch.optim.AdamW(
-        layer.parameters(), lr=3e-3, weight_decay=config.classifier_weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.classifier_steps)
-    for _ in range(config.classifier_steps):
-        rows = torch.randint(len(x), (1024,))
-        log_p = F.log_softmax(layer(x[rows]), 1)
-        loss = (-(y[rows] * log_p).sum(1) * w[rows]).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    # Tissue of a partial source that is no lesion is known too, though its class has no name.
-    kind = np.where(pure, main, np.where(bank.partial & ~_holds_lesion(bank), len(KEYS), -1))
-    known = (bank.split == "train") & (kind >= 0)
-    lead = config.distance_dim
-    space = bank.embeddings[known][:, :, :lead].astype(np.float64)
-    centre = np.stack([space[kind[known] == c].mean((0, 1)) for c in np.unique(kind[known])])
-    residual = np.concatenate(
-        [
-            (space[kind[known] == c] - centre[i]).reshape(-1, lead)
-            for i, c in enumerate(np.unique(kind[known]))
-        ]
-    )
-    covariance = residual.T @ residual / len(residual) + 1e-4 * np.eye(lead)
-    values, vectors = np.linalg.eigh(covariance)
-    whiten = np.zeros((lead, bank.embeddings.shape[2]))
-    whiten[:, :lead] = (vectors / np.sqrt(values)).T
-    classifier = TileClassifier(
-        weight=layer.weight.detach().numpy().copy(),
-        bias=layer.bias.detach().numpy().copy(),
-        class_mean=(centre @ whiten[:, :lead].T).astype(np.float32),
-        whiten=whiten.astype(np.float32),
-        distance_quantiles=np.zeros(1, np.float32),
-        encoder_digest=encoder_digest,
-    )
-    # Windows of a partial source may show anything, so they can't say what is typical.
-    held = (bank.split == "val") & ~bank.partial
-    distance = classifier.distance(bank.embeddings[held][:, 0])
-    quantiles = np.quantile(distance, np.linspace(0, 1, 201)).astype(np.float32)
-    return TileClassifier(
-        classifier.weight,
-        classifier.bias,
-        classifier.class_mean,
-        classifier.whiten,
-        quantiles,
-        encoder_digest,
-    )
-
-
 def fit_embeddings(
     config: EmbeddingConfig,
     encoder_config: EncoderTrainingConfig,
@@ -228,7 +157,7 @@ def fit_embeddings(
         pool.group,
         pool.split,
     )
-    classifier = fit_classifier(bank, config, hashlib.sha256(payload).hexdigest())
+    classifier = fit_classifier(bank, config.classifier, hashlib.sha256(payload).hexdigest())
     classifier.save(out / "tiles.safetensors")
     bank.save(bank_path)
     return bank_path

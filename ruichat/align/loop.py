@@ -124,7 +124,7 @@ def run_loop(
         log(f"{name}: going on from step {start}")
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     trained.train()
-    began, total = time.perf_counter(), 0.0
+    began, total, logged = time.perf_counter(), 0.0, start
     for step in range(start, config.steps):
         # Dropout, too, depends on the step alone.
         torch.manual_seed(step)
@@ -139,9 +139,9 @@ def run_loop(
         if done % config.log_every == 0:
             rate = (done - start) / (time.perf_counter() - began)
             left = (config.steps - done) / rate / 60
-            mean = total / config.log_every
+            mean = total / (done - logged)
             log(f"{name} step {done}/{config.steps} loss {mean:.4f} {left:.0f} min left")
-            total = 0.0
+            total, logged = 0.0, done
         if done % config.checkpoint_every == 0 or done == config.steps:
             state = {
                 "model": trained.state_dict(),

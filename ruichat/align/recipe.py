@@ -58,13 +58,13 @@ class StageTime:
 
 
 class RunRecord:
-    """What a folder of a run holds: the settings its stages were begun with, and their times.
+    """What a folder of a run holds: the settings it was begun with, and the times of its stages.
 
     Args:
         out: folder of the run; its `recipe.json` is read if there.
 
     Raises:
-        ConfigError: a stage was begun there with other settings.
+        ConfigError: the run there was begun with other settings of a stage.
     """
 
     def __init__(self, out: Path, config: RecipeConfig) -> None:

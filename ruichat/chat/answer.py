@@ -30,9 +30,13 @@ AbstainReason = Literal[
     "clinical",
     "identity",
     "other_test",
+    "untrained",
+    "not_understood",
+    "help",
     "no_such_region",
     "unknown_tissue",
     "low_confidence",
+    "disputed",
     "model",
 ]
 """Why a question stays open: a modality guard, a measured limit, or the model's own word."""
@@ -46,11 +50,13 @@ class Citation:
         name: "R7".
         box0: its box, level-0 pixels.
         classes: its leading tissue classes with mean probability (0-1), largest first.
+        shows: key of the tissue it is cited for, else of its leading class; None if it has none.
     """
 
     name: str
     box0: Region0
     classes: tuple[Share, ...]
+    shows: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ class Claim:
         citations: names of the regions it cites, each of which exists.
         facts: names of the measured facts it quotes ("tissue_mm2").
         grounded: whether it rests on a region or a measurement at all.
+        diagnosis_class: None where nothing is said about the slide.
         confidence: calibrated probability that it is right, None where none is calibrated.
     """
 
@@ -111,7 +118,7 @@ class Answer:
     question: str
     language: Language
     kind: str
-    diagnosis_class: DiagnosisClass
+    diagnosis_class: DiagnosisClass | None
     confidence: float | None
     abstained: bool
     reason: AbstainReason | None
@@ -181,4 +188,5 @@ def _citation_json(citation: Citation) -> dict[str, object]:
         "name": citation.name,
         "box0": {"x": box.x, "y": box.y, "width": box.width, "height": box.height},
         "classes": [share_json(share) for share in citation.classes],
+        "shows": citation.shows,
     }

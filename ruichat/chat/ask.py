@@ -16,9 +16,10 @@ from pydantic import Field
 
 from ruichat.chat.answer import Answer, SlideRecord
 from ruichat.chat.backend import Backend, load_backend
-from ruichat.chat.facts import SlideFacts, facts_text, measure_facts
+from ruichat.chat.facts import SlideFacts, facts_text, measure_facts, tiles_to_read
 from ruichat.chat.question import MAX_QUESTION_CHARS
 from ruichat.chat.reply import answer_question
+from ruichat.chat.scope import follows_up
 from ruichat.chat.view import SlideView, region_means
 from ruichat.config import Config
 from ruichat.histology import Language
@@ -40,8 +41,8 @@ class AskConfig(Config):
 
     model: str = "mini"
     """Name of an embedded model, or a checkpoint folder."""
-    mpp: float | None = Field(default=None, gt=0)
-    """Micrometres per pixel, used only where the file states none."""
+    mpp: float | None = None
+    """Micrometres per pixel, used only where the file states none; judged on opening the slide."""
     max_tokens: int = Field(default=160, gt=0)
     """Longest answer, text tokens."""
     max_question_chars: int = Field(default=MAX_QUESTION_CHARS, gt=0)
@@ -71,9 +72,10 @@ class SlideChat:
         self.view = view
         self.seconds = seconds
         self._slide = slide
-        self._session = session
+        self._fresh = session
+        self._last: ChatSession | None = None
         self._config = config
-        self._num_asked = 0
+        self._unrecorded_s = seconds
         self._language: Language = "en"
         self._thumbnail: UInt8[NDArray[np.uint8], "h w 3"] | None = None
 
@@ -100,8 +102,10 @@ class SlideChat:
     def ask(self, question: str) -> Generator[str | Answer]:
         """Answer one question.
 
-        Reads no tile and encodes nothing. An answer that is cancelled by closing the iterator,
-        or that was too unsure to be shown, is no part of the dialogue that later questions see.
+        Reads no tile and encodes nothing. Only a question that goes on from the one before
+        ("and where is it?") is read together with it: what else was asked earlier can't sway an
+        answer about the slide. An answer that is cancelled by closing the iterator, or that was
+        too unsure to be shown, is forgotten.
 
         Yields:
             Words of the answer as they may be shown, and last the whole `Answer`.
@@ -110,28 +114,28 @@ class SlideChat:
             InputError: the question is empty or too long.
             ModelError: the model failed.
         """
-        opening = self.seconds if self._num_asked == 0 else {}
-        self._num_asked += 1
-        session = self._session.fork()
+        continues = self._last is not None and follows_up(question)
+        session = (self._last if continues and self._last else self._fresh).fork()
         events = answer_question(
             question,
             self.view,
             session,
             config=self._config,
-            opening_s=opening,
+            opening_s=self._unrecorded_s,
             default_language=self._language,
+            continues=continues,
         )
         with closing(events):
             for event in events:
                 if isinstance(event, Answer):
-                    self._language = event.language
-                    if event.reason != "low_confidence":
-                        self._session = session
+                    self._language, self._unrecorded_s = event.language, {}
+                    if event.claims or event.reason in (None, "model"):
+                        self._last = session
                 yield event
 
     def forget(self) -> None:
         """Forget the questions so far; the slide stays read."""
-        self._session.rewind()
+        self._last = None
 
     def thumbnail(self) -> UInt8[NDArray[np.uint8], "h w 3"]:
         """Small view of the slide, [h, w, 3]; read once."""
@@ -174,7 +178,7 @@ def open_chat(
         with clock.stage("features"):
             bag = _encode(slide, backend, cache, clock)
         with clock.stage("facts"):
-            view = _measure(slide, backend, bag)
+            view, bag = _measure(slide, backend, bag)
         with clock.stage("prompt"):
             session = _tell(view, backend, bag)
     except BaseException:
@@ -185,34 +189,34 @@ def open_chat(
 
 def _encode(slide: Slide, backend: Backend, cache: Path | None, clock: Clock) -> FeatureBag:
     from ruichat.features.extract import ExtractConfig, extract
-    from ruichat.slide.grid import GridConfig
     from ruichat.storage.artifacts import cache_dir
 
-    card = backend.encoder.card
-    config = ExtractConfig(
-        encoder=card.name, grid=GridConfig(tile_px=card.tile_px, tile_mpp=card.tile_mpp)
-    )
+    config = ExtractConfig.for_encoder(backend.encoder.card)
     counts = clock.counts("features")
     return extract(slide, backend.encoder, config, cache=cache or cache_dir(), progress=counts)
 
 
-def _measure(slide: Slide, backend: Backend, bag: FeatureBag) -> SlideView:
+def _measure(slide: Slide, backend: Backend, bag: FeatureBag) -> tuple[SlideView, FeatureBag]:
+    """What is known of the slide, and the bag of those tiles that the model is shown."""
     probabilities = backend.classifier.class_probabilities(bag.embeddings)
     known = backend.classifier.known_score(bag.embeddings)
+    keep = tiles_to_read(known)
+    read = bag.where(keep)
     regions = split_regions(
-        bag.xy0, bag.span0, bag.base_mpp, bag.size0, max_regions=backend.max_regions
+        read.xy0, read.span0, read.base_mpp, read.size0, max_regions=backend.max_regions
     )
     k = len(regions)
-    return SlideView(
+    view = SlideView(
         record=record_slide(slide),
-        span0=bag.span0,
-        xy0=bag.xy0,
+        span0=read.span0,
+        xy0=read.xy0,
         regions=regions,
-        region_classes=region_means(probabilities, regions.assignment, k),
+        region_classes=region_means(probabilities[keep], regions.assignment, k),
         facts=measure_facts(bag, num_regions=k, probabilities=probabilities, known=known),
         model=backend.name,
         calibration=backend.calibration,
     )
+    return view, read
 
 
 def _tell(view: SlideView, backend: Backend, bag: FeatureBag) -> ChatSession:

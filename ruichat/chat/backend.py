@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,8 +130,7 @@ def _load_model(model: str) -> SlideModel:
     if model in CHAT_MODELS:
         loader = load_object(CHAT_MODELS.get(model).loader)
         return cast("Callable[[], SlideModel]", loader)()
-    folder = Path(model)
-    if folder.is_dir():
-        return load_checkpoint(folder)
+    if os.path.isdir(model):  # unlike pathlib's, false for what no file can be called
+        return load_checkpoint(Path(model))
     CHAT_MODELS.get(model)  # not a folder either: names the known models
     raise ConfigError(f"{model!r} is neither a known model nor a checkpoint folder")

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from ruichat.chat.answer import DiagnosisClass
 from ruichat.config import Config
@@ -57,6 +58,8 @@ class AnswerSignal:
 
 NUM_SIGNALS = 4
 
+_Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
 
 @dataclass(frozen=True, slots=True)
 class CalibrationRecord:
@@ -70,8 +73,8 @@ class CalibrationRecord:
 class KindCalibration(Config):
     """A logistic model from signal to the probability of being right."""
 
-    bias: float
-    weights: tuple[float, ...] = Field(min_length=NUM_SIGNALS, max_length=NUM_SIGNALS)
+    bias: FiniteFloat
+    weights: tuple[_Weight, ...] = Field(min_length=NUM_SIGNALS, max_length=NUM_SIGNALS)
     """Per signal, in log-odds per log-odds; none is negative, so confidence is monotone."""
     num_records: int = Field(default=0, ge=0)
     """Held-out answers it was fitted on."""
@@ -215,7 +218,8 @@ def _fit(
     """Logistic regression with non-negative weights, [1 + signals], bias first.
 
     Projected gradient with the step that the curvature allows; the quadratic penalty pulls
-    towards `prior` as `strength` records would.
+    towards `prior` as 4 * `strength` records would, each of which curves the loss by a quarter
+    at most.
     """
     signals = np.stack([record.signal.logits() for record in records])
     design = np.concatenate([np.ones((len(records), 1)), signals], axis=1)

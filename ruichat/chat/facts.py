@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from numpy.typing import NDArray
 
 from ruichat.errors import InputError
@@ -28,6 +28,10 @@ TUMOUR_PROBABILITY = 0.5
 KNOWN_SCORE = 0.05
 """A tile is familiar from this score on. The score is a p-value (see features.tile_classifier), so
 one in twenty tiles of known tissue fails by chance."""
+
+LEAST_KNOWN = 0.01
+"""A tile below this score is left out: blurred, inked, folded or of unknown tissue, it would be
+called whatever is nearest. One in a hundred tiles of known tissue is lost by chance."""
 
 LISTED_SHARE = 0.02
 """Classes that lead less of the tissue stay out of the prompt: stray tiles, more often than not."""
@@ -52,15 +56,16 @@ class SlideFacts:
 
     Attributes:
         tissue_mm2: area of the tissue mask, mm².
-        num_tiles: tissue tiles read.
+        num_tiles: tiles of tissue, read or left out.
         num_regions: named regions the slide was split into.
         mpp: micrometres per pixel of level 0, as used.
-        composition: every class that leads at least one tile, largest first; sums to 1.
-        tumour_fraction: share of tiles whose malignant probability is at least one half.
+        composition: every class that leads at least one tile read, largest first; sums to 1.
+        tumour_fraction: share of tiles read whose malignant probability is at least one half.
         focus: sharpness of the slide, 0-1, median over tiles.
         focus_grade: `focus` in words.
         stain: whether the colours are those of haematoxylin and eosin.
         known_fraction: share of tiles that look like what the model was trained on.
+        left_out_fraction: share of tiles that look so unlike it that they weren't read.
         warnings: what the reader of the slide should know.
     """
 
@@ -75,6 +80,7 @@ class SlideFacts:
     stain: Stain
     known_fraction: float
     warnings: tuple[str, ...] = ()
+    left_out_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         fractions = [share.fraction for share in self.composition]
@@ -110,6 +116,7 @@ class SlideFacts:
             "focus_grade": self.focus_grade,
             "stain": self.stain,
             "known_fraction": round(self.known_fraction, 4),
+            "left_out_fraction": round(self.left_out_fraction, 4),
             "warnings": list(self.warnings),
         }
 
@@ -139,19 +146,29 @@ def measure_facts(
             f"{num_tiles} tiles and {len(CLASSES)} classes"
         )
     focus = float(np.median(bag.focus))
+    read = tiles_to_read(known)
+    leading = np.bincount(probabilities[read].argmax(axis=1), minlength=len(CLASSES))
+    tumour = malignant_probability(probabilities[read]) >= TUMOUR_PROBABILITY
     return SlideFacts(
         tissue_mm2=bag.tissue_area_mm2,
         num_tiles=num_tiles,
         num_regions=num_regions,
         mpp=bag.base_mpp,
-        composition=shares(np.bincount(probabilities.argmax(axis=1), minlength=len(CLASSES))),
-        tumour_fraction=float(np.mean(malignant_probability(probabilities) >= TUMOUR_PROBABILITY)),
+        composition=shares(leading),
+        tumour_fraction=float(np.mean(tumour)),
         focus=focus,
         focus_grade=grade_focus(focus),
         stain=judge_stain(bag.he_share),
         known_fraction=float(np.mean(known >= KNOWN_SCORE)),
         warnings=bag.warnings,
+        left_out_fraction=1 - float(np.mean(read)),
     )
+
+
+def tiles_to_read(known: Float32[NDArray[np.float32], " n"]) -> Bool[NDArray[np.bool_], " n"]:
+    """Which tiles the model is shown, from how typical each is; all where none is typical."""
+    read = known >= LEAST_KNOWN
+    return read if read.any() else np.ones_like(read)
 
 
 def shares(counts: Int64[NDArray[np.int64], " c"]) -> tuple[Share, ...]:

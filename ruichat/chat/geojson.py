@@ -16,7 +16,7 @@ UNCLASSIFIED_COLOR = (128, 128, 128)
 
 
 def answer_geojson(answer: Answer) -> bytes:
-    """A FeatureCollection with one locked-free annotation per cited region, UTF-8.
+    """A FeatureCollection with one unlocked annotation per cited region, UTF-8.
 
     QuPath reads `classification` only with a colour, measurements only as numbers and metadata
     only as strings. The AI state is "proposed": a person accepts or rejects it.
@@ -30,15 +30,15 @@ def answer_geojson(answer: Answer) -> bytes:
 
 
 def citation_color(citation: Citation) -> tuple[int, int, int]:
-    """Colour of the leading class of a cited region."""
-    return BY_KEY[citation.classes[0].key].color if citation.classes else UNCLASSIFIED_COLOR
+    """Colour of the tissue that a region is cited for."""
+    return UNCLASSIFIED_COLOR if citation.shows is None else BY_KEY[citation.shows].color
 
 
 def citation_class(citation: Citation, language: Language) -> str:
-    """Name of the leading class of a cited region."""
-    if not citation.classes:
+    """Name of the tissue that a region is cited for."""
+    if citation.shows is None:
         return "未分类" if language == "zh" else "unclassified"
-    return BY_KEY[citation.classes[0].key].name(language)
+    return BY_KEY[citation.shows].name(language)
 
 
 def _feature(answer: Answer, citation: Citation) -> dict[str, object]:

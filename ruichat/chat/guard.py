@@ -1,4 +1,4 @@
-"""The modality guard: what haematoxylin and eosin can't show, whatever the model would say.
+"""The guard: what H&E can't show or the model never learned, whatever the model would say.
 
 Question text is data: it is only matched against word lists, never formatted, rendered or run.
 """
@@ -15,7 +15,15 @@ from ruichat.chat.lexicon import ASKS, EXEMPT, NAMES_TISSUE, TOPICS
 from ruichat.chat.question import named_regions
 
 GuardTopic = Literal[
-    "ihc", "molecular", "outcome", "therapy", "stage", "clinical", "identity", "other_test"
+    "ihc",
+    "molecular",
+    "outcome",
+    "therapy",
+    "stage",
+    "clinical",
+    "identity",
+    "other_test",
+    "untrained",
 ]
 
 _HYPHENS = re.compile(r"[‐‑‒–—―−﹣－]")

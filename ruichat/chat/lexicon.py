@@ -325,8 +325,59 @@ TOPICS: dict[GuardTopic, tuple[Rule, ...]] = {
             "流式",
         ),
     ),
+    "untrained": (
+        _words(
+            r"mitos[ei]s|mitotic\w*",
+            r"grad(?:e|es|ed|ing)",
+            r"(?:well|poorly|moderately|highly|un)[\s-]?differentiated|differentiation",
+            r"dysplas\w*|(?<!without )atypia|atypical(?! malignant)|pleomorphi\w*|anaplas\w*",
+            r"margins?|resection edges?",
+            r"R[012](?=\s+(?:resection|status))",
+            r"(?:perineural|neural|lymphovascular|vascular|venous|lymphatic|capsular|stromal|nerve"
+            r"|vessel) (?:invasion|infiltration|involvement)",
+            r"(?:invade|infiltrate|reach)[sd]? (?:the|into|to|any)|in[\s-]situ|micro-?invasive"
+            r"|superficial(?:ly)?",
+            r"(?:depth|level) of invasion|how deep(?:ly)?",
+            r"how many (?:\w+ )?(?:cells?|nuclei|glands|lymphocytes|vessels|figures)",
+            r"(?:number|count) of (?:\w+ )?(?:cells?|nuclei|glands|lymphocytes|vessels|figures)",
+            r"(?:cell|nuclear|gland) (?:count|size|density)|TILs?|cellularity|purity",
+            r"(?:the|a) primary(?: site| tumou?r| known|[?]|$)|metastas\w+ comes? from",
+            r"infections?|infect\w*|virus\w*|bacteri\w*|fung(?:us|al|i)|parasit\w*|helicobacter"
+            r"|H\.? ?pylori|tubercul\w*|mycobacteri\w*",
+            r"inflam\w*|granuloma\w*|ulcer\w*|abscess\w*|eosinophil\w*|neutrophil\w*"
+            r"|plasma cells?|macrophages?|giant cells?|mast cells?",
+            r"calcif\w*|thromb\w*|h(?:a)?emorrhag\w*|bleed\w*|oedema|edema|amyloid\w*"
+            r"|cirrhosis|infarct\w*|apopto\w*",
+            r"lymphomas?|sarcomas?|melanomas?|gliomas?|thymomas?|seminomas?|mesotheliomas?"
+            r"|carcinoids?|neuroendocrine",
+            r"gleason|nottingham|bloom|fuhrman|clark|breslow|tumou?r budding|keratin\w*"
+            r"|lepidic|micro-?papillary|cribriform",
+            r"(?:least|most|how) (?:certain|sure|confident|uncertain|reliable)|uncertain\w*",
+        ),
+        _capitals("PNI", "LVI", "EMVI", "HPF", "DCIS", "CIS", "PIN", "VIN", "CIN"),
+        _chinese(
+            "核分裂|有丝分裂|分裂象",
+            "分级|级别|几级|[高中低]级别|[高中低]分化|未分化|分化(?:程度|如何|怎么|好|差|是|的|$|？)",
+            "(?<!无)(?<!没有)异型|不典型|非典型|异常增生|上皮内瘤变|多形性|间变",
+            "切缘|断端|断缘",
+            "(?:脉管|血管|神经|淋巴管|包膜|肌层|浆膜|胸膜|静脉)(?:侵犯|浸润|受累|受侵|内癌栓)",
+            "(?:侵犯|累及|浸润|侵及)(?:到|了)?(?:血管|神经|肌|浆膜|包膜|脂肪|胸膜|哪|多深)"
+            "|(?:浸润|侵犯)(?:的)?(?:深度|程度|层次)|癌栓|原位|微浸润",
+            "多少个?(?:肿瘤|癌|淋巴)?(?:细胞|核|腺体)|(?:细胞|核|腺体)(?:数|计数|密度|大小)|数(?:一下|一数|数)?(?:肿瘤|癌|淋巴)?(?:细胞|核|腺体)",
+            "原发(?:灶|部位|在|来源|是)|继发|从哪里转移|转移.{0,3}来自",
+            "感染|病毒|细菌|真菌|寄生虫|幽门螺(?:旋)?杆菌|结核",
+            "炎症|炎性|炎(?:细胞)?(?:明显|活动|程度)|肉芽肿|溃疡|脓肿|嗜酸|中性粒|浆细胞|巨噬|巨细胞",
+            "钙化|血栓|出血|水肿|淀粉样|硬化|梗死|凋亡",
+            "淋巴瘤|肉瘤|黑色素瘤|胶质瘤|间皮瘤|类癌|神经内分泌",
+            "出芽|角化|乳头状|筛状|贴壁",
+            "(?:最|多)(?:有把握|没把握|不确定|可靠)|把握(?:多大|最)|不确定",
+        ),
+    ),
 }
-"""Per topic the rules that catch it; the first topic that matches names the reason."""
+"""Per topic the rules that catch it; the first topic that matches names the reason.
+
+`untrained` is what H&E may show but the model never learned; see `ruichat.truth.dialogues`.
+"""
 
 EXEMPT: tuple[re.Pattern[str], ...] = (
     # What was done before or is left out isn't what is asked.
@@ -372,3 +423,53 @@ NAMES_TISSUE = re.compile(
     re.IGNORECASE,
 )
 """Words that say what a clause asks about; a bare "and where?" asks about what was caught."""
+
+ABOUT_SLIDE = re.compile(
+    r"(?<![A-Za-z])(?:regions?|areas?|fields?|tiles?|images?|pictures?|scan|specimen|biopsy|sample"
+    r"|organ|diagnos\w*|d?dx|healthy|share|mets?|SCC|OSCC|LUAD|LUSC|lungs?|oral|breast|colon\w*|nod(?:es?|al)|adipo\w*"
+    r"|components?|micro\w+|essentials|(?:ab)?normal|str[uc]+tures?|alveol\w*|parenchyma)"
+    r"(?![A-Za-z])"
+    r"|报告|看到|发现|区域|图|标本|活检|器官|部位|肺|口腔|乳|肠|结节|鳞|实质|胶原|结缔|正常|异常|成分|病灶|病理|扫描|倍数"
+    r"|新生物|瘤|意见|考虑|像素|着色|LUAD|OSCC",
+    re.IGNORECASE,
+)
+"""Words that, besides those for tissue, show that a question is about the slide at all."""
+
+GREETING = re.compile(
+    r"^\W*(?:hi|hello|hey|good (?:morning|afternoon|evening)|thanks?(?: you)?|thank you|ok(?:ay)?"
+    r"|bye|help|what can you do(?: for me)?|who are you|what are you|how do you work"
+    r"|你好|您好|嗨|早上好|下午好|谢谢|多谢|再见|好的|帮助|你(?:能|会|可以)(?:做|干|回答)(?:些)?什么"
+    r"|你是谁|你是什么|怎么用)(?: there| all)?\W*$",
+    re.IGNORECASE,
+)
+"""The whole of a message that asks nothing about the slide but how to ask."""
+
+FOLLOWS = re.compile(
+    r"^\W*(?:and|so|then|but|what about|how about)(?![A-Za-z])"
+    r"|^\W*(?:那|那么|还有)|呢\s*[？?]?\s*$",
+    re.IGNORECASE,
+)
+"""How a question begins or ends that goes on from the one before."""
+
+POINTS_BACK = re.compile(
+    r"(?<![A-Za-z])(?:it|its|they|them|their|those|these|that)(?![A-Za-z])|它|其|那里|这些|那些",
+    re.IGNORECASE,
+)
+"""Words for something that the question before named."""
+
+
+def _note(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"^\W*(?:{pattern})\W*$", re.IGNORECASE)
+
+
+SHORT_FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (_note("d?dx|diagnosis"), "What is the diagnosis?"),
+    (_note("诊断"), "诊断是什么？"),
+    (_note("benign/malignant|malignant|benign"), "Is it benign or malignant?"),
+    (_note("良恶性?|良性还是恶性"), "是良性还是恶性？"),
+    (_note("report|findings|summary|overview|write a report"), "Describe the slide."),
+    (_note("where"), "Where is the tumour?"),
+    (_note("(?:在)?(?:哪里|哪儿|哪)"), "肿瘤在哪里？"),
+    (_note("报告(?:一下)?|写(?:个|一份)?报告|(?:镜下)?所见"), "描述一下这张切片。"),
+)
+"""Notes as they are jotted down, and the questions they stand for."""

@@ -13,7 +13,9 @@ from ruichat.chat.labelling import file_metadata
 from ruichat.chat.plain import strip_controls
 from ruichat.errors import ArtifactError, InputError
 
-MAX_STEM_CHARS = 80
+MAX_STEM_BYTES = 120
+"""Of UTF-8: file systems take names of 255, and ours add a number and two suffixes."""
+
 MAX_NUMBER = 999
 
 _OTHER_FOLDER = "Give a folder that can be written with --out, or leave the files with --no-overlay"
@@ -34,7 +36,7 @@ class AnswerPaths:
 def safe_stem(slide_path: Path) -> str:
     """A file name made from a slide's, without separators, controls or reserved names."""
     stem = _UNSAFE.sub("_", strip_controls(slide_path.stem)).strip("._ ")
-    stem = stem[:MAX_STEM_CHARS].rstrip("._ ")
+    stem = stem.encode()[:MAX_STEM_BYTES].decode(errors="ignore").rstrip("._ ")
     if not stem or _RESERVED.match(stem):
         stem = f"slide_{stem}".rstrip("_")
     return stem
@@ -46,9 +48,13 @@ def check_folder(folder: Path) -> None:
     Raises:
         InputError: it is a file, or can't be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is not a folder", hint=_OTHER_FOLDER)
-    nearest = next((path for path in (folder, *folder.absolute().parents) if path.exists()), None)
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is not a folder", hint=_OTHER_FOLDER)
+        nearest = next((p for p in (folder, *folder.absolute().parents) if p.exists()), None)
+    except OSError as error:
+        why = f"{folder} can't be written ({error.strerror})"
+        raise InputError(why, hint=_OTHER_FOLDER) from error
     if nearest is not None and not os.access(nearest, os.W_OK):
         raise InputError(f"{folder} can't be written", hint=_OTHER_FOLDER)
 
@@ -107,12 +113,14 @@ def _may_write(path: Path, answer: Answer) -> bool:
 
 def _metadata(path: Path) -> dict[str, object]:
     """What a file of ours says of itself; empty for any other file."""
+    from PIL import Image
+
     try:
         if path.suffix == ".png":
-            from PIL import Image
-
-            with Image.open(path) as picture:
+            with Image.open(path, formats=["PNG"]) as picture:
                 return {str(key): value for key, value in picture.info.items()}
         return dict(json.loads(path.read_bytes())["metadata"])
     except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    except (Image.DecompressionBombError, RecursionError):  # absurdly large, absurdly deep
         return {}

@@ -41,8 +41,8 @@ _INK: Color = (20, 20, 20)
 _PAPER: Color = (255, 255, 255)
 
 LEGEND_TEXTS = {
-    "en": {"none": "no region cited", "class": "leading tissue of each cited region"},
-    "zh": {"none": "未引用任何区域", "class": "所引各区域的主要组织"},
+    "en": {"none": "no region cited", "class": "tissue that each region is cited for"},
+    "zh": {"none": "未引用任何区域", "class": "所引各区域的组织"},
 }
 
 
@@ -64,7 +64,7 @@ def answer_overlay(
     """Draw the regions an answer cites.
 
     Args:
-        answer: its citations are drawn, tile by tile, in the colour of their leading class.
+        answer: its citations are drawn, tile by tile, in the colour of the tissue they stand for.
         view: the slide it is about.
         thumbnail: the whole slide, [h, w, 3].
 

@@ -36,7 +36,12 @@ _CJK_SHARE_OF_CHINESE = 0.25
 """A Chinese question keeps Latin names (HER2, R7); a quarter of its words in Chinese is enough."""
 
 _SHORT_REGION = re.compile(r"\[?[Rr]\d{1,4}\]?")
-_FAR_REGION = re.compile(r"(?<![A-Za-z0-9])\[?R(\d{3,4})\]?(?![A-Za-z0-9])")
+_FAR_REGION = re.compile(
+    r"(?:(?<![A-Za-z0-9])\[?R|(?i:\bregions?)\s*R?|区域\s*R?)(\d{3,4})"
+    r"(?![A-Za-z0-9]|\.\d|\s*(?:%|[uµμ]m|mm|px|pixel|micro|微米|毫米|像素))"
+)
+"""Numbers too large for any slide's regions, so that a question about one is told so."""
+
 _MAX_REGION = 99
 
 

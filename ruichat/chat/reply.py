@@ -17,14 +17,19 @@ from ruichat.chat.question import (
     question_kind,
     question_language,
 )
+from ruichat.chat.scope import is_about_slide, is_greeting, spell_out
 from ruichat.chat.sentences import cited_names
 from ruichat.chat.speaking import Outcome, Speaker, Words
+from ruichat.chat.support import cited_for, denies
 from ruichat.chat.view import SlideView
 from ruichat.histology import Language
 
 if TYPE_CHECKING:
     from ruichat.chat.ask import AskConfig
     from ruichat.model.chat_model import ChatSession
+
+MIN_NODE_SHARE = 0.2
+"""Share of lymphoid tissue from which a slide may show a lymph node: less is an infiltrate."""
 
 __all__ = ["SlideView", "answer_question"]
 
@@ -37,6 +42,7 @@ def answer_question(
     config: AskConfig,
     opening_s: Mapping[str, float],
     default_language: Language = "en",
+    continues: bool = False,
 ) -> Generator[str | Answer]:
     """Answer one question about a slide.
 
@@ -50,6 +56,7 @@ def answer_question(
         config: limits and language.
         opening_s: seconds spent before the question, recorded with the answer.
         default_language: of a question without words, such as "R7?".
+        continues: it goes on from the question that the session heard last.
 
     Yields:
         Words as they may be shown, then the whole `Answer`.
@@ -61,7 +68,7 @@ def answer_question(
     asked = clean_question(question, max_chars=config.max_question_chars)
     language = config.language or question_language(asked, default=default_language)
     seconds = dict(opening_s)
-    words = _answer_words(asked, language, view, session, config)
+    words = _answer_words(asked, language, view, session, config, continues)
     with closing(words):
         while True:
             try:
@@ -80,6 +87,7 @@ def answer_question(
 def _finish(
     asked: str, language: Language, view: SlideView, outcome: Outcome, seconds: Mapping[str, float]
 ) -> Answer:
+    shown = cited_for(outcome.text)
     return Answer(
         text=outcome.text,
         question=asked,
@@ -90,7 +98,7 @@ def _finish(
         abstained=outcome.abstained,
         reason=outcome.reason,
         claims=tuple(outcome.claims),
-        citations=tuple(view.cite(name) for name in cited_names(outcome.text)),
+        citations=tuple(view.cite(name, shown.get(name, ())) for name in cited_names(outcome.text)),
         alternatives=outcome.alternatives,
         facts=view.facts,
         slide=view.record,
@@ -103,33 +111,60 @@ def _finish(
 
 
 def _answer_words(
-    asked: str, language: Language, view: SlideView, session: ChatSession, config: AskConfig
+    asked: str,
+    language: Language,
+    view: SlideView,
+    session: ChatSession,
+    config: AskConfig,
+    continues: bool,
 ) -> Words:
     """Words to show; returns the outcome."""
     far = [number for number in named_regions(asked) if not 1 <= number <= view.num_regions]
     if far:
         text = texts.no_such_region(far[0], view.num_regions, language)
         return (yield from _say(text, "no_such_region"))
+    if is_greeting(asked):
+        return (yield from _inform(texts.help_text(language), "help"))
     verdict = check_question(asked)
     if verdict.hits and not verdict.rest:
         return (yield from _say(_guard_text(verdict, language), verdict.hits[0].topic))
+    question = verdict.rest if continues else spell_out(verdict.rest, language)
+    if not (continues or is_about_slide(question)):
+        return (yield from _inform(texts.not_understood(language), "not_understood"))
     limit = view.calibration.known_fraction if view.calibration else 0.0
     if view.facts.known_fraction < limit:
         text = texts.unknown_tissue(view.facts, limit, language)
         return (yield from _say(text, "unknown_tissue", alternatives=view.alternatives()))
-    speaker = Speaker(view, question_kind(verdict.rest), language)
-    outcome = yield from speaker.speak(verdict.rest, session, max_tokens=config.max_tokens)
+    speaker = Speaker(view, question_kind(question), language)
+    outcome = yield from speaker.speak(question, session, max_tokens=config.max_tokens)
+    space = "" if language == "zh" else " "
+    if denies(outcome.text, "nodal_metastasis") and not _shows_node(view):
+        addition = space + texts.no_node(language)
+        yield addition
+        outcome.text += addition
     if verdict.hits:
-        addition = ("" if language == "zh" else " ") + _guard_text(verdict, language)
+        addition = space + _guard_text(verdict, language)
         yield addition
         outcome.text += addition
         outcome.reason = verdict.hits[0].topic
     return outcome
 
 
+def _shows_node(view: SlideView) -> bool:
+    """Whether there is lymph node tissue in which a metastasis could lie."""
+    share = view.facts.fraction("lymphoid_tissue") + view.facts.fraction("nodal_metastasis")
+    return share >= MIN_NODE_SHARE
+
+
 def _say(text: str, reason: AbstainReason, *, alternatives: tuple[Share, ...] = ()) -> Words:
     yield text
     return Outcome(text=text, reason=reason, alternatives=alternatives)
+
+
+def _inform(text: str, reason: AbstainReason) -> Words:
+    """Say something about the program; nothing about the slide, so it has no diagnosis class."""
+    yield text
+    return Outcome(text=text, reason=reason, diagnosis_class=None)
 
 
 def _guard_text(verdict: GuardVerdict, language: Language) -> str:

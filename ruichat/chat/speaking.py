@@ -11,6 +11,7 @@ from ruichat.chat import texts
 from ruichat.chat.answer import AbstainReason, Claim, DiagnosisClass
 from ruichat.chat.draft import Draft, Rendered, render_words
 from ruichat.chat.facts import Share, fact_values
+from ruichat.chat.measured import find_dispute
 from ruichat.chat.sentences import cited_names, is_abstention, is_claim, split_sentences
 from ruichat.chat.support import read_signal
 from ruichat.chat.view import SlideView
@@ -28,13 +29,18 @@ class Outcome:
     """What is known of an answer so far; the fields are those of `Answer`."""
 
     text: str = ""
-    diagnosis_class: DiagnosisClass = "IV"
+    diagnosis_class: DiagnosisClass | None = "IV"
     confidence: float | None = None
     abstained: bool = True
     reason: AbstainReason | None = None
     claims: list[Claim] = field(default_factory=list[Claim])
     alternatives: tuple[Share, ...] = ()
     errors: list[str] = field(default_factory=list[str])
+
+    @property
+    def is_withheld(self) -> bool:
+        """The model's words aren't shown."""
+        return self.reason in ("low_confidence", "disputed")
 
 
 Words = Generator[str, None, Outcome]
@@ -70,7 +76,7 @@ class Speaker:
                     if first is None:
                         continue
                     outcome, shown = self._weigh(first), draft.start
-                    if outcome.reason == "low_confidence":
+                    if outcome.is_withheld:
                         break
                     yield texts.qualifier(outcome.diagnosis_class, self._language)
                 end = draft.safe_end()
@@ -80,12 +86,12 @@ class Speaker:
         if outcome is None:
             outcome, shown = self._weigh(draft.first_sentence(ended=True) or ""), draft.start
             yield texts.qualifier(outcome.diagnosis_class, self._language)
-        if outcome.reason != "low_confidence":
+        if not outcome.is_withheld:
             yield self._render(draft.raw[shown:]).text.rstrip()
             self._conclude(outcome)
         if not outcome.text:
             outcome.text = texts.no_answer(self._language)
-        if outcome.reason == "low_confidence" or not self._render(draft.raw).text.strip():
+        if outcome.is_withheld or not self._render(draft.raw).text.strip():
             yield outcome.text
         return outcome
 
@@ -103,8 +109,15 @@ class Speaker:
         if level != "I":
             outcome.alternatives = view.alternatives(cited_names(first))
         if level == "IV":
+            # The words aren't shown, so the regions that they cite mean nothing to the reader.
+            outcome.alternatives = view.alternatives()
             outcome.abstained, outcome.reason = True, "low_confidence"
             outcome.text = texts.low_confidence(confidence, outcome.alternatives, self._language)
+            return outcome
+        dispute = find_dispute(first, view, self._language)
+        if dispute is not None:
+            text = texts.disputed(dispute.measured, self._language)
+            return Outcome(text=text, confidence=confidence, reason="disputed")
         return outcome
 
     def _conclude(self, outcome: Outcome) -> None:

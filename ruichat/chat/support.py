@@ -104,6 +104,40 @@ def classifier_support(sentence: str, region_classes: Float32[NDArray[np.float32
     return min(1.0, max(0.0, float(np.mean(scores)))) if scores else NEUTRAL
 
 
+def cited_for(text: str) -> dict[str, tuple[str, ...]]:
+    """Keys of the tissue that each region is first cited for; regions cited for none are missing.
+
+    In "tumour: carcinoma nests [R1]; also fat [R2]" R1 stands for nests, R2 for fat.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for clause in _CLAUSE.split(text):
+        named = [_KEYS_OF[str(match.lastgroup)] for match in _MENTION.finditer(clause)]
+        for name in cited_names(clause):
+            if named:
+                found.setdefault(name, named[-1])
+    return found
+
+
+def denies(sentence: str, key: str) -> bool:
+    """Whether a clause of the sentence says that tissue of that class isn't there."""
+    return any(
+        _NEGATION.search(clause) is not None
+        and any(_KEYS_OF[str(m.lastgroup)] == (key,) for m in _MENTION.finditer(clause))
+        for clause in _CLAUSE.split(sentence)
+    )
+
+
+def names_tissue_class(text: str) -> bool:
+    """Whether a text is the name of a tissue class or a word for tumour, and nothing else."""
+    return _MENTION.fullmatch(text.strip()) is not None
+
+
+def tissue_keys(text: str) -> tuple[str, ...]:
+    """Keys of the tissue classes that a text names, those of its first name only."""
+    match = _MENTION.search(text)
+    return _KEYS_OF[str(match.lastgroup)] if match else ()
+
+
 def _deciding_logprobs(pieces: Sequence[WrittenPiece], sentence: str) -> list[float]:
     """Log-probability of each deciding word; of all words if none decides.
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ruichat.chat.answer import DiagnosisClass, Share
 from ruichat.chat.facts import SlideFacts, fact_values
 from ruichat.chat.guard import GuardTopic
 from ruichat.histology import BY_KEY, Language
+
+MIN_LEFT_OUT = 0.03
+"""Share of tissue left out from which the reader is told; chance alone leaves out a hundredth."""
 
 CLASS_WORDS: dict[Language, dict[DiagnosisClass, str]] = {
     "en": {
@@ -64,6 +68,10 @@ _TOPIC: dict[Language, dict[GuardTopic, tuple[str, str]]] = {
             "results of another examination are not visible on an H&E slide",
             "The report of that examination would tell",
         ),
+        "untrained": (
+            "this model has not learned to judge it",
+            "Judge it at high power yourself",
+        ),
     },
     "zh": {
         "ihc": (
@@ -98,16 +106,65 @@ _TOPIC: dict[Language, dict[GuardTopic, tuple[str, str]]] = {
             "HE切片上看不到其他检查的结果",
             "请查该项检查的报告",
         ),
+        "untrained": (
+            "本模型没有学过判断这一项",
+            "请在高倍镜下自行判断",
+        ),
     },
 }
+
+
+_SUBJECTS: dict[Language, dict[GuardTopic, str]] = {
+    "en": {
+        "outcome": "outcome",
+        "therapy": "treatment",
+        "stage": "stage",
+        "clinical": "clinical data",
+        "identity": "the patient",
+    },
+    "zh": {
+        "outcome": "预后",
+        "therapy": "治疗",
+        "stage": "分期",
+        "clinical": "临床资料",
+        "identity": "患者信息",
+    },
+}
+"""What was asked about, where the words that showed it are no name of it."""
 
 
 def cannot_topic(topic: GuardTopic, trigger: str, language: Language) -> str:
     """Why a question of that topic stays open, and what would answer it."""
     reason, remedy = _TOPIC[language][topic]
+    trigger = _SUBJECTS[language].get(topic, trigger)
     if language == "zh":
         return f"无法判定（{trigger}）：{reason}。{remedy}。"
     return f"Cannot determine ({trigger}): {reason}. {remedy}."
+
+
+_HELP: dict[Language, str] = {
+    "en": (
+        "Ask about this slide, for example: Is there tumour, and where? What is the diagnosis? "
+        "What is in R7? How much necrosis is there? Does R3 or R12 hold more tumour? "
+        "Describe the slide. Every answer names the regions it rests on; a pathologist decides."
+    ),
+    "zh": (
+        "请就这张切片提问，例如：有肿瘤吗？在哪里？诊断是什么？R7里有什么？坏死有多少？"
+        "R3和R12哪个肿瘤更多？描述一下这张切片。每个回答都标明所依据的区域，结论由病理医师作出。"
+    ),
+}
+
+
+def help_text(language: Language) -> str:
+    """What can be asked."""
+    return _HELP[language]
+
+
+def not_understood(language: Language) -> str:
+    """The message has no word about the slide."""
+    if language == "zh":
+        return "没有看懂这个问题。" + _HELP["zh"]
+    return "That wasn't understood as a question about the slide. " + _HELP["en"]
 
 
 def no_such_region(number: int, num_regions: int, language: Language) -> str:
@@ -157,14 +214,42 @@ def low_confidence(confidence: float, alternatives: Sequence[Share], language: L
     return f"Cannot determine: confidence is only {confidence:.0%}. {options}".rstrip()
 
 
-def alternatives_line(alternatives: Sequence[Share], language: Language) -> str:
-    """The leading tissue classes by measurement, or "" if there are none."""
+def no_node(language: Language) -> str:
+    """What a denied metastasis doesn't mean."""
+    if language == "zh":
+        return "该切片上未识别出淋巴结，因此这不能说明淋巴结有无转移。"
+    return "No lymph node is recognised on this slide, so this says nothing about lymph nodes."
+
+
+def disputed(measured: Sequence[tuple[str, float]], language: Language) -> str:
+    """The model's words contradict what was counted; the count is shown instead."""
+    if language == "zh":
+        counts = "，".join(f"{name} {share:.0%}" for name, share in measured)
+        return f"无法判定：模型的说法与图块计数不符。按图块计数：{counts}。"
+    counts = ", ".join(f"{name} {share:.0%}" for name, share in measured)
+    return (
+        "Cannot determine: the model's words contradict the count of tiles. "
+        f"Counted by tile: {counts}."
+    )
+
+
+def alternatives_line(
+    alternatives: Sequence[Share], language: Language, *, cited: bool = False
+) -> str:
+    """The leading tissue classes by measurement, or "" if there are none.
+
+    Args:
+        alternatives: the classes.
+        language: of the line.
+        cited: they were measured in the cited regions, not on the whole slide.
+    """
     if not alternatives:
         return ""
     names = [f"{BY_KEY[s.key].name(language)} {s.fraction:.0%}" for s in alternatives]
     if language == "zh":
-        return f"图块分类的主要可能：{'、'.join(names)}。"
-    return f"Leading tissue by tile: {', '.join(names)}."
+        return f"{'所引区域' if cited else '全片'}图块分类的主要可能：{'、'.join(names)}。"
+    where = "in the cited regions" if cited else "of the slide"
+    return f"Leading tissue {where} by tile: {', '.join(names)}."
 
 
 def no_answer(language: Language) -> str:
@@ -176,20 +261,55 @@ def no_answer(language: Language) -> str:
     )
 
 
-def qualifier(diagnosis_class: DiagnosisClass, language: Language) -> str:
-    """The words that go before an answer of that class; "" where it is definite."""
-    return _QUALIFIERS[language][diagnosis_class]
+def qualifier(diagnosis_class: DiagnosisClass | None, language: Language) -> str:
+    """The words that go before an answer of that class; "" where it is definite or has none."""
+    return "" if diagnosis_class is None else _QUALIFIERS[language][diagnosis_class]
+
+
+_STAIN = re.compile(r"^stain is implausible for H&E: (?P<share>\d+%) of the tissue")
+_CHINESE: tuple[tuple[re.Pattern[str], str], ...] = (
+    (_STAIN, "染色不符合HE：只有{share}的组织具有HE的颜色。请检查染色和文件的颜色，回答可能有误"),
+    (
+        re.compile(r"^--mpp (?P<user>\S+) contradicts the file's (?P<file>\S+) um/px"),
+        "--mpp {user} 与文件中的 {file} µm/px 不符：采用文件的值",
+    ),
+    (
+        re.compile(r"^the file states (?P<file>\S+) um/px, which is implausible"),
+        "文件中的 {file} µm/px 不合理：采用 --mpp 的值",
+    ),
+    (
+        re.compile(r"^pixels are not square \((?P<x>\S+) x (?P<y>\S+) um\): (?P<used>\S+) is used"),
+        "像素不是正方形（{x} × {y} µm）：采用 {used}",
+    ),
+)
+
+
+def _in_chinese(warning: str) -> str:
+    """A warning of the slide in Chinese; one that isn't known here as it is."""
+    for pattern, words in _CHINESE:
+        match = pattern.search(warning)
+        if match is not None:
+            return words.format(**match.groupdict())
+    return warning
 
 
 def warnings(facts: SlideFacts, calibrated: bool, language: Language) -> tuple[str, ...]:
     """What a reader must know before trusting an answer about this slide."""
     zh = language == "zh"
-    found = list(facts.warnings)
-    if facts.stain == "atypical":
+    found = [_in_chinese(warning) if zh else warning for warning in facts.warnings]
+    if facts.stain == "atypical" and not any(_STAIN.search(w) for w in facts.warnings):
         found.append(
             "颜色不符合典型HE染色，回答可能不可靠"
             if zh
             else "the colours are not typical of H&E; the answer may be unreliable"
+        )
+    if facts.left_out_fraction >= MIN_LEFT_OUT:
+        share = f"{facts.left_out_fraction:.0%}"
+        found.append(
+            f"{share}的组织未读取：模糊、有墨迹或折叠，或为模型不认识的组织"
+            if zh
+            else f"{share} of the tissue was not read: it is blurred, inked or folded, or of a "
+            "kind that the model doesn't know"
         )
     if facts.focus_grade == "poor":
         found.append("切片模糊" if zh else "the slide is out of focus")

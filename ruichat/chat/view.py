@@ -49,10 +49,20 @@ class SlideView:
         """Number of named regions k."""
         return len(self.regions.boxes)
 
-    def cite(self, name: str) -> Citation:
-        """The citation of a region that exists, with its leading classes."""
+    def cite(self, name: str, tissues: tuple[str, ...] = ()) -> Citation:
+        """The citation of a region that exists.
+
+        Args:
+            name: "R7".
+            tissues: keys of the classes it is cited for; the likeliest of them is shown.
+        """
         index = int(name[1:]) - 1
-        return Citation(name, self.regions.boxes[index], leading(self.region_classes[index]))
+        here = self.region_classes[index]
+        classes = leading(here)
+        shows = max(tissues, key=lambda key: here[KEYS.index(key)], default=None)
+        if shows is None and classes:
+            shows = classes[0].key
+        return Citation(name, self.regions.boxes[index], classes, shows)
 
     def alternatives(self, names: tuple[str, ...] = ()) -> tuple[Share, ...]:
         """Leading classes in the named regions that exist, else on the whole slide."""

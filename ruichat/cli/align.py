@@ -22,7 +22,7 @@ def mini(
         "../shared/data"
     ),
     out: Annotated[Path, typer.Option(help="Where stages keep their work")] = Path("runs/mini"),
-    threads: Annotated[int, typer.Option(help="CPU threads, 0 for all")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads, 0 for all")] = 0,
 ) -> None:
     """Run the whole recipe of `mini`; interrupted, it goes on where it stopped."""
     from rich.console import Console

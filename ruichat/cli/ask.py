@@ -82,11 +82,13 @@ def ask(
             terminal.chat(chat, slide, out)
         else:
             answer = _answer(chat, question, terminal, show=not as_json)
-            if overlay:
-                answer = terminal.write_files(chat, answer, slide, out)
-            if as_json:
-                json.dump(answer.to_json(), sys.stdout, ensure_ascii=False, indent=2)
-                sys.stdout.write("\n")
+            try:
+                if overlay:
+                    answer = terminal.write_files(chat, answer, slide, out)
+            finally:  # files that can't be written don't cost the answer
+                if as_json:
+                    json.dump(answer.to_json(), sys.stdout, ensure_ascii=False, indent=2)
+                    sys.stdout.write("\n")
 
 
 def _open(slide: Path, config: AskConfig, terminal: Terminal) -> SlideChat:

@@ -23,26 +23,33 @@ from ruichat.errors import ArtifactError, PrerequisiteError, RuiChatError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-Status = Literal["ok", "small", "optional", "missing"]
+Status = Literal["ok", "small", "missing"]
 
 NEEDED = {
+    "filelock": "filelock",
+    "imagecodecs": "imagecodecs",
+    "jaxtyping": "jaxtyping",
+    "jinja2": "jinja2",
+    "numpy": "numpy",
+    "openslide_bin": "openslide-bin",
+    "openslide": "openslide-python",
+    "openvino": "openvino",
+    "peft": "peft",
+    "PIL": "pillow",
+    "platformdirs": "platformdirs",
+    "pydantic": "pydantic",
+    "yaml": "pyyaml",
+    "rich": "rich",
+    "safetensors": "safetensors",
+    "scipy": "scipy",
+    "sentencepiece": "sentencepiece",
+    "tifffile": "tifffile",
+    "tokenizers": "tokenizers",
     "torch": "torch",
     "transformers": "transformers",
-    "peft": "peft",
-    "sentencepiece": "sentencepiece",
-    "safetensors": "safetensors",
-    "openslide": "openslide-python",
-    "PIL": "pillow",
-    "numpy": "numpy",
-    "scipy": "scipy",
-    "pydantic": "pydantic",
-    "jinja2": "jinja2",
-    "rich": "rich",
+    "typer": "typer",
 }
-"""Module to distribution: without these the main job can't run."""
-
-OPTIONAL = {"openvino": "openvino"}
-"""Faster where present; torch takes over otherwise."""
+"""Module to distribution: what the package depends on."""
 
 MIN_CORES = 2
 MIN_MEMORY_GB = 4.0
@@ -83,9 +90,7 @@ def run_checks() -> Iterator[Check]:
     """Everything `doctor` looks at, in order."""
     yield Check("python", "ok", platform.python_version())
     for module, distribution in NEEDED.items():
-        yield _package(module, distribution, needed=True)
-    for module, distribution in OPTIONAL.items():
-        yield _package(module, distribution, needed=False)
+        yield _package(module, distribution)
     yield _guarded("openslide library", _openslide_library)
     yield _guarded("weights", _weights)
     yield _guarded("cache", _cache)
@@ -94,7 +99,7 @@ def run_checks() -> Iterator[Check]:
 
 
 def _print(checks: list[Check]) -> None:
-    marks = {"ok": "ok", "small": "SMALL", "optional": "-", "missing": "MISSING"}
+    marks = {"ok": "ok", "small": "SMALL", "missing": "MISSING"}
     width = max(len(check.name) for check in checks)
     for check in checks:
         typer.echo(f"{marks[check.status]:8}{check.name:{width}}  {check.found}")
@@ -102,10 +107,9 @@ def _print(checks: list[Check]) -> None:
             typer.echo(f"{'':8}{'':{width}}  -> {check.hint}")
 
 
-def _package(module: str, distribution: str, *, needed: bool) -> Check:
+def _package(module: str, distribution: str) -> Check:
     if importlib.util.find_spec(module) is None:
-        status: Status = "missing" if needed else "optional"
-        return Check(distribution, status, "not installed", f"Run: pip install {distribution}")
+        return Check(distribution, "missing", "not installed", f"Run: pip install {distribution}")
     try:
         version = importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

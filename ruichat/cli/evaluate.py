@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ruichat.cli.progress import stage_bar
 
 if TYPE_CHECKING:
     from ruichat.evaluate.report import Report
@@ -80,7 +83,10 @@ def tiles_command(
     from ruichat.evaluate.run import evaluate
 
     name = folder.resolve().name
-    own = FolderConfig(name=name, folder=str(folder.resolve()), mpp=mpp, group_column=group_column)
+    own = FolderConfig.checked(
+        {"name": name, "folder": str(folder.resolve()), "mpp": mpp, "group_column": group_column},
+        source="the command",
+    )
     suite = TileSuite(probes=(ProbeConfig(name=name, split="folds"),))
     settings = EvaluateConfig(model=model or "mini", folders=(own,), tiles=suite)
     with _progress() as progress:
@@ -132,36 +138,16 @@ def _show(report: Report, json_file: Path | None) -> None:
 @contextmanager
 def _progress() -> Generator[Progress]:
     """A bar on stderr, or one line per stage where nobody watches."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns: tuple[Any, ...] = (
-        "{task.description}",
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    if not console.is_terminal:
-        said: set[str] = set()
-
-        def tell(stage: str, done: int, total: int) -> None:
-            del done, total
-            if stage not in said:
-                said.add(stage)
-                typer.echo(f"{stage} ...", err=True)
-
-        yield tell
+    if sys.stderr.isatty():
+        with stage_bar() as show:
+            yield show
         return
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        current = ""
+    said: set[str] = set()
 
-        def show(stage: str, done: int, total: int) -> None:
-            nonlocal current
-            if stage != current:
-                bar.reset(task, description=stage, total=None)
-                current = stage
-            bar.update(task, completed=done, total=total or None)
+    def tell(stage: str, done: int, total: int) -> None:
+        del done, total
+        if stage not in said:
+            said.add(stage)
+            typer.echo(f"{stage} ...", err=True)
 
-        yield show
+    yield tell

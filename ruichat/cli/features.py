@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Annotated
@@ -34,20 +35,20 @@ def extract_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Encode the tissue of a slide; an interrupted run goes on where it stopped."""
+    from ruichat.cli.outputs import check_not_input
+    from ruichat.cli.progress import stage_bar
     from ruichat.features.encoder import ENCODERS, load_encoder
     from ruichat.features.extract import ExtractConfig, extract
-    from ruichat.slide.grid import GridConfig
     from ruichat.slide.opening import open_slide
     from ruichat.storage.artifacts import cache_dir
 
+    if out is not None:
+        check_not_input(out, slide_path)
     card = ENCODERS.get(encoder_name)
-    config = ExtractConfig(
-        encoder=card.name, grid=GridConfig(tile_px=card.tile_px, tile_mpp=card.tile_mpp)
-    )
-    with open_slide(slide_path, mpp=mpp) as slide, _Bar() as bar:
-        bag = extract(
-            slide, load_encoder(card.name), config, cache=cache_dir(), progress=bar.update
-        )
+    config = ExtractConfig.for_encoder(card)
+    with open_slide(slide_path, mpp=mpp) as slide, stage_bar() as show:
+        tiles = functools.partial(show, "encoding tiles")
+        bag = extract(slide, load_encoder(card.name), config, cache=cache_dir(), progress=tiles)
         read = slide.counts.tiles
     if out is not None:
         bag.save(out)
@@ -67,33 +68,3 @@ def extract_command(
     typer.echo(f"{len(bag)} tiles, {bag.tissue_area_mm2:.2f} mm² of tissue, {bag.encoder}")
     for warning in bag.warnings:
         typer.secho(f"warning: {warning}", fg="yellow", err=True)
-
-
-class _Bar:
-    """Progress on stderr, so that stdout stays clean for results."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self._progress = Progress(
-            "encoding tiles",
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task("tiles", total=None)
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def update(self, done: int, total: int) -> None:
-        """Show that `done` of `total` tiles are encoded."""
-        self._progress.update(self._task, completed=done, total=total)

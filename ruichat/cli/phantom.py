@@ -35,8 +35,6 @@ def draw_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Draw a slide: OUT.tif, with its truth in OUT.json and OUT.mask.png."""
-    from pydantic import ValidationError
-
     from ruichat.errors import ConfigError
     from ruichat.slide.phantom import (
         ALL_ARTEFACTS,
@@ -58,14 +56,9 @@ def draw_command(
         "artefacts": ALL_ARTEFACTS if artefacts else (),
         "mix": dict.fromkeys(wanted or PHANTOM_CLASSES, 1.0),
     }
-    try:
-        config = PhantomConfig.model_validate(settings)
-    except ValidationError as error:
-        lines = "; ".join(f"{item['loc'][0]}: {item['msg']}" for item in error.errors())
-        raise ConfigError(
-            f"this phantom can't be drawn: {lines}",
-            hint=f"Classes are {', '.join(PHANTOM_CLASSES)}",
-        ) from None
+    config = PhantomConfig.checked(
+        settings, source="this phantom", hint=f"Classes are {', '.join(PHANTOM_CLASSES)}"
+    )
     drawn = draw_phantom(config)
     write_phantom(drawn, out)
     facts = {

@@ -45,10 +45,13 @@ def check(
     ] = None,
 ) -> None:
     """Tissue, tiles, focus and stain of a slide: whether questions can be answered."""
+    from ruichat.cli.outputs import check_not_input
     from ruichat.slide.grid import GridConfig, lay_grid
     from ruichat.slide.opening import open_slide
     from ruichat.slide.tissue import TissueConfig, find_tissue
 
+    if overlay is not None:
+        check_not_input(overlay, path)
     with open_slide(path, mpp=mpp) as slide:
         tissue = find_tissue(slide, TissueConfig())
         if overlay is not None:
@@ -109,11 +112,13 @@ def _write_overlay(
 
 
 def _print(facts: dict[str, Any], as_json: bool) -> None:
+    from ruichat.chat.plain import strip_controls
+
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False, indent=2))
         return
     for name, value in facts.items():
         if name != "warnings":
-            typer.echo(f"{name:16} {value}")
+            typer.echo(strip_controls(f"{name:16} {value}"))
     for warning in facts["warnings"]:
         typer.secho(f"warning: {warning}", fg="yellow", err=True)

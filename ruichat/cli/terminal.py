@@ -15,6 +15,7 @@ from ruichat.chat.answer import AI_LABEL, Answer
 from ruichat.chat.facts import percent
 from ruichat.chat.plain import strip_controls
 from ruichat.chat.texts import CLASS_WORDS, alternatives_line
+from ruichat.cli.progress import stage_bar
 from ruichat.cli.texts import Key, say, terminal_language
 from ruichat.errors import RuiChatError
 from ruichat.histology import BY_KEY, Language
@@ -59,17 +60,7 @@ class Terminal:
         if self._quiet or not sys.stderr.isatty():
             yield None
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=None)
-
-            def show(stage: str, done: int, total: int) -> None:
-                words = say(_STAGES[stage], self.language)
-                bar.update(task, description=words, completed=done, total=total or None)
-
+        with stage_bar(lambda stage: say(_STAGES[stage], self.language)) as show:
             yield show
 
     def stream(self, events: Iterator[str | Answer]) -> Answer:
@@ -98,13 +89,17 @@ class Terminal:
             if not claim.grounded:
                 mark = f"[!] {say('ungrounded', language)}: {strip_controls(claim.text)}"
                 typer.secho(mark, fg="yellow")
+        if answer.diagnosis_class is None:
+            return
         words = CLASS_WORDS[language][answer.diagnosis_class]
         line = f"{say('class', language)} {answer.diagnosis_class} ({words})"
         if answer.confidence is not None and not answer.abstained:
             line += f", {say('confidence', language)} {min(answer.confidence, MAX_SHOWN):.0%}"
         typer.secho(line, dim=True)
         if answer.alternatives and not answer.abstained:
-            typer.secho(alternatives_line(answer.alternatives, language), dim=True)
+            cited = bool(answer.citations)
+            line = alternatives_line(answer.alternatives, language, cited=cited)
+            typer.secho(line, dim=True)
         typer.secho(AI_LABEL[language], dim=True)
         if self._quiet:
             return

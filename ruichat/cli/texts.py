@@ -20,7 +20,6 @@ Key = Literal[
     "warning",
     "overlay",
     "geojson",
-    "no_files",
     "chat_intro",
     "chat_help",
     "chat_unknown",
@@ -32,10 +31,8 @@ Key = Literal[
     "region",
     "leading",
     "box",
-    "facts_title",
     "composition",
     "tumour",
-    "tissue",
     "known",
 ]
 
@@ -52,7 +49,6 @@ _EN: dict[Key, str] = {
     "warning": "warning",
     "overlay": "overlay",
     "geojson": "regions",
-    "no_files": "nothing is cited, so there is nothing to draw",
     "chat_intro": "Ask about the slide. /help lists the commands, Ctrl-D ends.",
     "chat_help": (
         "/regions   named regions and what they show\n"
@@ -72,10 +68,8 @@ _EN: dict[Key, str] = {
     "region": "region",
     "leading": "leading tissue",
     "box": "x, y, width, height (level 0)",
-    "facts_title": "measured",
     "composition": "composition",
     "tumour": "tumour",
-    "tissue": "tissue",
     "known": "familiar tissue",
 }
 
@@ -92,7 +86,6 @@ _ZH: dict[Key, str] = {
     "warning": "注意",
     "overlay": "标注图",
     "geojson": "区域文件",
-    "no_files": "没有引用区域，无图可画",
     "chat_intro": "请就切片提问。/help 列出命令，Ctrl-D 结束。",
     "chat_help": (
         "/regions   各区域及其内容\n"
@@ -112,10 +105,8 @@ _ZH: dict[Key, str] = {
     "region": "区域",
     "leading": "主要组织",
     "box": "x, y, 宽, 高（0级像素）",
-    "facts_title": "测量结果",
     "composition": "组成",
     "tumour": "肿瘤",
-    "tissue": "组织",
     "known": "可识别组织",
 }
 

@@ -13,13 +13,11 @@ from ruichat.evaluate.controls import Shown
 from ruichat.features.bag import FeatureBag
 from ruichat.model.chat_model import ChatModel, Piece, SlideContext
 from ruichat.model.region_state import Array, embed_regions
-from ruichat.model.vocabulary import CANNOT, SPECIAL_PIECES
 
 if TYPE_CHECKING:
     from ruichat.model.native import NativeChatModel
 
 Tick = Callable[[int, int], None]
-CANNOT_ID = SPECIAL_PIECES.index(CANNOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +37,7 @@ class Written:
     @property
     def text(self) -> str:
         """The words, the abstention piece by its name."""
-        return "".join(spell(piece) for piece in self.pieces)
-
-
-def spell(piece: Piece) -> str:
-    """A piece's text; the abstention piece, which may spell nothing, by its name."""
-    return CANNOT if piece.token_id == CANNOT_ID else piece.text
+        return "".join(piece.spelled for piece in self.pieces)
 
 
 @runtime_checkable

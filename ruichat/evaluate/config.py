@@ -7,10 +7,9 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from ruichat.config import Config
+from ruichat.config import Config, read_yaml
 from ruichat.errors import ConfigError
 from ruichat.truth.symbolic import SymbolicConfig
 from ruichat.truth.tiles import SourceConfig
@@ -47,8 +46,9 @@ class ProbeConfig(Config):
     name: str
     """A source of `sources` or a folder of `folders`."""
     split: SplitRule = "groups"
-    """groups: the source's own held-out groups. runs: the last files of each class by number,
-    and five folds of such runs. folds: five folds over groups."""
+    """groups: the source's own held-out groups, the only split of what training knows; five folds
+    over groups where it knows none. runs: the last files of each class by number, and five folds
+    of such runs. folds: five folds over groups."""
     test_fraction: float = Field(default=0.3, gt=0, lt=1)
     """Share of files held out where the split is by runs."""
     wanted: float | None = None
@@ -150,36 +150,16 @@ def load_config(path: Path) -> EvaluateConfig:
     Raises:
         ConfigError: a file is missing, isn't YAML, or a field is wrong.
     """
-    values = _read(path)
+    values = read_yaml(path)
     sources = values.get("sources")
     if isinstance(sources, Mapping):
         where = cast(Mapping[str, str], sources)
         try:
-            recipe: Any = _read(path.parent / where["file"])
+            recipe: Any = read_yaml(path.parent / where["file"])
             values["sources"] = reduce(lambda at, key: at[key], where["at"].split("."), recipe)
         except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError(
                 f"{path.name}: no sources at {dict(where)} ({error})",
                 hint="Give sources: {file: recipe.yaml, at: encoder.sources}",
             ) from None
-    try:
-        return EvaluateConfig.model_validate(values)
-    except ValidationError as error:
-        lines = "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
-        )
-        raise ConfigError(f"{path.name} has wrong settings: {lines}") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"no config file at {path}", hint="Give the path of a YAML file"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not readable YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no settings", hint="Give a YAML file of fields")
-    return cast(dict[str, Any], values)
+    return EvaluateConfig.checked(values, source=path.name)

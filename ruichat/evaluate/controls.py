@@ -52,12 +52,17 @@ def show_blind(slide: TestSlide) -> Shown:
 
 
 def show_permuted(slide: TestSlide, *, seed: int) -> Shown:
-    """Places and names as they are, contents dealt out anew."""
+    """Places and names as they are, every region with another's contents; it takes two regions."""
     regions = slide.regions
     rng = np.random.default_rng((seed, 3, slide.number))
-    moved = rng.permutation(len(regions))[regions.assignment]
+    # One ring through all regions: a mere permutation leaves one in its place on average.
+    ring = rng.permutation(len(regions))
+    taken_by = np.empty_like(ring)
+    taken_by[ring] = np.roll(ring, 1)
     return Shown(
-        slide.embeddings, Regions(regions.boxes, moved, regions.geometry), slide.facts_text
+        slide.embeddings,
+        Regions(regions.boxes, taken_by[regions.assignment], regions.geometry),
+        slide.facts_text,
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ruichat.chat.answer import Answer
 from ruichat.chat.ask import AskConfig, SlideChat, open_chat
 from ruichat.chat.backend import Backend
+from ruichat.chat.sentences import is_abstention
 from ruichat.config import Config
 from ruichat.errors import InputError, RuiChatError
 from ruichat.evaluate.data import Counts
@@ -60,20 +61,30 @@ class Item(Config):
         return tuple(cast(dict[str, str], value).values()) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
-    def _answer_is_an_option(self) -> Item:
+    def _answer_can_be_found(self) -> Item:
         if self.options and self.right_option is None:
             raise ValueError(f"answer {self.answer!r} is none of the options {self.options}")
+        if not self.options and not fold(self.answer):
+            raise ValueError(f"answer {self.answer!r} has neither letters nor digits")
         return self
 
     @property
     def right_option(self) -> int | None:
         """Index of the right option; None without options."""
-        folded = [fold(option) for option in self.options]
-        if fold(self.answer) in folded:
-            return folded.index(fold(self.answer))
+        # As it stands first: options may differ in their signs alone, HER2+ and HER2-.
+        for alike in (str.strip, fold):
+            options = [alike(option) for option in self.options]
+            if alike(self.answer) in options:
+                return options.index(alike(self.answer))
         letter = self.answer.strip().rstrip(".)").upper()
         at = _LETTERS.find(letter) if len(letter) == 1 else -1
         return at if 0 <= at < len(self.options) else None
+
+    @property
+    def right_words(self) -> str:
+        """The right answer in words, where an option's letter was given too."""
+        at = self.right_option
+        return self.answer if at is None else self.options[at]
 
     def posed(self, order: Sequence[int] | None = None) -> str:
         """The question as it is asked, options listed in that order."""
@@ -121,19 +132,26 @@ def read_items(path: Path) -> list[Item]:
 def chosen_option(text: str, options: Sequence[str], order: Sequence[int]) -> int | None:
     """Index of the option that an answer gives: the one whose words come first, else its letter.
 
-    Of several that begin at the same place the longest counts.
+    Of several that begin at the same place the longest counts. Words count whole: "Cannot tell"
+    doesn't say no.
     """
-    lowered = text.casefold()
     found = [
-        (lowered.find(option.casefold()), -len(option), i)
+        (match.start(), -len(option), i)
         for i, option in enumerate(options)
-        if option.casefold() in lowered
+        if (match := _whole(option).search(text))
     ]
     if found:
         return min(found)[2]
     letter = re.match(r"\W*([A-J])(?![A-Za-z])", text)
     at = _LETTERS.index(letter[1]) if letter else len(options)
     return order[at] if at < len(options) else None
+
+
+def _whole(words: str) -> re.Pattern[str]:
+    """Finds words that no other Latin letter or digit touches; Chinese has no such borders."""
+    before = r"(?<![A-Za-z0-9])" if re.match(r"[A-Za-z0-9]", words) else ""
+    after = r"(?![A-Za-z0-9])" if re.search(r"[A-Za-z0-9]$", words) else ""
+    return re.compile(before + re.escape(words) + after, re.IGNORECASE)
 
 
 def is_right(item: Item, text: str, order: Sequence[int]) -> bool:
@@ -177,10 +195,11 @@ def score_questions(
 ) -> list[Row]:
     """Ask every question of a file, and score answers and citations.
 
-    A slide that can't be opened is named in `skipped` and its questions are left out.
+    A slide that can't be opened is named in `skipped` and its questions are left out; so is a
+    question that can't be asked.
 
     Raises:
-        InputError: the file is wrong, or none of its slides can be opened.
+        InputError: the file is wrong, or nothing in it can be asked.
     """
     items = read_items(path)
     names = list(dict.fromkeys((item.slide, item.mpp) for item in items))
@@ -191,13 +210,13 @@ def score_questions(
         tick(at, len(names))
         try:
             with _open(path.parent / name[0], name[1], backend) as chat:
-                _ask_own(items, name, chat, outcomes)
+                _ask_own(items, name, chat, outcomes, skipped)
                 if opened:
                     _ask_other(items, opened[-1], chat, outcomes)
                 opened.append(name)
         except RuiChatError as error:
             skipped.append(f"{name[0]}: {error.message}")
-    if not opened:
+    if not outcomes:
         raise InputError(
             f"none of the slides in {path.name} could be asked: {skipped[-1]}",
             hint="Paths are relative to the file",
@@ -213,14 +232,24 @@ def _open(path: Path, mpp: float | None, backend: Backend) -> SlideChat:
 
 
 def _ask_own(
-    items: Sequence[Item], name: Name, chat: SlideChat, outcomes: dict[int, dict[str, Answer]]
+    items: Sequence[Item],
+    name: Name,
+    chat: SlideChat,
+    outcomes: dict[int, dict[str, Answer]],
+    skipped: list[str],
 ) -> None:
     """Ask a slide its questions, and those that list options once more in another order."""
     for i, item in enumerate(items):
-        if (item.slide, item.mpp) == name:
-            outcomes[i] = {"true": _ask(chat, item.posed())}
+        if (item.slide, item.mpp) != name:
+            continue
+        try:
+            given = {"true": _ask(chat, item.posed())}
             if item.options:
-                outcomes[i]["reordered"] = _ask(chat, item.posed(_moved(item)))
+                given["reordered"] = _ask(chat, item.posed(_moved(item)))
+        except InputError as error:
+            skipped.append(f"{name[0]}, question {i + 1}: {error.message}")
+            continue
+        outcomes[i] = given
 
 
 def _ask_other(
@@ -228,7 +257,7 @@ def _ask_other(
 ) -> None:
     """Ask a slide the questions about another, as a control."""
     for i, item in enumerate(items):
-        if (item.slide, item.mpp) == name:
+        if i in outcomes and (item.slide, item.mpp) == name:
             outcomes[i]["other"] = _ask(chat, item.posed())
 
 
@@ -279,9 +308,14 @@ def _rows(name: str, done: Sequence[tuple[Item, dict[str, Answer]]], draws: Draw
 def _right(
     done: Sequence[tuple[Item, dict[str, Answer]]], way: str
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which answers given that way are right, and which questions were asked that way."""
+    """Which answers given that way are right, and which questions were asked that way.
+
+    An answer that stays open is right only where that is the right answer: the leading
+    alternatives that it lists are no choice among them.
+    """
     marks = [
         way in given
+        and (not given[way].abstained or is_abstention(item.right_words))
         and is_right(
             item,
             given[way].text,

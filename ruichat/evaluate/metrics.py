@@ -83,12 +83,11 @@ class Bootstrap:
         drawn = _divide(a, b) - _divide(c, d)
         return _estimate(ratio[0] - ratio[1], drawn, int(np.asarray(whole).sum()))
 
-    def statistic(self, function: Statistic, *, num_draws: int | None = None) -> Estimate:
+    def statistic(self, function: Statistic) -> Estimate:
         """Any function of how often each observation is drawn, [n] to a number."""
         n = len(self._row)
         value = function(np.ones(n))
-        draws = self._draws[:num_draws]
-        drawn = np.array([function(draw[self._row].astype(np.float64)) for draw in draws])
+        drawn = np.array([function(draw[self._row].astype(np.float64)) for draw in self._draws])
         return _estimate(value, drawn, n)
 
     def _sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -33,26 +33,27 @@ class Fold:
 def split_runs(label: Strings, number: NDArray[np.int64], test_fraction: float) -> Fold:
     """The last files of each class, by number, are the test part.
 
-    Neighbouring files of a site often show one specimen; a random split would test on it.
+    Neighbouring files of a site often show one specimen; a random split would test on it. Windows
+    of one file stay together.
     """
     train: list[Rows] = []
     test: list[Rows] = []
-    _check_classes(label)
+    _check_classes(label, number)
     for name in np.unique(label):
-        rows = _by_number(label == name, number)
-        cut = len(rows) - min(max(1, round(test_fraction * len(rows))), len(rows) - 1)
-        train.append(rows[:cut])
-        test.append(rows[cut:])
+        rows, rank, num_files = _by_number(label == name, number)
+        last = rank >= num_files - min(max(1, round(test_fraction * num_files)), num_files - 1)
+        train.append(rows[~last])
+        test.append(rows[last])
     return Fold(np.concatenate(train), np.concatenate(test))
 
 
 def run_folds(label: Strings, number: NDArray[np.int64], num: int) -> list[Fold]:
     """Folds of contiguous file numbers within each class; fewer where a class is small."""
-    num = min(num, _check_classes(label))
+    num = min(num, _check_classes(label, number))
     fold = np.empty(len(label), np.int64)
     for name in np.unique(label):
-        rows = _by_number(label == name, number)
-        fold[rows] = np.arange(len(rows)) * num // len(rows)
+        rows, rank, num_files = _by_number(label == name, number)
+        fold[rows] = rank * num // num_files
     return _folds(fold, num)
 
 
@@ -85,28 +86,31 @@ def group_folds(label: Strings, group: Strings, num: int) -> list[Fold]:
     return _folds(fold_of[row], num)
 
 
-def _check_classes(label: Strings) -> int:
-    """Tiles of the smallest class.
+def _check_classes(label: Strings, number: NDArray[np.int64]) -> int:
+    """Files of the smallest class.
 
     Raises:
-        InputError: fewer than two classes, or than two tiles of one.
+        InputError: fewer than two classes, or than two files of one.
     """
-    _, counts = np.unique(label, return_counts=True)
-    if len(counts) < 2 or counts.min() < 2:
+    counts = [len(np.unique(number[label == name])) for name in np.unique(label)]
+    if len(counts) < 2 or min(counts) < 2:
         raise InputError(
-            f"a probe needs two classes with two tiles each; there are {counts.tolist()}",
+            f"a probe needs two classes with two files each; there are {counts}",
             hint="Add tiles, or leave that class out",
         )
-    return int(counts.min())
+    return min(counts)
 
 
 def _folds(fold: NDArray[np.int64], num: int) -> list[Fold]:
     return [Fold(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(num)]
 
 
-def _by_number(mask: NDArray[np.bool_], number: NDArray[np.int64]) -> Rows:
+def _by_number(mask: NDArray[np.bool_], number: NDArray[np.int64]) -> tuple[Rows, Rows, int]:
+    """Rows in the order of their files, the rank of each row's file, and how many files."""
     rows = np.flatnonzero(mask)
-    return rows[np.argsort(number[rows], kind="stable")]
+    rows = rows[np.argsort(number[rows], kind="stable")]
+    files, rank = np.unique(number[rows], return_inverse=True)
+    return rows, rank.astype(np.int64), len(files)
 
 
 def outer_folds(

@@ -42,9 +42,6 @@ class ReplaySession:
         """The same again."""
         return ReplaySession(self.pieces)
 
-    def rewind(self) -> None:
-        """Nothing is kept between questions."""
-
 
 def view_slide(
     slide: TestSlide, classifier: TileClassifier, model: str, calibration: Calibration | None

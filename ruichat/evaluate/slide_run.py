@@ -68,6 +68,9 @@ def score_slides(
         tick=counts("drawing slides"),
     )
     asked = draw_questions(slides, config, seed=draws.seed)
+    if not asked:
+        data.skipped.append("slide questions: no slide to ask about")
+        return SlideResult([], {})
     answerer = choose_answerer(backend, config)
     return ask_slides(asked, slides, answerer, backend, config, draws, counts, colour)
 
@@ -127,7 +130,7 @@ def answer_conditions(
         "true": {s.number: show_true(s) for s in slides},
         "blind": {s.number: show_blind(s) for s in slides},
         "other": {s.number: show_true(pairs[s.number]) for s in slides if s.number in pairs},
-        "permuted": {s.number: show_permuted(s, seed=seed) for s in slides},
+        "permuted": {s.number: show_permuted(s, seed=seed) for s in slides if len(s.regions) > 1},
     }
     shown["reordered"] = shown["true"]
     answers: dict[Condition, list[Written | None]] = {}
@@ -168,7 +171,7 @@ def _check(
     config: SlideSuite,
 ) -> str:
     """How many of a few answers the chat itself gives word for word."""
-    if isinstance(answerer, SessionAnswerer) or not asked:
+    if isinstance(answerer, SessionAnswerer):
         return "all answers come through the chat"
     rows = np.linspace(0, len(asked) - 1, min(config.num_checked, len(asked))).astype(int)
     chat = SessionAnswerer(backend.model, backend.encoder.card.name, backend.encoder.digest)

@@ -16,6 +16,7 @@ from ruichat.evaluate.questions import LANGUAGES, PERCEPTUAL, Asked
 from ruichat.evaluate.report import Row
 from ruichat.evaluate.rules import RuleAnswer
 from ruichat.evaluate.tile_scores import Draws
+from ruichat.model.vocabulary import CANNOT
 from ruichat.truth.scoring import score_answer
 
 QUESTIONS = "Slide questions, share right"
@@ -38,7 +39,7 @@ class Answers:
         asked: the questions.
         texts: the model's raw words under each condition; None where it doesn't apply.
         rules: by name of the control, answers by rule from tiles read that way.
-        product: the product's answer to each, guard and confidence included; empty if not made.
+        product: the product's answer to each, guard and confidence included.
     """
 
     asked: Sequence[Asked]
@@ -95,7 +96,7 @@ def mark_texts(asked: Sequence[Asked], texts: Sequence[str | None]) -> Marks:
         np.array([len(s.cited) if s else 0 for s in scores]),
         np.array([s.num_right if s else 0 for s in scores]),
         np.array([s.num_found if s else 0 for s in scores]),
-        np.array([t is not None and t.lstrip().startswith("<|cannot|>") for t in texts]),
+        np.array([t is not None and t.lstrip().startswith(CANNOT) for t in texts]),
     )
 
 
@@ -256,9 +257,10 @@ class SlideScorer:
     def refusal_rows(self) -> list[Row]:
         """What must be refused and is; what needn't be and is."""
         hopeless = self.label == "cannot"
-        refused = {"model alone": self.marks["true"].refused}
-        if len(self._answers.product):
-            refused["product, with guard"] = np.array([a.abstained for a in self._answers.product])
+        refused = {
+            "model alone": self.marks["true"].refused,
+            "product, with guard": np.array([a.abstained for a in self._answers.product]),
+        }
         rows: list[Row] = []
         for name, given in refused.items():
             if hopeless.any():
@@ -288,8 +290,6 @@ class SlideScorer:
     def _withheld(self, answerable: NDArray[np.bool_]) -> list[Row]:
         """Why the product refused what can be told."""
         reason = np.array([a.reason or "" for a in self._answers.product])
-        if not len(reason):
-            return []
         abstained = np.array([a.abstained for a in self._answers.product])
         return [
             Row(
@@ -305,7 +305,7 @@ class SlideScorer:
         """How far confidence can be trusted, and what abstaining buys."""
         product = self._answers.product
         use = np.array([a.confidence is not None for a in product], bool) & self._weighed
-        if not len(product) or not use.any():
+        if not use.any():
             return []
         sure = np.array([a.confidence or 0.0 for a in product])[use]
         right = self.marks["true"].right[use]

@@ -8,9 +8,9 @@ import numpy as np
 
 from ruichat.chat.backend import TileClassifier
 from ruichat.errors import ConfigError, InputError
-from ruichat.evaluate.config import FolderConfig, ProbeConfig, TileSuite
+from ruichat.evaluate.config import TileSuite
 from ruichat.evaluate.data import EvaluationData
-from ruichat.evaluate.reading import EncodedTiles, TileReader, read_folder
+from ruichat.evaluate.reading import EncodedTiles
 from ruichat.evaluate.report import Row
 from ruichat.evaluate.tile_scores import (
     Draws,
@@ -76,23 +76,3 @@ def _join_held_out(sets: Sequence[TileSet]) -> TileSet:
         held_out=np.ones(n, bool),
         foreign=False,
     )
-
-
-def score_folder(
-    folder: FolderConfig, probe: ProbeConfig, suite: TileSuite, reader: TileReader, draws: Draws
-) -> tuple[list[Row], TileSet]:
-    """Probe one labelled folder of anybody's.
-
-    Raises:
-        InputError: the folder or its listing can't be used.
-    """
-    from pathlib import Path
-
-    card = reader.encoder.card
-    read = read_folder(folder, Path(), tile_px=card.tile_px, tile_mpp=card.tile_mpp)
-    if len(np.unique(read.label)) < 2:
-        raise InputError(f"{folder.name} holds one label only", hint="A probe needs at least two")
-    tiles = reader.encode(read.rgb, with_random=True)
-    everything = np.ones(len(read.label), bool)
-    tile_set = TileSet(folder.name, tiles, read.label, read.group, read.number, everything, True)
-    return score_probe(tile_set, probe, suite, draws), tile_set

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruichat.chat.backend import TileClassifier
+from ruichat.errors import ConfigError
 from ruichat.evaluate.arrays import Strings
 from ruichat.evaluate.config import ProbeConfig, TileSuite
 from ruichat.evaluate.metrics import Bootstrap, Estimate, area_under_roc, balanced_accuracy
@@ -76,9 +77,20 @@ def _balanced(
 def score_probe(
     tile_set: TileSet, config: ProbeConfig, suite: TileSuite, draws: Draws
 ) -> list[Row]:
-    """Linear probes on embeddings, on colour, and on an untrained network's statistics."""
+    """Linear probes on embeddings, on colour, and on an untrained network's statistics.
+
+    Raises:
+        InputError: too few tiles or groups to hold some out.
+        ConfigError: the split would test on tiles that training has seen.
+    """
     label, group, number = tile_set.label, tile_set.group, tile_set.number
-    if config.split == "groups" and not tile_set.foreign:
+    if not tile_set.foreign:
+        if config.split != "groups":
+            raise ConfigError(
+                f"tiles.probes splits {tile_set.name!r} by {config.split}; training has seen part "
+                "of it",
+                hint="Use split: groups, which holds out what training holds out",
+            )
         train, test = np.flatnonzero(~tile_set.held_out), np.flatnonzero(tile_set.held_out)
         return [
             _probe_row(
@@ -132,7 +144,7 @@ def score_unknown(
         positive = np.arange(len(score)) < len(inside)
         unit = np.concatenate([groups, np.char.add(f"{name}/", tile_set.group)])
         estimate = draws.over(unit).statistic(
-            lambda w, s=score, p=positive: area_under_roc(s, p, w), num_draws=200
+            lambda w, s=score, p=positive: area_under_roc(s, p, w)
         )
         rows.append(Row(UNKNOWN_SECTION, f"known tiles against {name}", estimate))
     return rows

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from numpy.typing import NDArray
 
 from ruichat.errors import ArtifactError
@@ -102,6 +102,10 @@ class FeatureBag:
     def dim(self) -> int:
         """Width of the embeddings."""
         return self.embeddings.shape[1]
+
+    def where(self, keep: Bool[NDArray[np.bool_], " n"]) -> FeatureBag:
+        """The bag with only those tiles."""
+        return replace(self, **{name: getattr(self, name)[keep] for name in _DTYPES})
 
     def check_encoder(self, name: str, digest: str, dim: int) -> FeatureBag:
         """Return self, or refuse what another encoder made.

@@ -9,7 +9,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from pydantic import Field
 from ruichat.config import Config
 from ruichat.errors import ArtifactError, ConfigError, ModelError
 from ruichat.features.bag import FeatureBag
-from ruichat.features.encoder import Encoder
+from ruichat.features.encoder import Encoder, EncoderCard
 from ruichat.slide.grid import GridConfig, TileGrid, lay_grid
 from ruichat.slide.quality import TileQuality, measure_tiles
 from ruichat.slide.slide import Slide
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 SHARD_KIND = "feature-shard"
 SHARD_SCHEMA = 1
 
-EXTRACTION = 1
-"""Version of the procedure; part of every cache key, raised when its numbers change."""
+EXTRACTION = 2
+"""Version of the procedure; part of every cache key, raised when what it makes changes."""
 
 BATCH_TILES = 32
 SHARD_TILES = 256
@@ -52,6 +52,11 @@ class ExtractConfig(Config):
     """Name of the encoder's card."""
     grid: GridConfig = Field(default_factory=GridConfig)
     tissue: TissueConfig = Field(default_factory=TissueConfig)
+
+    @classmethod
+    def for_encoder(cls, card: EncoderCard) -> ExtractConfig:
+        """The usual settings with the tiles that this encoder takes."""
+        return cls(encoder=card.name, grid=GridConfig(tile_px=card.tile_px, tile_mpp=card.tile_mpp))
 
 
 @dataclass(frozen=True)
@@ -99,11 +104,24 @@ def extract(
     _check_fit(encoder, config)
     key = cache_key(slide, encoder, config)
     path = None if cache is None else cache / "bags" / f"{key}.safetensors"
-    known = _cached_bag(path, encoder)
-    if known is not None:
-        if progress is not None:
-            progress(len(known), len(known))
-        return known
+    bag = _cached_bag(path, encoder)
+    if bag is None:
+        bag = _new_bag(slide, encoder, config, key, path, progress)
+    elif progress is not None:
+        progress(len(bag), len(bag))
+    # What was said on opening hangs on how it was opened, so it isn't kept with the bag.
+    return replace(bag, warnings=slide.warnings + bag.warnings)
+
+
+def _new_bag(
+    slide: Slide,
+    encoder: Encoder,
+    config: ExtractConfig,
+    key: str,
+    path: Path | None,
+    progress: Progress | None,
+) -> FeatureBag:
+    """Extract, and keep the bag at `path`."""
     tissue = find_tissue(slide, config.tissue)
     grid = lay_grid(slide, tissue, config.grid)
     shards = None if path is None else _Shards(path.with_suffix(".parts"), key)
@@ -222,7 +240,6 @@ def _gather(
     parts: list[_Part],
 ) -> FeatureBag:
     whole = _join(parts)
-    extra = () if tissue.stain_warning is None else (tissue.stain_warning,)
     return FeatureBag(
         embeddings=whole.embeddings,
         xy0=grid.xy0,
@@ -238,7 +255,7 @@ def _gather(
         encoder_digest=encoder.digest,
         slide_digest=slide.digest,
         fingerprint=config.fingerprint(),
-        warnings=slide.warnings + extra,
+        warnings=() if tissue.stain_warning is None else (tissue.stain_warning,),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from ruichat.model.vocabulary import CANNOT, CANNOT_ID
 from ruichat.registry import Registry
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class Piece:
     logprob: float
     region: int | None = None
     fact: str | None = None
+
+    @property
+    def spelled(self) -> str:
+        """The text; that of the abstention piece, which may spell nothing, is its name."""
+        return CANNOT if self.token_id == CANNOT_ID else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +96,6 @@ class ChatSession(Protocol):
 
     def fork(self) -> ChatSession:
         """A dialogue that goes its own way from here; nothing is read again."""
-        ...
-
-    def rewind(self) -> None:
-        """Forget all turns; the slide stays read."""
         ...
 
 

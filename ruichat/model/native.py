@@ -106,7 +106,6 @@ class NativeSession:
 
     def __init__(self, model: NativeChatModel, regions: RegionState, state: DecoderState) -> None:
         self._model, self._regions, self._state = model, regions, state
-        self._prefix_length = state.length
         # Read before the next question: what the last turn wrote but the state hasn't seen.
         self._pending: list[int] = []
         self._turns: list[Turn] = []
@@ -173,14 +172,8 @@ class NativeSession:
     def fork(self) -> NativeSession:
         """See `chat_model.ChatSession`."""
         twin = NativeSession(self._model, self._regions, self._state.fork())
-        twin._prefix_length = self._prefix_length
         twin._pending, twin._turns = list(self._pending), list(self._turns)
         return twin
-
-    def rewind(self) -> None:
-        """See `chat_model.ChatSession`."""
-        self._state.rewind(self._prefix_length)
-        self._pending, self._turns = [], []
 
     def _read(self, ids: Sequence[int], keep: int = 1) -> Float32[Array, "r v"]:
         logits = self._model.decoder.read(self._state, ids, self._regions, keep)

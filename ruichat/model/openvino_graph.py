@@ -15,6 +15,7 @@ import numpy as np
 
 from ruichat.model.region_state import Weights
 from ruichat.model.shape import ModelShape
+from ruichat.openvino import import_openvino
 
 PREFIX = "language_model."
 
@@ -27,11 +28,8 @@ def build_graph(weights: Weights, shape: ModelShape) -> Any:
     are wanted; `key.i`, `value.i` [h, p, d] per layer.
     Outputs: `logits` [r, v], `hidden` [r, e], `new` [layers, 2, h, t, d].
     """
-    from openvino import Model
-
-    builder = _Builder(weights, shape)
-    graph = builder.build()
-    make: Any = Model
+    make: Any = import_openvino().Model
+    graph = _Builder(weights, shape).build()
     return make(graph.results, graph.inputs, "ruichat_decoder")
 
 
@@ -43,9 +41,7 @@ class _Graph:
 
 class _Builder:
     def __init__(self, weights: Weights, shape: ModelShape) -> None:
-        from openvino import opset15
-
-        self.op: Any = opset15
+        self.op: Any = import_openvino().opset15
         self.weights = weights
         self.shape = shape
         self.inputs: list[Any] = []

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ruichat.model.openvino_graph import PREFIX, build_graph
 from ruichat.model.region_state import Array, RegionState, Weights
 from ruichat.model.shape import ModelShape
+from ruichat.openvino import import_openvino
 
 BUCKET = 64
 """Buffers grow by so many text tokens. Ours: shapes that change at every step cost OpenVINO about
@@ -75,9 +76,8 @@ class OpenVinoDecoder:
     runtime = "openvino"
 
     def __init__(self, weights: Weights, shape: ModelShape, num_threads: int = 0) -> None:
-        import openvino as ov
-
-        self._ov = ov
+        ov: Any = import_openvino()
+        self._tensor: Any = ov.Tensor
         self._weights, self._shape = weights, shape
         self._table = weights[f"{PREFIX}embed_tokens.weight"]
         self._rotary = _rotary_table(shape)
@@ -139,7 +139,7 @@ class OpenVinoDecoder:
         return self._inputs
 
     def _set(self, name: str, array: NDArray[Any]) -> None:
-        self._request.set_tensor(name, self._ov.Tensor(array, shared_memory=True))
+        self._request.set_tensor(name, self._tensor(array, shared_memory=True))
 
     def _embed(self, ids: Sequence[int], regions: RegionState) -> Array:
         index = np.asarray(ids)

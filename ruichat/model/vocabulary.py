@@ -35,6 +35,7 @@ FACT_PIECES = tuple(f"{{{name}}}" for name in FACTS_NAMES)
 SPECIAL_PIECES = (PAD, BOS, EOS, UNK, *CONTROL_PIECES, *REGION_PIECES, *FACT_PIECES)
 """Ids 0, 1, 2, ... of every tokenizer of ours."""
 
+CANNOT_ID = SPECIAL_PIECES.index(CANNOT)
 FIRST_REGION_ID = SPECIAL_PIECES.index(REGION_PIECES[0])
 
 

@@ -78,7 +78,8 @@ def lay_grid(slide: Slide, tissue: TissueMask, config: GridConfig) -> TileGrid:
             f"no tissue on {slide.path.name}: {tissue.area_mm2:.3f} mm2 found, and no tile is "
             f"{config.min_tissue:.0%} tissue",
             hint=f"Look at what was found: ruichat slide check {slide.path.name} "
-            "--overlay check.png",
+            + (f"--mpp {base:g} " if slide.mpp.source == "user" else "")
+            + "--overlay check.png",
         )
     return TileGrid(kept, int(span0), config.tile_px, config.tile_mpp)
 

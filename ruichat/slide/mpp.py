@@ -21,6 +21,8 @@ CONFLICT = 0.05
 OBJECTIVE_UM = 10.0
 """mpp times magnification of common scanners (0.25 at 40x): used in hints, never as a value."""
 
+_DECIMAL = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+
 
 @dataclass(frozen=True, slots=True)
 class MppChoice:
@@ -45,12 +47,16 @@ def plausible(mpp: float | None) -> bool:
 
 
 def ome_mpp(description: str) -> tuple[float, float] | None:
-    """Resolution in x and y that OME-XML states in micrometres; None if it states none."""
-    if "PhysicalSizeX" not in description:
+    """Resolution in x and y that OME-XML states in micrometres; None if it states none.
+
+    The first image counts, which is the scan; label and macro follow it.
+    """
+    first = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", description)
+    if first is None:
         return None
-    if re.search(r'PhysicalSizeXUnit="(?!\u00b5m"|\u03bcm"|um"|&#181;m")', description):
+    if re.search(r'PhysicalSizeXUnit="(?!\u00b5m"|\u03bcm"|um"|&#181;m")', first.group()):
         return None
-    found = dict(re.findall(r'PhysicalSize([XY])="([0-9.]+(?:[eE][+-]?[0-9]+)?)"', description))
+    found = dict(re.findall(rf'PhysicalSize([XY])="({_DECIMAL})"', first.group()))
     if not {"X", "Y"} <= found.keys():
         return None
     return float(found["X"]), float(found["Y"])

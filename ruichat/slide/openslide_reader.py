@@ -12,6 +12,7 @@ import openslide
 from jaxtyping import UInt8
 
 from ruichat.errors import InputError
+from ruichat.slide.alpha import over_white
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box, to_level0_xy
 from ruichat.slide.mpp import ome_mpp
@@ -48,13 +49,7 @@ class OpenSlideReader:
         """Fill `out` with the pixels of a box of one level."""
         location = to_level0_xy(box.x, box.y, self._downsamples[level])
         image = self._handle.read_region(location, level, (box.width, box.height))
-        rgba = np.asarray(image)
-        alpha = rgba[..., 3:]
-        if alpha.min() == 255:
-            out[:] = rgba[..., :3]
-            return
-        over = rgba[..., :3].astype(np.uint16) * alpha + 255 * (255 - alpha.astype(np.uint16))
-        out[:] = (over + 127) // 255
+        out[:] = over_white(np.asarray(image))
 
     def close(self) -> None:
         """Release the file."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
 
 from ruichat.errors import InputError, RuiChatError
+from ruichat.slide.alpha import over_white
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
 from ruichat.slide.mpp import ome_mpp
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage
 
 MAX_PIXELS = 300_000_000
 """Largest plain image held in memory: 900 MB of RGB."""
@@ -20,7 +27,15 @@ MAX_PIXELS = 300_000_000
 UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
 """TIFF ResolutionUnit: inch, centimetre."""
 
+JPEG_COMPRESSIONS = frozenset({6, 7, 33007})
+"""TIFF Compression: JPEG of old, new and private kind."""
+
+UNSPECIFIED, PREMULTIPLIED = 0, 1
+"""TIFF ExtraSamples: a fourth channel of no stated meaning, or alpha with its colours weighted."""
+
 PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+
+_PILLOW_LIMIT = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -75,31 +90,34 @@ def _read_pillow(path: Path) -> PlainReader | None:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with _pillow_limit_lifted():
             image = Image.open(path, formats=PILLOW_FORMATS)
     except UnidentifiedImageError:
         return None
-    except Image.DecompressionBombError as error:
-        raise _too_large(path, str(error)) from error
     with image:
         check_size(path, *image.size)
         if image.mode.startswith(("I", "F")):
             raise _not_rgb8(path, f"mode {image.mode}")
         dpi = image.info.get("dpi")
-        rgba = image.convert("RGBA") if image.has_transparency_data else None
-        rgb = np.asarray(image.convert("RGB") if rgba is None else over_white(rgba))
+        if image.has_transparency_data:
+            rgb = over_white(np.asarray(image.convert("RGBA")))
+        else:
+            rgb = np.asarray(image.convert("RGB"))
         mpp = (25_400.0 / dpi[0], 25_400.0 / dpi[1]) if dpi and min(dpi) > 0 else None
         return PlainReader(rgb, (image.format or "image").lower(), (path,), mpp)
 
 
-def over_white(rgba: object) -> object:
-    """A Pillow RGBA image laid over white."""
+@contextmanager
+def _pillow_limit_lifted() -> Generator[None]:
+    """Let `check_size` alone decide: Pillow's own limit, read on opening, is lower than ours."""
     from PIL import Image
 
-    assert isinstance(rgba, Image.Image)
-    white = Image.new("RGBA", rgba.size, "white")
-    return Image.alpha_composite(white, rgba).convert("RGB")
+    with _PILLOW_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _read_tiff(path: Path) -> PlainReader:
@@ -113,23 +131,47 @@ def _read_tiff(path: Path) -> PlainReader:
         check_size(path, page.imagewidth, page.imagelength)
         if page.dtype != np.uint8 or page.samplesperpixel not in (1, 3, 4):
             raise _not_rgb8(path, f"{page.dtype}, {page.samplesperpixel} channels")
-        rgb = _as_rgb(np.asarray(page.asrgb() if page.photometric == 3 else page.asarray()))
-        return PlainReader(rgb, "tiff", (path,), _tiff_mpp(tiff, page))
+        return PlainReader(_tiff_rgb(path, page), "tiff", (path,), _tiff_mpp(tiff, page))
 
 
-def _as_rgb(pixels: Bytes) -> Bytes:
+def _tiff_rgb(path: Path, page: TiffPage) -> UInt8[Bytes, "h w 3"]:
+    """The page's colours as RGB; tifffile gives the samples as stored.
+
+    Raises:
+        InputError: the samples are inks or luminance and chroma.
+    """
+    from tifffile import PHOTOMETRIC
+
+    kind, compression = int(page.photometric), int(page.compression)
+    plain = kind in (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
+    # The JPEG decoder itself turns luminance and chroma into RGB.
+    decoded = kind == PHOTOMETRIC.YCBCR and compression in JPEG_COMPRESSIONS
+    if kind == PHOTOMETRIC.PALETTE:
+        pixels = page.asrgb(uint8=True)
+    elif plain or decoded:
+        pixels = page.asarray()
+    else:
+        raise _not_rgb8(path, f"colours of kind {PHOTOMETRIC(kind).name}")
+    pixels = _channels_last(np.asarray(pixels, np.uint8))
+    if kind == PHOTOMETRIC.MINISWHITE and 262 in page.tags:
+        pixels = 255 - pixels
+    alpha = int(page.extrasamples[0]) if page.extrasamples else UNSPECIFIED
+    if pixels.shape[2] == 4 and alpha != UNSPECIFIED:
+        return over_white(pixels, premultiplied=alpha == PREMULTIPLIED)
+    return np.ascontiguousarray(pixels[..., :3])
+
+
+def _channels_last(pixels: Bytes) -> Bytes:
+    """Pixels as [h, w, 3 or 4], whether they were grey, by plane or by pixel."""
     pixels = np.squeeze(pixels)
     if pixels.ndim == 3 and pixels.shape[0] in (3, 4) and pixels.shape[2] not in (3, 4):
         pixels = np.moveaxis(pixels, 0, 2)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return np.ascontiguousarray(pixels[..., :3].astype(np.uint8, copy=False))
+    return pixels
 
 
-def _tiff_mpp(tiff: object, page: object) -> tuple[float, float] | None:
-    import tifffile
-
-    assert isinstance(tiff, tifffile.TiffFile) and isinstance(page, tifffile.TiffPage)
+def _tiff_mpp(tiff: TiffFile, page: TiffPage) -> tuple[float, float] | None:
     stated = ome_mpp(tiff.ome_metadata or "")
     if stated is not None:
         return stated

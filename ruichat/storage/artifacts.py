@@ -80,7 +80,7 @@ def write_atomic(path: Path, content: bytes | Writer) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
+            dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part", delete=False
         ) as file:
             temporary = Path(file.name)
             if isinstance(content, bytes):
@@ -189,7 +189,7 @@ def _not_written(path: Path, error: OSError) -> ArtifactError:
         )
     return ArtifactError(
         f"{path} can't be written ({error.strerror})",
-        hint="Check the folder's permissions, or set RUICHAT_CACHE to another folder",
+        hint="Check the folder's permissions or give another one; RUICHAT_CACHE sets the cache's",
     )
 
 

@@ -27,7 +27,7 @@ class LaidSlide:
 
     Attributes:
         embeddings: float32 [n,d].
-        colour: float32 [n,6], the colour-only control's view of each tile.
+        colour: float32 [n,m], the colour-only control's view of each tile.
         xy0: int64 [n,2], top left corners of the tiles in micrometres, which are its pixels.
         span0: side of a tile, micrometres.
         regions: which tile lies in which region.

@@ -18,7 +18,8 @@ class TileBank:
 
     Attributes:
         embeddings: float32 [n,v,d], v stains; the first is the window as it is.
-        colour: float32 [n,v,6], mean and spread of red, green, blue: the colour-only control.
+        colour: float32 [n,v,m], statistics of colour for the colour-only control; m is up to who
+            makes the bank.
         target: float32 [n,c], share of each class.
         partial, source, group, split: as in `TilePool`.
     """

@@ -20,24 +20,12 @@ class Score:
         cited: regions cited, from 0, each once.
         num_right: cited regions whose citation isn't wrong.
         num_found: regions of the evidence that are cited.
-        num_evidence: regions that support the true answer.
     """
 
     correct: bool | None
     cited: tuple[int, ...]
     num_right: int
     num_found: int
-    num_evidence: int
-
-    @property
-    def precision(self) -> float | None:
-        """Share of the citations that aren't wrong; None without citations."""
-        return self.num_right / len(self.cited) if self.cited else None
-
-    @property
-    def recall(self) -> float | None:
-        """Share of the evidence that is cited; None without evidence."""
-        return self.num_found / self.num_evidence if self.num_evidence else None
 
 
 def score_answer(qa: QA, answer: str) -> Score:
@@ -59,5 +47,4 @@ def score_answer(qa: QA, answer: str) -> Score:
         cited=cited,
         num_right=len(set(cited) & set(qa.allowed)),
         num_found=len(set(cited) & set(qa.evidence)),
-        num_evidence=len(qa.evidence),
     )

@@ -91,6 +91,26 @@ def test_the_next_chat_about_the_slide_finds_its_bag(slide_path: Path, tmp_path:
     assert (first.encoder.calls > 0, second.encoder.calls) == (True, 0)
 
 
+def turns(chat: SlideChat) -> tuple[str, ...]:
+    """What the next question that goes on from the last would be read together with."""
+    assert chat._last is not None
+    return chat._last.turns  # type: ignore[attr-defined]
+
+
+def test_only_a_question_that_goes_on_is_read_with_the_one_before(
+    slide_path: Path, tmp_path: Path
+) -> None:
+    backend = make_backend(lambda question: f"Yes [R1]. You asked: {question}")
+    with open_chat(slide_path, backend=backend, cache=tmp_path) as chat:
+        ask(chat, "Is there tumour?")
+        ask(chat, "And where is it?")
+        assert turns(chat) == ("Is there tumour?", "And where is it?")
+        ask(chat, "Is there fat?")
+        assert turns(chat) == ("Is there fat?",)
+        chat.forget()
+        assert ask(chat, "asdf").reason == "not_understood"
+
+
 def test_only_answers_that_were_shown_join_the_dialogue(slide_path: Path, tmp_path: Path) -> None:
     backend = make_backend(lambda question: f"Yes [R1]. You asked: {question}")
     with open_chat(slide_path, backend=backend, cache=tmp_path) as chat:
@@ -98,14 +118,22 @@ def test_only_answers_that_were_shown_join_the_dialogue(slide_path: Path, tmp_pa
         events = chat.ask("Is there fat?")
         next(events)
         events.close()
-        chat._session.logprob = -3.0  # type: ignore[attr-defined]
+        chat._fresh.logprob = -3.0  # type: ignore[attr-defined]
         assert ask(chat, "Is there mucus?").reason == "low_confidence"
-        chat._session.logprob = -0.001  # type: ignore[attr-defined]
-        ask(chat, "Is there stroma?")
-        assert chat._session.turns == (  # type: ignore[attr-defined]
-            "Is there tumour?",
-            "Is there stroma?",
-        )
+        assert ask(chat, "Is HER2 positive?").reason == "ihc"
+        assert ask(chat, "hello").diagnosis_class is None
+        assert turns(chat) == ("Is there tumour?",)
+
+
+def test_the_first_answer_records_the_opening_even_after_a_bad_question(
+    slide_path: Path, tmp_path: Path
+) -> None:
+    with open_chat(slide_path, backend=make_backend("Yes [R1]."), cache=tmp_path) as chat:
+        with pytest.raises(InputError):
+            ask(chat, "")
+        chat.ask("cancelled?").close()
+        assert "features" in ask(chat, "Is there tumour?").seconds
+        assert "features" not in ask(chat, "Is there fat?").seconds
 
 
 def test_progress_names_each_stage(slide_path: Path, tmp_path: Path) -> None:

@@ -44,9 +44,12 @@ def write_phantom(phantom: Phantom, path: Path) -> None:
     mask = Image.fromarray(phantom.classes)
     mask.putpalette(_palette())
     write_atomic(path.with_suffix(".mask.png"), lambda stream: mask.save(stream, "PNG"))
+    marked = path.with_suffix(".artefacts.png")
     if phantom.config.artefacts:
         flags = Image.fromarray(phantom.artefacts)
-        write_atomic(path.with_suffix(".artefacts.png"), lambda stream: flags.save(stream, "PNG"))
+        write_atomic(marked, lambda stream: flags.save(stream, "PNG"))
+    else:
+        marked.unlink(missing_ok=True)  # of an earlier phantom of that name
 
 
 def truth_of(phantom: Phantom) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Literal, cast
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from ruichat.histology import Language
 
@@ -27,22 +27,7 @@ Kind = Literal[
     "help",
 ]
 
-KINDS: tuple[Kind, ...] = (
-    "presence",
-    "presence_where",
-    "where",
-    "type",
-    "content",
-    "region_presence",
-    "dominant",
-    "amount",
-    "side",
-    "compare",
-    "describe",
-    "quality",
-    "cannot",
-    "help",
-)
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +70,3 @@ class QA:
             if marker in answer
         ]
         return min(found)[2] if found else None
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values, as a line of a JSONL file holds them."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, object]) -> QA:
-        """The inverse of `to_json`; extra or missing fields are a TypeError."""
-        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**cast(dict[str, str], plain))  # pyright: ignore[reportArgumentType]

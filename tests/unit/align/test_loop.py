@@ -100,6 +100,17 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
         assert torch.equal(resumed.state_dict()[name], value), name
 
 
+def test_the_first_loss_after_an_interruption_is_a_mean_too(tmp_path: Path) -> None:
+    config = settings("adamw")
+    single = losses(train(Toy(), tmp_path / "unbroken.pt", config))
+    with pytest.raises(KeyboardInterrupt):
+        train(Toy(), tmp_path / "broken.pt", config, stop_at=8)
+    seldom = config.model_copy(update={"log_every": 4})
+    seen = losses(train(Toy(), tmp_path / "broken.pt", seldom))
+    assert seen[0] == pytest.approx(sum(single[5:8]) / 3, abs=2e-4)
+    assert seen[1] == pytest.approx(sum(single[8:]) / 4, abs=2e-4)
+
+
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_loss_falls(tmp_path: Path, optimiser: Literal["adamw", "muon"]) -> None:
     seen = losses(train(Toy(), tmp_path / "toy.pt", settings(optimiser, steps=60)))

@@ -24,6 +24,7 @@ from ruichat.align.language import LanguageConfig
 from ruichat.align.loop import LoopConfig
 from ruichat.align.projector import ProjectorConfig
 from ruichat.align.recipe import RecipeConfig, StageTime, run_recipe
+from ruichat.align.tile_classifier import ClassifierConfig
 from ruichat.align.tokenizer import TokenizerConfig, held_out_texts
 from ruichat.errors import ConfigError, PrerequisiteError
 from ruichat.features.mini.encoder import MiniEncoder
@@ -62,7 +63,7 @@ CONFIG = RecipeConfig(
         windows_per_phantom=2,
     ),
     embeddings=EmbeddingConfig(
-        stains=1, num_val_phantoms=1, num_test_phantoms=1, classifier_steps=5
+        stains=1, num_val_phantoms=1, num_test_phantoms=1, classifier=ClassifierConfig(steps=5)
     ),
     tokenizer=TokenizerConfig(
         vocab_size=1300, num_dialogues=60, corpus=CorpusConfig(num_written=100)

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from ruichat.align.calibrate import CalibrateConfig, calibrate
 from ruichat.align.corpus import CorpusConfig, read_corpus
-from ruichat.align.embeddings import EmbeddingConfig, fit_classifier
 from ruichat.align.instruct import TARGETS, InstructConfig, train_instruct
 from ruichat.align.language import LanguageConfig, LanguageStage, build_model, train_language
 from ruichat.align.loop import LoopConfig
 from ruichat.align.projector import ProjectorConfig, region_loss, train_projector
+from ruichat.align.tile_classifier import ClassifierConfig, fit_classifier
 from ruichat.chat.calibration import MIN_RECORDS, AnswerSignal, load_calibration
 from ruichat.model.processing import RuiChatProcessor
 from ruichat.truth.bags import BagMaker
@@ -307,7 +307,7 @@ def test_calibration_learns_how_often_answers_were_right(
     monkeypatch.setattr("ruichat.align.calibrate.write_dialogue", remember)
     model = ScriptedModel(lambda q: answers[q] if honest else "Yes.", math.log(0.99))
     encoder = MeanColourEncoder()
-    classifier = fit_classifier(bank, EmbeddingConfig(classifier_steps=60), encoder.digest)
+    classifier = fit_classifier(bank, ClassifierConfig(steps=60), encoder.digest)
     config = CalibrateConfig(num_slides=40, turns=4)
     found = calibrate(config, model, classifier, encoder, held_out_bags, tmp_path)
     assert load_calibration(tmp_path) == found

@@ -112,6 +112,20 @@ def test_a_damaged_one_is_named(tmp_path: Path) -> None:
         load_calibration(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "default",
+    [
+        '{"bias": NaN, "weights": [1, 0, 0, 0]}',
+        '{"bias": 0, "weights": [1, 0, 0, Infinity]}',
+        '{"bias": 0, "weights": [1, 0, 0, -1]}',
+    ],
+)
+def test_one_that_could_not_be_monotone_is_refused(default: str, tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text(f'{{"default": {default}}}')
+    with pytest.raises(ArtifactError, match="is not a calibration"):
+        load_calibration(tmp_path)
+
+
 def test_weights_must_match_the_signals() -> None:
     with pytest.raises(ValueError):
         KindCalibration(bias=0, weights=(1.0,))

@@ -68,6 +68,9 @@ def test_a_bare_region_is_in_the_language_of_the_question_before() -> None:
         ("R100?", (100,)),
         ("CR7 or 7R", ()),
         ("how large is it", ()),
+        ("What is in region 150?", (150,)),
+        ("区域150里是什么？", (150,)),
+        ("What is in the region 200 µm below the surface?", ()),
     ],
 )
 def test_named_regions(text: str, numbers: tuple[int, ...]) -> None:

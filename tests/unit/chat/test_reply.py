@@ -74,9 +74,25 @@ def test_a_guess_is_not_shown() -> None:
     assert (answer.diagnosis_class, answer.abstained) == ("IV", True)
     assert answer.reason == "low_confidence"
     assert answer.claims == () and answer.citations == ()
-    assert answer.alternatives[0].key == "carcinoma_nests"
+    assert answer.alternatives[0].key == "stroma", "of the slide: R1, which isn't shown, is nests"
     assert "Yes" not in "".join(words)
     assert session.counts["cut"] == 1
+
+
+@pytest.mark.parametrize(
+    ("question", "words", "caveat"),
+    [
+        ("Is there metastasis?", "No lymph node metastasis is seen [R1].", "No lymph node is rec"),
+        ("有转移吗？", "未见淋巴结转移癌 [R1]。", "未识别出淋巴结"),
+        ("Is there fat?", "No fat is seen [R1].", ""),
+    ],
+)
+def test_a_slide_without_a_node_says_nothing_about_nodes(
+    question: str, words: str, caveat: str
+) -> None:
+    answer, _ = ask(question, scripted(words))
+    assert caveat in answer.text and len(answer.text) >= len(words) + len(caveat)
+    assert caveat or "lymph node" not in answer.text
 
 
 def test_words_stream_once_the_first_sentence_is_whole() -> None:
@@ -117,7 +133,7 @@ def test_facts_are_filled_in_and_ground_a_claim() -> None:
     "text", ["<|cannot|> This is about something else.", "Cannot determine that."]
 )
 def test_the_model_may_abstain(text: str) -> None:
-    answer, _ = ask("What is the weather?", scripted(text))
+    answer, _ = ask("What is the weather on this slide?", scripted(text))
     assert (answer.abstained, answer.reason, answer.diagnosis_class) == (True, "model", "IV")
     assert "<|" not in answer.text
     assert answer.claims == ()

@@ -131,6 +131,10 @@ def test_a_full_disk_costs_the_picture_but_not_the_answer(
     out, err = capsys.readouterr()
     assert out.startswith("Yes, carcinoma nests in [R1].")
     assert "disk is full" in err and "--out" in err
+    assert cli.run(["ask", str(slide_path), "tumour?", "--json", "--out", str(tmp_path)]) == 4
+    out, err = capsys.readouterr()
+    assert json.loads(out)["text"].startswith("Yes") and json.loads(out)["files"] == {}
+    assert "disk is full" in err
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a slide at all"])
@@ -146,10 +150,11 @@ def test_a_bad_file_is_an_input_error(
     assert err.startswith("Error: ") and "\nHint: " in err
 
 
+@pytest.mark.parametrize("name", ["minni", "mini" * 100])
 def test_an_unknown_model_is_a_config_error(
-    slide_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, slide_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.run(["ask", str(slide_path), "tumour?", "--model", "minni"]) == 2
+    assert cli.run(["ask", str(slide_path), "tumour?", "--model", name, "--no-overlay"]) == 2
     assert "mini" in capsys.readouterr().err
 
 
@@ -178,7 +183,6 @@ def test_a_chat_reads_the_slide_once(
     assert isinstance(backend.model, ScriptedModel)
     (session,) = backend.model.sessions
     assert len(backend.model.opened) == 1
-    assert session.counts["rewound"] == 1
     assert "never asked" not in session.asked
 
 
@@ -205,13 +209,13 @@ def test_ctrl_c_cancels_an_answer_but_not_the_chat(
     monkeypatch.setattr(ask_module, "load_backend", lambda _: backend)
     assert isinstance(backend.model, ScriptedModel)
     backend.model.interrupt_after = 6
-    type_in("first?\nsecond?\n")
+    type_in("Is there fat?\nIs there stroma?\n")
     assert cli.run(["ask", str(slide_path)]) == 0
     out, err = capsys.readouterr()
     assert "(cancelled)" in err
     assert "And more words that follow." in out
     (session,) = backend.model.sessions
-    assert session.asked == ["first?", "second?"]
+    assert session.asked == ["Is there fat?", "Is there stroma?"]
 
 
 def test_a_model_cannot_steer_the_terminal(
@@ -220,4 +224,5 @@ def test_a_model_cannot_steer_the_terminal(
     backend = make_backend("Yes\x1b[2J [R1]\x07. \x1b]0;title\x07Done.")
     monkeypatch.setattr(ask_module, "load_backend", lambda _: backend)
     assert cli.run(["ask", str(slide_path), "tumour?", "--no-overlay"]) == 0
-    assert "\x1b]" not in capsys.readouterr().out.replace("\x1b[2m", "").replace("\x1b[0m", "")
+    out = capsys.readouterr().out
+    assert out.startswith("Yes[2J [R1]. ]0;titleDone.") and "\x1b" not in out

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import typer
+from drawn import draw_tissue, write_pyramid
 
 from ruichat import __version__
 from ruichat.cli import main as cli
@@ -21,6 +24,7 @@ from ruichat.errors import (
     ModelError,
     PrerequisiteError,
 )
+from ruichat.registry import require
 
 HEAVY = ("torch", "transformers", "peft", "openslide", "openvino", "sentencepiece", "numpy", "rich")
 
@@ -101,6 +105,27 @@ def test_usage_errors_give_code_2(arguments: list[str], capsys: pytest.CaptureFi
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "Error" in captured.err or "Usage" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["ask", "{slide}", "tumour?", "--mpp", "0", "--no-overlay"], 4, "--mpp 0 is not a"),
+        (["align", "mini", "--config", "{folder}"], 2, "can't be read"),
+        (["align", "mini", "--threads", "-1"], 2, "--threads"),
+        (["evaluate", "tiles", "{folder}", "--mpp", "-1"], 2, "mpp: Input should be greater"),
+        (["phantom", "draw", "{folder}/a.tif", "--mpp", "7"], 2, "mpp: Input should be less"),
+        (["phantom", "draw", "{folder}/a.tif", "--classes", "bone"], 2, "Classes are carcinoma"),
+    ],
+)
+def test_wrong_values_are_named_and_no_bug(
+    arguments: list[str], code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slide = write_pyramid(tmp_path / "slide.tif", draw_tissue(300, 300), mpp=0.5)
+    filled = [item.format(slide=slide, folder=tmp_path) for item in arguments]
+    assert cli.run(filled) == code
+    err = capsys.readouterr().err
+    assert words in err and "This is a bug" not in err
 
 
 @pytest.fixture
@@ -198,6 +223,23 @@ def test_doctor_reports_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         names
     )
     assert all(check["hint"] for check in missing)
+
+
+def test_doctor_looks_at_every_dependency() -> None:
+    from ruichat.cli.doctor import NEEDED
+
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[<>=~!\[; ]", item)[0] for item in project["dependencies"]]
+    assert sorted(NEEDED.values()) == sorted(names)
+
+
+def test_a_missing_package_is_named_with_what_brings_it() -> None:
+    with pytest.raises(PrerequisiteError) as caught:
+        require("no_such_package")
+    assert caught.value.hint == "Run: pip install ruichat"
+    with pytest.raises(PrerequisiteError) as caught:
+        require("no_such_package.part", extra="align")
+    assert "ruichat[align]" in caught.value.hint
 
 
 def test_doctor_names_what_is_missing(

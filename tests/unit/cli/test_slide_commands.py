@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ruichat.cli import features as features_cli
 from ruichat.cli import slide as slide_cli
-from ruichat.errors import MissingMppError
+from ruichat.errors import ConfigError, MissingMppError
 from ruichat.features.encoder import ENCODERS, EncoderCard
 
 
@@ -56,6 +56,30 @@ def test_check_measures_and_draws(tiff: Path, tmp_path: Path) -> None:
     assert facts["warnings"] == []
     with Image.open(out) as image:
         assert max(image.size) == 700
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_no_output_goes_over_the_slide(
+    link: bool, tiff: Path, tmp_path: Path, fake_card: EncoderCard
+) -> None:
+    before, out = tiff.read_bytes(), tiff
+    if link:
+        out = tmp_path / "other-name.tif"
+        out.symlink_to(tiff)
+    check = ["check", str(tiff), "--overlay", str(out)]
+    extract = ["extract", str(tiff), "--encoder", fake_card.name, "--out", str(out)]
+    for app, arguments in ((slide_cli.app, check), (features_cli.app, extract)):
+        result = CliRunner().invoke(app, arguments)
+        assert isinstance(result.exception, ConfigError)
+        assert "is the slide itself" in str(result.exception)
+    assert out.read_bytes() == tiff.read_bytes() == before
+
+
+def test_the_name_of_a_file_cannot_steer_the_terminal(tiff: Path, tmp_path: Path) -> None:
+    path = tiff.rename(tmp_path / "\x1b]0;gotcha\x07.tif")
+    result = CliRunner().invoke(slide_cli.app, ["info", str(path)])
+    assert "gotcha" in result.stdout
+    assert "\x1b" not in result.stdout and "\x07" not in result.stdout
 
 
 def test_a_missing_resolution_is_a_typed_error(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ruichat.align.embeddings import HELD_OUT_SEED
+from ruichat.align.recipe import RecipeConfig
 from ruichat.errors import ConfigError
-from ruichat.evaluate.config import EvaluateConfig, load_config
+from ruichat.evaluate.config import EvaluateConfig, PhantomSuite, load_config
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "configs" / "evaluate" / "mini.yaml"
@@ -23,12 +25,15 @@ def test_the_shipped_config_holds_out_what_the_recipe_holds_out() -> None:
     assert {probe.name for probe in config.tiles.probes} <= names
 
 
-def test_no_held_out_phantom_is_one_for_training() -> None:
-    config = load_config(SHIPPED)
-    assert config.slides is not None
-    drawn = config.slides.phantoms
-    control = range(drawn.control_seed, drawn.control_seed + drawn.num_control_fields)
-    assert drawn.first_seed not in control and drawn.first_seed >= 100_000
+def test_no_stage_trains_or_calibrates_on_a_phantom_of_the_evaluation() -> None:
+    slides = load_config(SHIPPED).slides
+    recipe = RecipeConfig.from_yaml(ROOT / "configs" / "mini" / "recipe.yaml")
+    assert slides is not None
+    drawn = slides.phantoms
+    first_test = HELD_OUT_SEED + recipe.embeddings.num_val_phantoms
+    assert recipe.encoder.num_phantoms <= HELD_OUT_SEED
+    assert drawn.first_seed >= first_test and PhantomSuite().first_seed >= first_test
+    assert drawn.control_seed + drawn.num_control_fields <= recipe.encoder.num_phantoms
 
 
 def test_every_field_counts_in_the_fingerprint() -> None:

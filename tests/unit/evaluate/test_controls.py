@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from fakes import MeanColourEncoder
 from fakes_chat import ScriptedModel
-from fakes_evaluate import NUM_CLASSES, ReadsOneHot, Scripted, by_question, guesser, oracle
+from fakes_evaluate import (
+    NUM_CLASSES,
+    ReadsOneHot,
+    Scripted,
+    by_question,
+    guesser,
+    one_hot_bank,
+    oracle,
+)
 
 from ruichat.chat.backend import Backend
 from ruichat.evaluate.config import SlideSuite
@@ -21,13 +29,14 @@ from ruichat.evaluate.controls import (
     show_permuted,
     show_true,
 )
-from ruichat.evaluate.questions import Asked
+from ruichat.evaluate.questions import Asked, draw_questions
 from ruichat.evaluate.report import Row
-from ruichat.evaluate.slide_run import ask_slides
+from ruichat.evaluate.slide_run import answer_conditions, ask_slides
 from ruichat.evaluate.slide_scores import CITATIONS, DIFFERENCES, QUESTIONS, REFUSALS
-from ruichat.evaluate.slides import TestSlide
+from ruichat.evaluate.slides import TestSlide, lay_slides
 from ruichat.evaluate.tile_scores import Draws
 from ruichat.truth.dialogues import QA
+from ruichat.truth.symbolic import SymbolicConfig
 
 Words = Callable[[Shown, QA], str]
 RowsOf = Callable[[Words], dict[tuple[str, str], Row]]
@@ -112,6 +121,22 @@ def test_permuting_moves_contents_and_keeps_places(slides: list[TestSlide]) -> N
     again = show_permuted(slide, seed=0)
     assert np.array_equal(again.regions.assignment, moved.regions.assignment)
     assert show_blind(slide).facts == "" and show_blind(slide).blind
+
+
+def test_every_permuted_region_takes_another_ones_tiles(slides: list[TestSlide]) -> None:
+    for seed in range(5):
+        for slide in (slide for slide in slides if len(slide.regions) > 1):
+            moved = show_permuted(slide, seed=seed).regions
+            assert (moved.assignment != slide.regions.assignment).all()
+
+
+def test_a_slide_of_one_region_is_never_permuted(suite: SlideSuite) -> None:
+    small = suite.model_copy(update={"num_laid": 4, "layout": SymbolicConfig(max_regions=1)})
+    slides = lay_slides(one_hot_bank(), small, ReadsOneHot(), seed=0)
+    asked = draw_questions(slides, small, seed=0)
+    answerer = Scripted(oracle, by_question(asked))
+    written = answer_conditions(asked, slides, answerer, small, 0, lambda _: lambda a, b: None)
+    assert all(written["true"]) and not any(written["permuted"])
 
 
 def test_colour_reader_reads_colour() -> None:

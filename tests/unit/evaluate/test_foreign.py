@@ -43,6 +43,28 @@ def test_the_option_whose_words_come_first_is_chosen(text: str, index: int | Non
     assert chosen_option(text, OPTIONS, (0, 1, 2)) == index
 
 
+@pytest.mark.parametrize(
+    ("text", "options", "index"),
+    [
+        ("Cannot determine.", ("yes", "no"), None),
+        ("The tissue is abnormal.", ("normal", "abnormal"), 1),
+        ("No tumour.", ("yes", "no"), 1),
+        ("有肿瘤", ("有", "无"), 0),
+        ("HER2-", ("HER2+", "HER2-"), 1),
+    ],
+)
+def test_words_of_options_count_whole(
+    text: str, options: tuple[str, ...], index: int | None
+) -> None:
+    assert chosen_option(text, options, range(len(options))) == index
+
+
+def test_options_that_differ_in_signs_alone_are_told_apart() -> None:
+    item = Item(slide="s", question="?", answer="HER2-", options=("HER2+", "HER2-"))
+    assert item.right_option == 1 and item.right_words == "HER2-"
+    assert item.model_copy(update={"answer": "her2+"}).right_option == 0
+
+
 def test_letters_follow_the_order_in_which_options_were_listed() -> None:
     assert chosen_option("A", OPTIONS, (1, 2, 0)) == 1
     item = Item(slide="s", question="Which?", answer="B", options=OPTIONS)
@@ -100,6 +122,7 @@ def test_cover_counts_every_pixel_once(ours: list[Box], theirs: list[Box]) -> No
         ('{"slide": "a.svs", "question": "?"}', "answer"),
         ('{"slide": "a", "question": "?", "answer": "x", "options": ["y", "z"]}', "none of the"),
         ('{"slide": "a", "question": "?", "answer": "x", "colour": 1}', "colour"),
+        ('{"slide": "a", "question": "?", "answer": "?!"}', "neither letters nor digits"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path: Path, line: str, words: str) -> None:
@@ -145,6 +168,44 @@ def test_own_slides_are_asked_through_the_chat(tmp_path: Path) -> None:
     assert score["answered rightly, all"].controls["other"].n == 3
     assert 0 < score["cited area that is true"].score.value <= 1
     assert len(skipped) == 1 and "missing.tif" in skipped[0]
+
+
+def write_questions(folder: Path, *lines: dict[str, object]) -> Path:
+    """Questions about one slide of two halves."""
+    write_two_halves(folder / "one.tif")
+    path = folder / "q.jsonl"
+    path.write_text("\n".join(json.dumps({"slide": "one.tif", **line}) for line in lines))
+    return path
+
+
+def test_what_stays_open_is_not_right_for_naming_what_it_might_be(tmp_path: Path) -> None:
+    path = write_questions(
+        tmp_path,
+        {"question": "Which?", "answer": "stroma"},
+        {"question": "Which?", "answer": "A", "options": ["stroma", "fat"]},
+        {"question": "Which?", "answer": "cannot determine"},
+    )
+    backend = make_backend("<|cannot|>Cannot determine whether this is stroma or fat.")
+    score = {row.name: row.score for row in score_questions(path, backend, DRAWS, quiet, [])}
+    assert score["cannot determine"].value == 1
+    assert score["answered rightly, with options"].value == 0
+    assert score["answered rightly, in words"].value == 0.5
+
+
+def test_a_question_that_cannot_be_asked_is_left_out_alone(tmp_path: Path) -> None:
+    asked = {"question": "Is there tumour?", "answer": "yes"}
+    long = {"question": "Why? " * 1000, "answer": "yes"}
+    path = write_questions(tmp_path, asked, long, asked)
+    skipped: list[str] = []
+    rows = score_questions(path, make_backend("Yes."), DRAWS, quiet, skipped)
+    assert {row.name: row.score.n for row in rows}["answered rightly, all"] == 2
+    assert len(skipped) == 1 and "one.tif, question 2: the question has" in skipped[0]
+
+
+def test_no_question_that_can_be_asked_is_an_error(tmp_path: Path) -> None:
+    path = write_questions(tmp_path, {"question": "Why? " * 1000, "answer": "yes"})
+    with pytest.raises(InputError, match="could be asked"):
+        score_questions(path, make_backend("Yes."), DRAWS, quiet, [])
 
 
 def test_no_slide_that_opens_is_an_error(tmp_path: Path) -> None:

@@ -39,6 +39,17 @@ def test_runs_are_the_last_files_of_each_class() -> None:
     assert all(np.ptp(number[f.test][label[f.test] == "b"]) == 3 for f in folds)
 
 
+def test_windows_of_one_file_stay_together() -> None:
+    label = np.repeat(["a", "b"], 15)
+    number = np.tile(np.repeat(np.arange(5), 3), 2)
+    file = np.char.add(label, number.astype(np.str_))
+    for fold in (split_runs(label, number, 0.3), *run_folds(label, number, 4)):
+        assert not set(file[fold.train]) & set(file[fold.test])
+        assert set(label[fold.train]) == set(label[fold.test]) == {"a", "b"}
+    with pytest.raises(InputError, match=r"two files each; there are \[1, 1\]"):
+        split_runs(label, np.zeros(30, np.int64), 0.3)
+
+
 def test_probe_finds_what_is_there_and_nothing_else() -> None:
     rng = np.random.default_rng(0)
     truth = np.repeat(np.arange(3), 60)

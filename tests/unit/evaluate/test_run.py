@@ -13,7 +13,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ruichat.errors import ConfigError
-from ruichat.evaluate.config import EvaluateConfig, FolderConfig, ProbeConfig, TileSuite
+from ruichat.evaluate.config import (
+    EvaluateConfig,
+    FolderConfig,
+    ProbeConfig,
+    SplitRule,
+    TileSuite,
+)
 from ruichat.evaluate.run import evaluate
 
 pytest.importorskip("sklearn")
@@ -110,10 +116,41 @@ def test_without_data_every_part_says_why_it_is_left_out(
     assert "drawn" in text and "elsewhere" in text and "slide questions" in text
 
 
+def test_without_held_out_tiles_or_phantoms_no_slide_is_asked(
+    tmp_path: Path, config: EvaluateConfig
+) -> None:
+    write_source(tmp_path)
+    source = config.sources[0].model_copy(update={"split_column": "", "test_fraction": 0})
+    report = evaluate(
+        config.model_copy(update={"sources": (source,), "tiles": None}),
+        data_root=tmp_path,
+        backend=make_backend("No."),
+        cache=tmp_path / "cache",
+    )
+    assert report.rows == ()
+    assert "no windows of split 'test'" in " ".join(report.skipped)
+    assert "no slide to ask about" in " ".join(report.skipped)
+
+
 def test_a_name_that_nothing_defines_is_an_error(tmp_path: Path) -> None:
     config = EvaluateConfig(tiles=TileSuite(probes=(ProbeConfig(name="nowhere"),)))
     with pytest.raises(ConfigError, match="nowhere"):
         evaluate(config, data_root=tmp_path, backend=make_backend("No."), cache=tmp_path)
+
+
+@pytest.mark.parametrize("split", ["folds", "runs"])
+def test_known_tiles_are_probed_on_held_out_groups_alone(
+    tmp_path: Path, config: EvaluateConfig, split: SplitRule
+) -> None:
+    write_source(tmp_path)
+    suite = TileSuite(probes=(ProbeConfig(name="drawn", split=split),))
+    with pytest.raises(ConfigError, match=f"splits 'drawn' by {split}"):
+        evaluate(
+            config.model_copy(update={"tiles": suite}),
+            data_root=tmp_path,
+            backend=make_backend("No."),
+            cache=tmp_path / "cache",
+        )
 
 
 def test_own_tiles_are_probed(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ruichat.slide.opening import open_slide
 from ruichat.slide.slide import Slide
 
 TILE_PX = 32
-CONFIG = ExtractConfig(encoder="mean-colour", grid=GridConfig(tile_px=TILE_PX))
+CONFIG = ExtractConfig.for_encoder(MeanColourEncoder(tile_px=TILE_PX).card)
 
 
 @pytest.fixture
@@ -192,6 +192,16 @@ def test_warnings_of_the_slide_are_in_the_bag(tiff: Path) -> None:
         bag = extract(slide, encoder(), CONFIG, cache=None)
     assert "contradicts" in bag.warnings[0]
     assert isinstance(bag, FeatureBag)
+
+
+def test_a_cached_bag_warns_of_what_was_given_now(tiff: Path, tmp_path: Path) -> None:
+    found: list[tuple[str, ...]] = []
+    for mpp in (0.25, None, 1.0):
+        with open_slide(tiff, mpp=mpp) as slide:
+            found.append(extract(slide, encoder(), CONFIG, cache=tmp_path / "cache").warnings)
+            assert found[-1] == slide.warnings
+    assert [len(warnings) for warnings in found] == [1, 0, 1]
+    assert len(list((tmp_path / "cache" / "bags").iterdir())) == 1
 
 
 @given(num=st.integers(1, 2000))

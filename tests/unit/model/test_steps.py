@@ -199,3 +199,18 @@ def test_answering_loads_neither_torch_nor_transformers(processor, tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "openvino []"
+
+
+def test_answering_loads_nothing_that_calls_out(processor, tmp_path):
+    model = tiny_model(processor.vocab_size)
+    save_checkpoint(tmp_path, model, processor, name="pair", encoder_digest="d1")
+    code = (
+        "import sys; from pathlib import Path;"
+        "from ruichat.model.checkpoint import load_checkpoint;"
+        "load_checkpoint(Path(sys.argv[1]), 'openvino', num_threads=1);"
+        "print(sorted(m for m in sys.modules if m.startswith('openvino_telemetry.')))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"

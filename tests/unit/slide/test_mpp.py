@@ -59,10 +59,20 @@ def test_an_implausible_user_value_is_refused_even_if_not_needed(user: float) ->
 @pytest.mark.parametrize(
     ("text", "want"),
     [
-        ('<Pixels PhysicalSizeX="0.25" PhysicalSizeY="0.26">', (0.25, 0.26)),
-        ('PhysicalSizeX="2.5e-1" PhysicalSizeXUnit="µm" PhysicalSizeY="0.25"', (0.25, 0.25)),
-        ('PhysicalSizeX="250" PhysicalSizeXUnit="nm" PhysicalSizeY="250"', None),
-        ('PhysicalSizeX="0.25"', None),
+        ('<ome:Pixels PhysicalSizeX="0.25" PhysicalSizeY="0.26">', (0.25, 0.26)),
+        (
+            '<Pixels PhysicalSizeX="2.5e-1" PhysicalSizeXUnit="µm" PhysicalSizeY="0.25">',
+            (0.25, 0.25),
+        ),
+        ('<Pixels PhysicalSizeX="250" PhysicalSizeXUnit="nm" PhysicalSizeY="250">', None),
+        ('<Pixels PhysicalSizeX="0.25">', None),
+        ('<Pixels PhysicalSizeX="0.2.5" PhysicalSizeY="...">', None),
+        (
+            '<Pixels PhysicalSizeX="0.25" PhysicalSizeY=".25"/></Image><Image Name="macro">'
+            '<Pixels PhysicalSizeX="8" PhysicalSizeXUnit="mm" PhysicalSizeY="8"/>',
+            (0.25, 0.25),
+        ),
+        ('<Pixels SizeX="9"/><Pixels PhysicalSizeX="8" PhysicalSizeY="8"/>', None),
         ("Aperio Image Library", None),
     ],
 )

@@ -89,6 +89,38 @@ def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
     assert (got[100:] == 255).all()
 
 
+@pytest.mark.parametrize("alpha", ["unassalpha", "assocalpha"])
+def test_transparency_of_a_tiff_is_laid_over_white(alpha: str, tmp_path: Path) -> None:
+    rgba = np.dstack([PICTURE, np.zeros(PICTURE.shape[:2], np.uint8)])
+    rgba[:100, :, 3] = 255
+    if alpha == "assocalpha":
+        rgba[100:] = 0
+    tifffile.imwrite(tmp_path / "a.tif", rgba, photometric="rgb", extrasamples=[alpha])
+    with open_slide(tmp_path / "a.tif", mpp=0.5) as slide:
+        got = slide.read(slide.bounds0, mpp=0.5)
+    assert np.array_equal(got[:100], PICTURE[:100])
+    assert (got[100:] == 255).all()
+
+
+def test_a_palette_tiff_opens_in_its_colours(tmp_path: Path) -> None:
+    picture = Image.fromarray(PICTURE).quantize(32)
+    picture.save(tmp_path / "a.tif")
+    with open_slide(tmp_path / "a.tif", mpp=0.5) as slide:
+        assert np.array_equal(slide.thumbnail(), np.asarray(picture.convert("RGB")))
+
+
+def test_white_may_be_zero_in_a_grey_tiff(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", 255 - PICTURE[..., 0], photometric="miniswhite")
+    with open_slide(tmp_path / "a.tif", mpp=0.5) as slide:
+        assert np.array_equal(slide.thumbnail()[..., 2], PICTURE[..., 0])
+
+
+def test_inks_are_not_taken_for_rgb(tmp_path: Path) -> None:
+    Image.fromarray(PICTURE).convert("CMYK").save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"SEPARATED.*8-bit RGB"):
+        open_slide(tmp_path / "a.tif", mpp=0.5)
+
+
 def test_grey_images_open_as_rgb(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", PICTURE[..., 0])
     Image.fromarray(PICTURE[..., 0]).save(tmp_path / "a.png")
@@ -199,18 +231,30 @@ def test_a_truncated_pyramid_fails_with_an_input_error_when_read(
         slide.read(Region0(0, 0, 1024, 1024), mpp=0.5)
 
 
-def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+def _png_that_claims(path: Path, width: int, height: int) -> Path:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    path = tmp_path / "bomb.png"
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b""))
-    with pytest.raises(InputError, match="million pixels") as caught:
+    return path
+
+
+def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    path = _png_that_claims(tmp_path / "bomb.png", 60_000, 60_000)
+    with pytest.raises(InputError, match=r"is 60000 x 60000 px; .* million pixels") as caught:
         open_slide(path, mpp=0.5)
     assert "pyramidal" in caught.value.hint
+
+
+def test_only_our_own_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    with open_slide(tmp_path / "a.png", mpp=0.5) as slide:
+        assert (slide.width0, slide.height0) == (260, 240)
+    assert Image.MAX_IMAGE_PIXELS == 1000
 
 
 def test_an_index_file_may_not_point_outside_its_folder(tmp_path: Path) -> None:

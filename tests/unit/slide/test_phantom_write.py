@@ -60,6 +60,17 @@ def test_truth_says_what_was_drawn(phantom: Phantom, written: Path) -> None:
     assert PhantomConfig.model_validate(truth["config"]) == phantom.config
 
 
+def test_no_artefacts_of_an_earlier_phantom_stay_beside_it(tmp_path: Path) -> None:
+    plain = PhantomConfig(width0=128, height0=96, fill=True)
+    flags = tmp_path / "a.artefacts.png"
+    write_phantom(
+        draw_phantom(plain.model_copy(update={"artefacts": ("pen",)})), tmp_path / "a.tif"
+    )
+    assert flags.is_file()
+    write_phantom(draw_phantom(plain), tmp_path / "a.tif")
+    assert not flags.exists()
+
+
 def test_command_draws_and_reports(tmp_path: Path) -> None:
     out = tmp_path / "new" / "slide.tif"
     size = ["--width", "600", "--height", "400"]

@@ -35,6 +35,18 @@ def test_whole_files_pass_and_cut_ones_do_not(
             check_tiff(path)
 
 
+def test_an_offset_that_overflows_lies_past_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PICTURE, photometric="rgb", bigtiff=True, tile=(16, 16), byteorder="<")
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages.first.tags[324].valueoffset
+    data = bytearray(path.read_bytes())
+    data[place : place + 8] = struct.pack("<Q", 2**64 - 8)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="truncated or damaged"):
+        check_tiff(path)
+
+
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=300), head=st.sampled_from([b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0"]))
 def test_any_bytes_pass_or_are_refused(data: bytes, head: bytes, tmp_path: Path) -> None:

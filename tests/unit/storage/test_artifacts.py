@@ -154,6 +154,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         write_atomic(tmp_path / "file" / "a", b"x")
 
 
+@pytest.mark.parametrize("name", ["a" * 255, "切" * 85])
+def test_any_name_that_a_file_may_have_can_be_written(name: str, tmp_path: Path) -> None:
+    write_atomic(tmp_path / name, b"x")
+    assert os.listdir(tmp_path) == [name]
+
+
 def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def fail(_: object) -> None:
         raise KeyboardInterrupt
