@@ -43,6 +43,7 @@ NEEDED = {
     "safetensors": "safetensors",
     "scipy": "scipy",
     "sentencepiece": "sentencepiece",
+    "simplejpeg": "simplejpeg",
     "tifffile": "tifffile",
     "tokenizers": "tokenizers",
     "torch": "torch",
