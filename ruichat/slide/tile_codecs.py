@@ -89,10 +89,10 @@ def _cut(data: bytes, size: int) -> bytes:
 def _unpack_lzw(data: bytes, size: int) -> bytes:
     import imagecodecs
 
-    return imagecodecs.lzw_decode(data, out=size)
+    return bytes(imagecodecs.lzw_decode(data, out=size))
 
 
 def _inflate(data: bytes, size: int) -> bytes:
     import imagecodecs
 
-    return imagecodecs.zlib_decode(data, out=size)
+    return bytes(imagecodecs.zlib_decode(data, out=size))

@@ -195,13 +195,11 @@ class _DecodedTiles:
         self._lock = threading.Lock()
 
     def get(self, key: tuple[int, int], decode: Callable[[], Bytes]) -> Bytes:
+        mine = Future[Bytes]()
         with self._lock:
-            known = self._tiles.get(key)
-            if known is None:
-                mine = self._tiles[key] = Future[Bytes]()
-            else:
-                self._tiles.move_to_end(key)
-        if known is not None:
+            known = self._tiles.setdefault(key, mine)
+            self._tiles.move_to_end(key)
+        if known is not mine:
             return known.result()
         try:
             pixels = decode()
