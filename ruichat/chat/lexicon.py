@@ -468,6 +468,7 @@ SHORT_FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
     (_note("benign/malignant|malignant|benign"), "Is it benign or malignant?"),
     (_note("良恶性?|良性还是恶性"), "是良性还是恶性？"),
     (_note("report|findings|summary|overview|write a report"), "Describe the slide."),
+    (_note("(?:any )?(?:mets?|metastas[ei]s)"), "Is there lymph node metastasis?"),
     (_note("where"), "Where is the tumour?"),
     (_note("(?:在)?(?:哪里|哪儿|哪)"), "肿瘤在哪里？"),
     (_note("报告(?:一下)?|写(?:个|一份)?报告|(?:镜下)?所见"), "描述一下这张切片。"),

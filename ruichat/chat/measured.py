@@ -58,6 +58,13 @@ class Dispute:
     measured: tuple[tuple[str, float], ...]
 
 
+def is_beside_the_point(sentence: str, kind: str) -> bool:
+    """Whether it compares halves or regions though the question asked for no such thing."""
+    if kind in ("side", "compare"):
+        return False
+    return _HALF.search(sentence) is not None or _REGION.search(sentence) is not None
+
+
 def find_dispute(sentence: str, view: SlideView, language: Language) -> Dispute | None:
     """The count that contradicts a sentence; None where it agrees or nothing can be counted."""
     for pattern, check in _CHECKS:

@@ -11,7 +11,8 @@ from ruichat.chat import texts
 from ruichat.chat.answer import AbstainReason, Claim, DiagnosisClass
 from ruichat.chat.draft import Draft, Rendered, render_words
 from ruichat.chat.facts import Share, fact_values
-from ruichat.chat.measured import find_dispute
+from ruichat.chat.measured import find_dispute, is_beside_the_point
+from ruichat.chat.question import question_language
 from ruichat.chat.sentences import cited_names, is_abstention, is_claim, split_sentences
 from ruichat.chat.support import read_signal
 from ruichat.chat.view import SlideView
@@ -98,6 +99,8 @@ class Speaker:
     def _weigh(self, first: str) -> Outcome:
         """Decide from the first sentence whether and how the answer may be stated."""
         view, confidence = self._view, self._confidence(0, len(first))
+        # A question in both languages is framed in the one that the model chose to answer in.
+        self._language = question_language(first, default=self._language)
         if self._draft.abstains or is_abstention(first) or not first.strip():
             return Outcome(reason="model", confidence=confidence)
         if view.calibration is None or confidence is None:
@@ -114,6 +117,9 @@ class Speaker:
             outcome.abstained, outcome.reason = True, "low_confidence"
             outcome.text = texts.low_confidence(confidence, outcome.alternatives, self._language)
             return outcome
+        if is_beside_the_point(first, self._kind):
+            text = texts.no_answer(self._language)
+            return Outcome(text=text, confidence=confidence, reason="disputed")
         dispute = find_dispute(first, view, self._language)
         if dispute is not None:
             text = texts.disputed(dispute.measured, self._language)

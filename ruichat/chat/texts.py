@@ -253,12 +253,10 @@ def alternatives_line(
 
 
 def no_answer(language: Language) -> str:
-    """The model ended without a word."""
-    return (
-        "无法判定：模型没有给出答案。"
-        if language == "zh"
-        else ("Cannot determine: the model gave no answer.")
-    )
+    """The model ended without a word, or with words that answer another question."""
+    if language == "zh":
+        return "无法判定：模型没有回答这个问题。"
+    return "Cannot determine: the model gave no answer to this question."
 
 
 def qualifier(diagnosis_class: DiagnosisClass | None, language: Language) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes_chat import make_view
 
-from ruichat.chat.measured import find_dispute
+from ruichat.chat.measured import find_dispute, is_beside_the_point
 from ruichat.histology import Language
 
 VIEW = make_view(tumour_regions=(1, 3), num_regions=6)
@@ -46,3 +46,10 @@ def test_what_the_tiles_contradict_is_disputed_with_the_count(
     assert tuple(name for name, _ in dispute.measured) == names
     if len(names) == 2:
         assert dispute.measured[0][1] != dispute.measured[1][1]
+
+
+def test_halves_answer_only_questions_about_halves() -> None:
+    half, region = "The upper half has more fat [R1].", "[R1] 的癌巢比 [R2] 多。"
+    assert is_beside_the_point(half, "dominant") and is_beside_the_point(region, "presence")
+    assert not is_beside_the_point(half, "side") and not is_beside_the_point(region, "compare")
+    assert not is_beside_the_point("Yes, fat is seen [R1].", "presence")

@@ -143,7 +143,7 @@ def test_the_model_may_abstain(text: str) -> None:
 def test_an_empty_answer_is_an_abstention() -> None:
     answer, _ = ask("Is there tumour?", scripted("<|cannot|>"))
     assert answer.abstained
-    assert answer.text == "Cannot determine: the model gave no answer."
+    assert answer.text == "Cannot determine: the model gave no answer to this question."
 
 
 def test_the_guard_speaks_without_the_model() -> None:
