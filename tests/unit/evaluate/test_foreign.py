@@ -149,7 +149,7 @@ def test_own_slides_are_asked_through_the_chat(tmp_path: Path) -> None:
         {"slide": "two.tif", "question": "Is there fat?", "answer": "no"},
         {
             "slide": "two.tif",
-            "question": "Which?",
+            "question": "Which tissue?",
             "answer": "stroma",
             "options": ["fat", "stroma"],
         },
@@ -181,9 +181,9 @@ def write_questions(folder: Path, *lines: dict[str, object]) -> Path:
 def test_what_stays_open_is_not_right_for_naming_what_it_might_be(tmp_path: Path) -> None:
     path = write_questions(
         tmp_path,
-        {"question": "Which?", "answer": "stroma"},
-        {"question": "Which?", "answer": "A", "options": ["stroma", "fat"]},
-        {"question": "Which?", "answer": "cannot determine"},
+        {"question": "Which tissue?", "answer": "stroma"},
+        {"question": "Which tissue?", "answer": "A", "options": ["stroma", "fat"]},
+        {"question": "Which tissue?", "answer": "cannot determine"},
     )
     backend = make_backend("<|cannot|>Cannot determine whether this is stroma or fat.")
     score = {row.name: row.score for row in score_questions(path, backend, DRAWS, quiet, [])}
