@@ -228,11 +228,10 @@ def measure_floor(path: Path, repeats: int) -> Floor:
 
     from ruichat.features.encoder import load_encoder
     from ruichat.features.extract import BATCH_TILES
-    from ruichat.slide.geometry import choose_level, to_level, to_level0_xy
+    from ruichat.slide.geometry import choose_level, surrounding, to_level, to_level0_xy
     from ruichat.slide.grid import GridConfig, lay_grid
     from ruichat.slide.opening import find_slide_file, open_slide
-    from ruichat.slide.openslide_reader import STRIP_TILES
-    from ruichat.slide.slide import strips
+    from ruichat.slide.openslide_reader import strips
     from ruichat.slide.tissue import TissueConfig, find_tissue
     from ruichat.units import Region0
 
@@ -241,11 +240,11 @@ def measure_floor(path: Path, repeats: int) -> Floor:
         tiles = slide.read_tiles(grid.xy0, span0=grid.span0, tile_px=grid.tile_px)
         level = choose_level(slide.level_downsamples, grid.span0 / grid.tile_px)
         downsample = slide.level_downsamples[level]
+    span0 = grid.span0
+    boxes = [to_level(Region0(int(x), int(y), span0, span0), downsample) for x, y in grid.xy0]
     rows: list[tuple[tuple[int, int], tuple[int, int]]] = []
-    for first, end in strips(grid.xy0, grid.span0, STRIP_TILES):
-        x0, y0 = (int(v) for v in grid.xy0[first])
-        width0 = int(grid.xy0[end - 1, 0]) + grid.span0 - x0
-        box = to_level(Region0(x0, y0, width0, grid.span0), downsample)
+    for run in strips(boxes):
+        box = surrounding(boxes[run.start : run.stop])
         rows.append((to_level0_xy(box.x, box.y, downsample), (box.width, box.height)))
 
     def decode() -> None:

@@ -53,6 +53,13 @@ def to_level0_xy(x: int, y: int, downsample: float) -> tuple[int, int]:
     return round(x * downsample), round(y * downsample)
 
 
+def surrounding(boxes: Sequence[Box]) -> Box:
+    """The smallest box around all of them."""
+    left, top = min(b.x for b in boxes), min(b.y for b in boxes)
+    right, bottom = max(b.x + b.width for b in boxes), max(b.y + b.height for b in boxes)
+    return Box(left, top, right - left, bottom - top)
+
+
 def output_size(region0: Region0, *, mpp: float, base_mpp: float) -> tuple[int, int]:
     """Width and height of a region read at `mpp`, at least one pixel each."""
     factor = mpp / base_mpp

@@ -11,6 +11,7 @@ from ruichat.registry import load_object
 from ruichat.slide.geometry import MAX_SIDE0
 from ruichat.slide.mpp import MppChoice, choose_mpp
 from ruichat.slide.readers import READERS, Reader
+from ruichat.slide.sandbox import SandboxedReader
 from ruichat.slide.slide import Slide
 from ruichat.slide.tiff_gate import check_tiff
 
@@ -37,7 +38,7 @@ def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
     path = Path(path)
     file = find_slide_file(path)
     check_tiff(file)
-    reader = _read_with_any(file)
+    reader = SandboxedReader(file)
     try:
         _check_levels(file, reader)
         choice, warnings = _choose_mpp(reader, mpp)
@@ -95,7 +96,7 @@ def _one_series(folder: Path, found: list[Path]) -> Path:
     first: Path | None = None
     rest = found
     while rest:
-        reader = _try_openslide(rest[0])
+        reader = _try_dicom(rest[0])
         if reader is None:
             rest = rest[1:]
             continue
@@ -116,11 +117,15 @@ def _one_series(folder: Path, found: list[Path]) -> Path:
     return first
 
 
-def _try_openslide(path: Path) -> Reader | None:
+def _try_dicom(path: Path) -> Reader | None:
     try:
-        return _load("openslide")(path)
+        reader = SandboxedReader(path)
     except InputError:
         return None
+    if reader.vendor == "dicom":
+        return reader
+    reader.close()
+    return None
 
 
 def _load(name: str) -> Callable[[Path], Reader | None]:
@@ -128,7 +133,8 @@ def _load(name: str) -> Callable[[Path], Reader | None]:
     return cast(Callable[[Path], "Reader | None"], load_object(loader))
 
 
-def _read_with_any(path: Path) -> Reader:
+def read_with_any(path: Path) -> Reader:
+    """Open a file with the first reader that knows its format; only in a child process."""
     problem: InputError | None = None
     for name in sorted(READERS, key=lambda n: READERS.get(n).order):
         try:

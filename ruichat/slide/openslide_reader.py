@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,9 @@ from jaxtyping import UInt8
 from ruichat.errors import InputError
 from ruichat.slide.alpha import over_white
 from ruichat.slide.arrays import Bytes
-from ruichat.slide.geometry import Box, to_level0_xy
+from ruichat.slide.geometry import Box, surrounding, to_level0_xy
 from ruichat.slide.mpp import ome_mpp
+from ruichat.slide.sharing import share_out
 
 SERIES = "dicom.SeriesInstanceUID"
 
@@ -41,19 +42,44 @@ class OpenSlideReader:
         """The file, or every file of a DICOM series, a MIRAX or a Hamamatsu slide."""
         return _companions(self._path, self.vendor, self._handle.properties)
 
-    def strip_tiles(self, level: int) -> int:
-        """Each call decodes whole compressed tiles again: neighbours had better share one."""
-        return STRIP_TILES
+    def read_many(
+        self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], *, num_threads: int = 1
+    ) -> None:
+        """Fill each of `outs` with the pixels of a box; neighbours in a row share one call."""
 
-    def read_into(self, level: int, box: Box, out: UInt8[Bytes, "h w 3"]) -> None:
-        """Fill `out` with the pixels of a box of one level."""
+        def read(run: range) -> None:
+            if len(run) == 1:
+                outs[run[0]][:] = self._read(level, boxes[run[0]])
+                return
+            strip = surrounding(boxes[run.start : run.stop])
+            pixels = self._read(level, strip)
+            for i in run:
+                x, y = boxes[i].x - strip.x, boxes[i].y - strip.y
+                outs[i][:] = pixels[y : y + boxes[i].height, x : x + boxes[i].width]
+
+        share_out(list(strips(boxes)), read, num_threads)
+
+    def _read(self, level: int, box: Box) -> UInt8[Bytes, "h w 3"]:
         location = to_level0_xy(box.x, box.y, self._downsamples[level])
         image = self._handle.read_region(location, level, (box.width, box.height))
-        out[:] = over_white(np.asarray(image))
+        return over_white(np.asarray(image))
 
     def close(self) -> None:
         """Release the file."""
         self._handle.close()
+
+
+def strips(boxes: Sequence[Box]) -> Iterator[range]:
+    """Runs of at most `STRIP_TILES` boxes that touch within one row."""
+    first = 0
+    for i in range(1, len(boxes) + 1):
+        if i < len(boxes) and i - first < STRIP_TILES:
+            one, following = boxes[i - 1], boxes[i]
+            in_row = (one.y, one.height) == (following.y, following.height)
+            if in_row and 0 < following.x - one.x <= one.width:
+                continue
+        yield range(first, i)
+        first = i
 
 
 def open_reader(path: Path) -> OpenSlideReader | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,13 +53,12 @@ class PlainReader:
         height, width = self.rgb.shape[:2]
         object.__setattr__(self, "level_sizes", ((width, height),))
 
-    def strip_tiles(self, level: int) -> int:
-        """Everything is in memory already."""
-        return 1
-
-    def read_into(self, level: int, box: Box, out: UInt8[Bytes, "h w 3"]) -> None:
-        """Fill `out` with the pixels of a box; there is only level 0."""
-        out[:] = self.rgb[box.y : box.y + box.height, box.x : box.x + box.width]
+    def read_many(
+        self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], *, num_threads: int = 1
+    ) -> None:
+        """Fill each of `outs` with the pixels of a box; there is only level 0."""
+        for box, out in zip(boxes, outs, strict=True):
+            out[:] = self.rgb[box.y : box.y + box.height, box.x : box.x + box.width]
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
-
-from jaxtyping import UInt8
 
 from ruichat.registry import Registry
 from ruichat.slide.arrays import Bytes
@@ -17,7 +16,7 @@ from ruichat.slide.geometry import Box
 class Reader(Protocol):
     """One open file of any format: pixels by level, nothing interpreted.
 
-    `read_into` may be called from several threads. It is only asked for boxes that lie inside the
+    `read_many` may be called from several threads. It is only asked for boxes that lie inside the
     level, and gives RGB with transparency laid over white.
     """
 
@@ -46,12 +45,13 @@ class Reader(Protocol):
         """Every file that the slide consists of."""
         ...
 
-    def strip_tiles(self, level: int) -> int:
-        """How many neighbouring tiles are best read as one box."""
-        ...
+    def read_many(
+        self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], *, num_threads: int = 1
+    ) -> None:
+        """Fill each of `outs`, uint8 [h,w,3], with a box of one level; any failure is an exception.
 
-    def read_into(self, level: int, box: Box, out: UInt8[Bytes, "h w 3"]) -> None:
-        """Fill `out` with the pixels of a box of one level; any failure is an exception."""
+        Boxes that follow each other in a row, as a grid's do, are read fastest.
+        """
         ...
 
     def close(self) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -28,6 +26,7 @@ from ruichat.slide.geometry import (
 from ruichat.slide.mpp import MppChoice
 from ruichat.slide.readers import Reader
 from ruichat.slide.resample import resample
+from ruichat.slide.sharing import share_out
 from ruichat.units import Region0
 
 MAX_BLOCK_PX = 16_000_000
@@ -161,38 +160,25 @@ class Slide:
             InputError: the file is damaged there.
         """
         level = choose_level(self.level_downsamples, span0 / tile_px)
+        downsample = self.level_downsamples[level]
+        boxes = [to_level(Region0(int(x), int(y), span0, span0), downsample) for x, y in xy0]
         out = np.empty((len(xy0), tile_px, tile_px, 3), np.uint8)
-        runs = list(strips(xy0, span0, self._reader.strip_tiles(level)))
+        pixels = [
+            out[i]
+            if (box.width, box.height) == (tile_px, tile_px)
+            else np.empty((box.height, box.width, 3), np.uint8)
+            for i, box in enumerate(boxes)
+        ]
+        self._read_boxes(level, boxes, pixels, num_threads)
 
-        def read(runs: list[tuple[int, int]]) -> None:
-            for first, last in runs:
-                self._read_strip(level, _squares(xy0[first:last], span0), out[first:last])
+        def fit(i: int) -> None:
+            if pixels[i].base is not out:
+                out[i] = resample(pixels[i], tile_px, tile_px)
 
-        if num_threads == 1:
-            read(runs)
-        else:
-            cuts = np.linspace(0, len(runs), num_threads + 1).astype(int)
-            shares = [runs[a:b] for a, b in pairwise(cuts)]
-            with ThreadPoolExecutor(num_threads) as pool:
-                for _ in pool.map(read, shares):
-                    pass
+        share_out(range(len(boxes)), fit, num_threads)
         with self._lock:
             self.counts.tiles += len(xy0)
         return out
-
-    def _read_strip(
-        self, level: int, squares0: list[Region0], out: UInt8[Bytes, "n tile_px tile_px 3"]
-    ) -> None:
-        boxes = [to_level(box0, self.level_downsamples[level]) for box0 in squares0]
-        tile_px = out.shape[1]
-        if len(boxes) == 1 and (boxes[0].width, boxes[0].height) == (tile_px, tile_px):
-            self._read_level(level, boxes[0], out[0])
-            return
-        strip = _around(boxes)
-        pixels = self._read_level(level, strip)
-        for i, box in enumerate(boxes):
-            x, y = box.x - strip.x, box.y - strip.y
-            out[i] = resample(pixels[y : y + box.height, x : x + box.width], tile_px, tile_px)
 
     def thumbnail(self, max_px: int = 1024) -> UInt8[Bytes, "h w 3"]:
         """Small view of the tissue, its longer side at most `max_px`.
@@ -202,55 +188,39 @@ class Slide:
         factor = fit_factor(self.width0, self.height0, max_px)
         return self.read(self.bounds0, mpp=self.mpp.value * factor)
 
-    def _read_level(
-        self, level: int, box: Box, out: UInt8[Bytes, "h w 3"] | None = None
-    ) -> UInt8[Bytes, "h w 3"]:
-        """Pixels of a box, white where it leaves the level; into `out` where that is given."""
-        if out is None:
-            out = np.empty((box.height, box.width, 3), np.uint8)
-        width, height = self._reader.level_sizes[level]
-        left, top = max(0, box.x), max(0, box.y)
-        right, bottom = min(width, box.x + box.width), min(height, box.y + box.height)
-        inside = Box(left, top, right - left, bottom - top)
-        if inside != box:
-            out[:] = 255
-        if inside.width > 0 and inside.height > 0:
-            y, x = top - box.y, left - box.x
-            self._decode(level, inside, out[y : y + inside.height, x : x + inside.width])
+    def _read_level(self, level: int, box: Box) -> UInt8[Bytes, "h w 3"]:
+        out = np.empty((box.height, box.width, 3), np.uint8)
+        self._read_boxes(level, [box], [out])
         return out
 
-    def _decode(self, level: int, box: Box, out: UInt8[Bytes, "h w 3"]) -> None:
+    def _read_boxes(
+        self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], num_threads: int = 1
+    ) -> None:
+        """Fill each of `outs` with a box, white where it leaves the level."""
+        width, height = self._reader.level_sizes[level]
+        inside: list[Box] = []
+        views: list[Bytes] = []
+        for box, out in zip(boxes, outs, strict=True):
+            left, top = max(0, box.x), max(0, box.y)
+            right, bottom = min(width, box.x + box.width), min(height, box.y + box.height)
+            part = Box(left, top, right - left, bottom - top)
+            if part != box:
+                out[:] = 255
+            if part.width > 0 and part.height > 0:
+                y, x = top - box.y, left - box.x
+                inside.append(part)
+                views.append(out[y : y + part.height, x : x + part.width])
+        if not inside:
+            return
         try:
-            self._reader.read_into(level, box, out)
+            self._reader.read_many(level, inside, views, num_threads=num_threads)
         except RuiChatError:
             raise
         except Exception as error:  # decoders of foreign files raise anything
             raise InputError(
-                f"{self.path.name} is damaged: level {level} can't be read at "
-                f"{box.x},{box.y} ({error})",
+                f"{self.path.name} is damaged: level {level} can't be read near "
+                f"{inside[0].x},{inside[0].y} ({error})",
                 hint="Copy or export the slide again",
             ) from error
         with self._lock:
-            self.counts.boxes += 1
-
-
-def strips(xy0: Int64[Ints, "n 2"], span0: int, max_tiles: int) -> Iterator[tuple[int, int]]:
-    """Runs (first, end) of at most `max_tiles` tiles that touch within one row."""
-    first = 0
-    for i in range(1, len(xy0) + 1):
-        if i < len(xy0) and i - first < max_tiles:
-            dx, dy = xy0[i] - xy0[i - 1]
-            if dy == 0 and 0 < dx <= span0:
-                continue
-        yield first, i
-        first = i
-
-
-def _squares(xy0: Int64[Ints, "n 2"], span0: int) -> list[Region0]:
-    return [Region0(int(x), int(y), span0, span0) for x, y in xy0]
-
-
-def _around(boxes: list[Box]) -> Box:
-    left, top = min(b.x for b in boxes), min(b.y for b in boxes)
-    right, bottom = max(b.x + b.width for b in boxes), max(b.y + b.height for b in boxes)
-    return Box(left, top, right - left, bottom - top)
+            self.counts.boxes += len(inside)

@@ -41,7 +41,7 @@ def check_tiff(path: Path) -> None:
 
 def _check_sides(directory: Directory) -> None:
     width, height = directory.size
-    if max(width, height) > MAX_SIDE0:
+    if min(width, height) == 0 or max(width, height) > MAX_SIDE0:
         raise TiffError(f"an image claims to be {width} x {height} px")
     across, down = directory.number(tiff.TILE_WIDTH, 0), directory.number(tiff.TILE_HEIGHT, 0)
     if across * down > MAX_TILE_PX:

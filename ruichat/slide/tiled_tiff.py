@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from ruichat.slide.geometry import Box
 from ruichat.slide.openslide_reader import OpenSlideReader
 from ruichat.slide.openslide_reader import open_reader as open_with_openslide
 from ruichat.slide.readers import Reader
+from ruichat.slide.sharing import share_out
 from ruichat.slide.tiff import Directory, TiffError
 from ruichat.slide.tile_codecs import Decode, choose_decoder
 
@@ -102,19 +103,24 @@ class TiledTiffReader:
             os.close(self._file)
             self._file = -1
 
-    def strip_tiles(self, level: int) -> int:
-        """One where tiles are decoded directly: reading neighbours together gains nothing."""
-        return self._reference.strip_tiles(level) if self._table(level) is None else 1
-
-    def read_into(self, level: int, box: Box, out: UInt8[Bytes, "h w 3"]) -> None:
-        """Fill `out` with the pixels of a box of one level."""
-        table = self._table(level)
+    def read_many(
+        self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], *, num_threads: int = 1
+    ) -> None:
+        """Fill each of `outs` with the pixels of a box of one level."""
+        table = self.direct_table(level)
         if table is None:
-            self._reference.read_into(level, box, out)
+            self._reference.read_many(level, boxes, outs, num_threads=num_threads)
             return
+
+        def read(i: int) -> None:
+            self._read(level, table, boxes[i], outs[i])
+
+        share_out(range(len(boxes)), read, num_threads)
+
+    def _read(self, level: int, table: TileTable, box: Box, out: UInt8[Bytes, "h w 3"]) -> None:
         wanted = table.covering(box)
         if any(table.counts[index] == 0 for index, _ in wanted):
-            self._reference.read_into(level, box, out)
+            self._reference.read_many(level, [box], [out])
             return
         for index, place in wanted:
             self._put(level, table, index, place, box, out)
@@ -160,7 +166,7 @@ class TiledTiffReader:
             known = self._scratch.pixels = np.empty(shape, np.uint8)
         return known
 
-    def _table(self, level: int) -> TileTable | None:
+    def direct_table(self, level: int) -> TileTable | None:
         """The level's table, once its richest tile has proved to decode to OpenSlide's pixels."""
         table = self._tables[level]
         if table is None or self._trusted[level]:
@@ -180,7 +186,7 @@ class TiledTiffReader:
             ours = self._decode_new(table, index)[:height, :width]
         except Exception:  # decoders of foreign files raise anything; OpenSlide then speaks
             return False
-        self._reference.read_into(level, Box(x, y, width, height), theirs)
+        self._reference.read_many(level, [Box(x, y, width, height)], [theirs])
         difference = np.abs(ours.mean((0, 1)) - theirs.mean((0, 1)))
         return bool(difference.max() <= MAX_MEAN_DIFFERENCE)
 

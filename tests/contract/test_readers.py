@@ -25,7 +25,7 @@ def load(name: str) -> Callable[[Path], Reader | None]:
 
 def read(reader: Reader, level: int, box: Box) -> NDArray[np.uint8]:
     out = np.zeros((box.height, box.width, 3), np.uint8)
-    reader.read_into(level, box, out)
+    reader.read_many(level, [box], [out])
     assert out.any()
     return out
 

@@ -10,14 +10,14 @@ import pytest
 from drawn import draw_tissue, slide_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from ruichat.errors import InputError
 from ruichat.slide.geometry import Box
 from ruichat.slide.mpp import MppChoice
 from ruichat.slide.opening import open_slide
+from ruichat.slide.openslide_reader import strips
 from ruichat.slide.plain_reader import PlainReader
-from ruichat.slide.slide import Slide, strips
+from ruichat.slide.slide import Slide
 from ruichat.units import Region0
 
 PICTURE = draw_tissue(300, 200, seed=3)
@@ -79,14 +79,13 @@ def test_a_strip_gives_the_same_tiles_as_reading_each(columns: int, pitch: int, 
     split=st.integers(0, 40),
 )
 def test_strips_cover_all_tiles_once_and_stay_in_a_row(xs: list[int], split: int) -> None:
-    xy0 = np.array([[x, 0 if i < split else 50] for i, x in enumerate(xs)], np.int64)
-    runs = list(strips(xy0, 50, 8))
-    assert [first for first, _ in runs] == [0, *(end for _, end in runs[:-1])]
-    assert runs[-1][1] == len(xy0)
-    for first, end in runs:
-        assert 1 <= end - first <= 8
-        assert len(set(xy0[first:end, 1])) == 1
-        assert (np.diff(xy0[first:end, 0]) <= 50).all()
+    boxes = [Box(x, 0 if i < split else 50, 50, 50) for i, x in enumerate(xs)]
+    runs = list(strips(boxes))
+    assert [i for run in runs for i in run] == list(range(len(boxes)))
+    for run in runs:
+        assert 1 <= len(run) <= 8
+        assert len({boxes[i].y for i in run}) == 1
+        assert all(boxes[i].x - boxes[i - 1].x <= 50 for i in run[1:])
 
 
 def test_large_regions_are_read_in_blocks_with_the_same_result(
@@ -137,7 +136,7 @@ def test_threads_may_read_one_slide(tissue_tiff: Path) -> None:
 
 def test_whatever_a_decoder_raises_becomes_an_input_error() -> None:
     class Broken(PlainReader):
-        def read_into(self, level: int, box: Box, out: NDArray[np.uint8]) -> None:
+        def read_many(self, *args: object, **settings: object) -> None:
             raise struct_error
 
     struct_error = ValueError("bad Huffman code")

@@ -60,7 +60,8 @@ def test_any_bytes_pass_or_are_refused(data: bytes, head: bytes, tmp_path: Path)
 
 def test_a_chain_of_directories_that_bites_its_tail_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    path.write_bytes(b"II*\0" + struct.pack("<I", 8) + struct.pack("<HI", 0, 8))
+    sides = b"".join(struct.pack("<HHII", tag, 4, 1, 16) for tag in (256, 257))
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, 2) + sides + struct.pack("<I", 8))
     with pytest.raises(InputError, match="loop"):
         check_tiff(path)
 

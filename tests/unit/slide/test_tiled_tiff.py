@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ruichat.slide import tiled_tiff
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
-from ruichat.slide.opening import open_slide
+from ruichat.slide.mpp import MppChoice
 from ruichat.slide.openslide_reader import open_reader as open_with_openslide
+from ruichat.slide.slide import Slide
 from ruichat.slide.tiff import Directory
 from ruichat.slide.tile_codecs import Decode
 from ruichat.slide.tiled_tiff import CACHE_BYTES, TiledTiffReader, open_reader
@@ -66,7 +67,7 @@ def opened(path: Path) -> TiledTiffReader:
 
 def pixels(reader: Any, level: int, box: Box) -> NDArray[np.uint8]:
     out = np.zeros((box.height, box.width, 3), np.uint8)
-    reader.read_into(level, box, out)
+    reader.read_many(level, [box], [out])
     return out
 
 
@@ -81,7 +82,7 @@ def test_the_pixels_are_openslides(coding: dict[str, Any], tmp_path: Path) -> No
     ours, theirs = opened(path), open_with_openslide(path)
     assert theirs is not None and ours.level_sizes == theirs.level_sizes
     for level, (width, height) in enumerate(ours.level_sizes):
-        assert ours.strip_tiles(level) == 1, "the level is left to OpenSlide"
+        assert ours.direct_table(level) is not None, "the level is left to OpenSlide"
         for box in BOXES:
             inside = Box(
                 min(box.x, width - 1),
@@ -118,7 +119,7 @@ def test_either_kind_of_tiff_in_either_byte_order(
 def test_on_real_slides_the_pixels_are_openslides(name: str, shared_data: Path) -> None:
     path = shared_data / "slides" / name
     ours, theirs = opened(path), open_with_openslide(path)
-    assert theirs is not None and ours.strip_tiles(0) == 1
+    assert theirs is not None and ours.direct_table(0) is not None
     rng = np.random.default_rng(0)
     width, height = ours.level_sizes[0]
     for _ in range(20):
@@ -158,7 +159,7 @@ def test_each_tile_of_the_file_is_decoded_once(
 ) -> None:
     path = write(tmp_path / "a.tif", photometric="rgb", resolution=(20000, 20000), resolutionunit=3)
     grid = [(x, y) for y in range(offset, 440, 64) for x in range(offset, 600, 64)]
-    with open_slide(path, mpp=0.5) as slide:
+    with Slide(path, opened(path), MppChoice(0.5, "user", None, None)) as slide:
         slide.read_tile(0, 0, span0=64, tile_px=64)  # the level proves itself
         count_decodes.clear()
         tiles = slide.read_tiles(
@@ -227,7 +228,7 @@ def test_a_level_whose_pixels_differ_is_left_to_openslide(
     monkeypatch.setattr(tiled_tiff, "choose_decoder", inverting)
     reader = opened(path)
     assert np.array_equal(pixels(reader, 0, Box(5, 6, 200, 100)), PICTURE[6:106, 5:205])
-    assert reader.strip_tiles(0) > 1
+    assert reader.direct_table(0) is None
 
 
 @pytest.mark.parametrize(

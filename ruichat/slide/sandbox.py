@@ -1,0 +1,232 @@
+"""Foreign files are decoded in child processes, with limits on time and memory.
+
+OpenSlide ends its whole process on some damaged files, and decoders may loop or ask for any amount
+of memory. What happens in a child costs one slide an error and nobody else anything. Children are
+kept for the next slide and replaced after a while. Replies are JSON, never pickles: a child that
+a hostile file has taken over can send wrong pixels, not code.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import mmap
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ruichat.errors import InputError, PrerequisiteError
+from ruichat.slide.arrays import Bytes
+from ruichat.slide.geometry import Box
+
+PIXELS_BYTES = 64 << 20
+"""Of the file that carries pixels: more than the largest block that is decoded at once."""
+
+MEMORY_BYTES = 6 << 30
+"""Address space of a child: a plain image of 300 million pixels fits."""
+
+OPEN_S, READ_S = 8.0, 30.0
+"""Longest time to open a file and to decode one block: a hundred times what sound files need."""
+
+MAX_SLIDES = 50
+"""Slides after which a child is replaced, so that what decoders leak doesn't add up."""
+
+_DAMAGED = "Copy or export it from the scanner again"
+
+
+class SandboxedReader:
+    """A slide that is open in a child process; see `readers.Reader`.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: it isn't a slide, is damaged, or breaks its decoder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name
+        self._lock = threading.Lock()
+        self._child = _take_child()
+        try:
+            found = self._ask({"open": str(path.absolute())}, OPEN_S)
+        except BaseException:
+            self.close()
+            raise
+        self.vendor: str = found["vendor"]
+        self.level_sizes = tuple((int(w), int(h)) for w, h in found["level_sizes"])
+        mpp, objective = found["file_mpp"], found["objective"]
+        self.file_mpp = None if mpp is None else (float(mpp[0]), float(mpp[1]))
+        self.objective = None if objective is None else float(objective)
+        self.files = tuple(Path(name) for name in found["files"])
+
+    def read_many(
+        self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], *, num_threads: int = 1
+    ) -> None:
+        """Fill each of `outs` with the pixels of a box of one level."""
+        with self._lock:
+            for part in _fitting(boxes):
+                request = {
+                    "level": level,
+                    "boxes": [(b.x, b.y, b.width, b.height) for b in boxes[part]],
+                    "threads": num_threads,
+                }
+                self._ask(request, READ_S)
+                assert self._child is not None
+                self._child.copy_to(outs[part])
+
+    def close(self) -> None:
+        """Give the child back for the next slide."""
+        child, self._child = self._child, None
+        if child is not None:
+            _give_back(child)
+
+    def _ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        if self._child is None:
+            raise InputError(f"{self._name} is closed", hint="Open the slide again")
+        try:
+            reply = self._child.ask(request, seconds)
+        except _ChildError as error:
+            self._child.kill()
+            self._child = None
+            raise InputError(f"{self._name} breaks its decoder: {error}", hint=_DAMAGED) from error
+        if "error" not in reply:
+            return reply
+        kind = PrerequisiteError if reply["error"] == "PrerequisiteError" else InputError
+        message = reply["message"]
+        if reply["error"] in ("MemoryError", "Exception"):
+            message = f"{self._name} is damaged: {message}"
+        raise kind(message, hint=reply.get("hint", _DAMAGED))
+
+
+def _fitting(boxes: Sequence[Box]) -> list[slice]:
+    """Stretches of boxes whose pixels fit the shared file together."""
+    parts: list[slice] = []
+    first, used = 0, 0
+    for i, box in enumerate(boxes):
+        size = box.width * box.height * 3
+        if size > PIXELS_BYTES:
+            raise ValueError(f"a box of {box.width} x {box.height} px is too large to read at once")
+        if used + size > PIXELS_BYTES:
+            parts.append(slice(first, i))
+            first, used = i, 0
+        used += size
+    return [*parts, slice(first, len(boxes))]
+
+
+class _ChildError(Exception):
+    """The child died, or had to be stopped."""
+
+
+class _Child:
+    """One decoding process and the pixels it shares."""
+
+    def __init__(self) -> None:
+        folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        handle, path = tempfile.mkstemp(prefix="ruichat-pixels-", dir=folder)
+        os.ftruncate(handle, PIXELS_BYTES)
+        self._pixels = mmap.mmap(handle, PIXELS_BYTES)
+        os.close(handle)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ruichat.slide.sandbox_worker", path, str(MEMORY_BYTES)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        )
+        self._replies: queue.Queue[bytes] = queue.Queue()
+        threading.Thread(target=self._listen, name="sandbox", daemon=True).start()
+        self.num_slides = 0
+
+    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Send a request and wait for its reply."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+            line = self._replies.get(timeout=seconds)
+        except queue.Empty:
+            raise _ChildError(f"it took more than {seconds:g} s") from None
+        except OSError:
+            line = b""
+        if not line:
+            raise _ChildError(f"the process ended with {self._process.wait()}")
+        try:
+            reply = json.loads(line)
+        except ValueError:
+            raise _ChildError("the reply makes no sense") from None
+        return reply
+
+    def copy_to(self, outs: Sequence[Bytes]) -> None:
+        """Take over the pixels of the last request."""
+        start = 0
+        for out in outs:
+            flat = np.frombuffer(self._pixels, np.uint8, out.size, start)
+            out[:] = flat.reshape(out.shape)
+            start += out.size
+
+    def kill(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can serve another slide."""
+        return self._process.poll() is None
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._replies.put(line)
+        self._replies.put(b"")
+
+
+_idle: list[_Child] = []
+_idle_lock = threading.Lock()
+
+
+def _take_child() -> _Child:
+    with _idle_lock:
+        while _idle:
+            child = _idle.pop()
+            if child.is_alive:
+                return child
+    return _Child()
+
+
+def _give_back(child: _Child) -> None:
+    child.num_slides += 1
+    if child.num_slides >= MAX_SLIDES or not child.is_alive:
+        child.kill()
+        return
+    try:
+        child.ask({"close": True}, OPEN_S)
+    except _ChildError:
+        child.kill()
+        return
+    with _idle_lock:
+        _idle.append(child)
+
+
+def warm_up() -> None:
+    """Start a child for the next slide, so that its start overlaps other work."""
+    with _idle_lock:
+        if not _idle:
+            _idle.append(_Child())
+
+
+@atexit.register
+def _end() -> None:
+    with _idle_lock:
+        for child in _idle:
+            child.kill()
+        _idle.clear()

@@ -1,0 +1,102 @@
+"""The child process in which foreign files are decoded: it may die, and nothing else with it.
+
+Speaks lines of JSON on stdin and stdout; pixels go through a file that both processes map. Run as
+`python -m ruichat.slide.sandbox_worker PIXELS MEMORY_BYTES`.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ruichat.errors import RuiChatError
+from ruichat.slide.geometry import Box
+from ruichat.slide.readers import Reader
+
+
+def main() -> None:
+    """Serve one parent until it closes stdin."""
+    pixels_path, memory = sys.argv[1], int(sys.argv[2])
+    _limit_memory(memory)
+    requests, replies = sys.stdin.buffer, _take_stdout()
+    with open(pixels_path, "r+b") as file, mmap.mmap(file.fileno(), 0) as pixels:
+        os.unlink(pixels_path)
+        _serve(requests, replies, pixels)
+
+
+def _take_stdout() -> BinaryIO:
+    """Stdout for replies alone: what decoders print goes to stderr."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return replies
+
+
+def _limit_memory(num_bytes: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (num_bytes, num_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _serve(requests: BinaryIO, replies: BinaryIO, pixels: mmap.mmap) -> None:
+    reader: Reader | None = None
+    for line in requests:
+        request: dict[str, Any] = json.loads(line)
+        try:
+            if "open" in request or "close" in request:
+                if reader is not None:
+                    reader.close()
+                reader = _open(Path(request["open"])) if "open" in request else None
+                reply = {} if reader is None else _describe(reader)
+            else:
+                assert reader is not None
+                _read(reader, request, pixels)
+                reply = {}
+        except RuiChatError as error:
+            reply = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+        except MemoryError:
+            reply = {"error": "MemoryError", "message": "it asks for more memory than allowed"}
+        except Exception as error:  # decoders of foreign files raise anything
+            reply = {"error": "Exception", "message": f"{type(error).__name__}: {error}"}
+        replies.write(json.dumps(reply).encode() + b"\n")
+        replies.flush()
+
+
+def _open(path: Path) -> Reader:
+    from ruichat.slide.opening import read_with_any
+
+    return read_with_any(path)
+
+
+def _describe(reader: Reader) -> dict[str, Any]:
+    return {
+        "vendor": reader.vendor,
+        "level_sizes": reader.level_sizes,
+        "file_mpp": reader.file_mpp,
+        "objective": reader.objective,
+        "files": [str(path) for path in reader.files],
+    }
+
+
+def _read(reader: Reader, request: dict[str, Any], pixels: mmap.mmap) -> None:
+    boxes = [Box(*box) for box in request["boxes"]]
+    start = 0
+    outs: list[np.ndarray] = []
+    for box in boxes:
+        size = box.width * box.height * 3
+        flat = np.frombuffer(pixels, np.uint8, size, start)
+        outs.append(flat.reshape(box.height, box.width, 3))
+        start += size
+    reader.read_many(request["level"], boxes, outs, num_threads=request["threads"])
+
+
+if __name__ == "__main__":
+    main()
