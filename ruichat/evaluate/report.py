@@ -27,10 +27,16 @@ CONTROLS: Mapping[str, str] = {
     "permuted": "contents of the regions dealt out anew",
     "reordered": "listed options at other letters",
     "chance": "regions cited at random, as many",
+    "permuted_chance": "the same, as many as are cited of permuted contents",
 }
 """What stands beside a score, and how it is made."""
 
-_HEADS = {"untrained": "random", "permuted": "perm.", "reordered": "order"}
+_HEADS = {
+    "untrained": "random",
+    "permuted": "perm.",
+    "reordered": "order",
+    "permuted_chance": "p.ch.",
+}
 """Short heads, so that the table fits a terminal."""
 
 

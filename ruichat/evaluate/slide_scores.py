@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -225,24 +225,42 @@ class SlideScorer:
             use = here & marks.asked
             return self._boot.ratio(marks.num_right * use, marks.cited * use)
 
-        true = self.marks["true"]
-        expected = true.cited * np.minimum(self.allowed / self.k, 1) * here
-        controls = {
-            n: precision(m) for n, m in self.marks.items() if n not in ("true", "reordered")
-        }
-        controls["chance"] = self._boot.ratio(expected, true.cited * here)
-        return Row(CITATIONS, name, precision(true), controls, aim=aim)
+        def chance(marks: Marks) -> Estimate:
+            use = here & marks.asked
+            expected = marks.cited * np.minimum(self.allowed / self.k, 1)
+            return self._boot.ratio(expected * use, marks.cited * use)
+
+        return Row(
+            CITATIONS, name, precision(self.marks["true"]), self._beside(precision, chance), aim
+        )
 
     def _recall(self, name: str, here: NDArray[np.bool_], aim: float | None) -> Row:
         def recall(marks: Marks) -> Estimate:
             use = here & marks.asked
             return self._boot.ratio(marks.num_found * use, self.evidence * use)
 
-        true = self.marks["true"]
-        expected = self.evidence * np.minimum(true.cited / self.k, 1) * here
-        controls = {n: recall(m) for n, m in self.marks.items() if n not in ("true", "reordered")}
-        controls["chance"] = self._boot.ratio(expected, self.evidence * here)
-        return Row(CITATIONS, name, recall(true), controls, aim=aim)
+        def chance(marks: Marks) -> Estimate:
+            use = here & marks.asked
+            expected = self.evidence * np.minimum(marks.cited / self.k, 1)
+            return self._boot.ratio(expected * use, self.evidence * use)
+
+        controls = self._beside(recall, chance)
+        return Row(CITATIONS, name, recall(self.marks["true"]), controls, aim)
+
+    def _beside(
+        self, score: Callable[[Marks], Estimate], chance: Callable[[Marks], Estimate]
+    ) -> dict[str, Estimate]:
+        """The score under each condition, and what as many regions drawn by lot would get.
+
+        Under permuted contents other questions draw most of the citations, so that control has a
+        chance level of its own.
+        """
+        shown = {n: m for n, m in self.marks.items() if n not in ("true", "reordered")}
+        controls = {name: score(marks) for name, marks in shown.items()}
+        controls["chance"] = chance(self.marks["true"])
+        if "permuted" in shown:
+            controls["permuted_chance"] = chance(shown["permuted"])
+        return controls
 
     def word_rows(self) -> list[Row]:
         """Kinds that quote a measurement or explain."""
