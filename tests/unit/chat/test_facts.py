@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ruichat.chat import texts
 from ruichat.chat.facts import (
     Share,
     SlideFacts,
@@ -19,6 +20,7 @@ from ruichat.chat.facts import (
     percent,
     render_facts,
     shares,
+    tiles_to_read,
 )
 from ruichat.errors import InputError
 from ruichat.features.bag import FeatureBag
@@ -67,6 +69,38 @@ def test_measured_shares() -> None:
     assert facts.known_fraction == pytest.approx(0.9)
     assert (facts.stain, facts.focus_grade) == ("H&E", "good")
     assert facts.warnings == ("mind the gap",)
+
+
+def test_tiles_that_look_like_nothing_known_are_left_out_and_told() -> None:
+    keys = ["carcinoma_nests"] * 3 + ["stroma"] * 7
+    known = np.array([0.0] * 3 + [0.5] * 7, np.float32)
+    assert tiles_to_read(known).tolist() == [False] * 3 + [True] * 7
+    facts = measure_facts(make_bag(), num_regions=4, probabilities=probabilities(keys), known=known)
+    assert facts.composition == (Share("stroma", 1.0),) and facts.tumour_fraction == 0
+    assert facts.num_tiles == 10 and facts.left_out_fraction == pytest.approx(0.3)
+    assert any("30% of the tissue was not read" in w for w in texts.warnings(facts, True, "en"))
+    assert any("30%的组织未读取" in w for w in texts.warnings(facts, True, "zh"))
+    assert tiles_to_read(np.zeros(4, np.float32)).all(), "an unknown slide is refused elsewhere"
+
+
+def test_warnings_of_the_slide_are_told_in_chinese() -> None:
+    facts = measure_facts(
+        make_bag(he_share=0.07),
+        num_regions=1,
+        probabilities=probabilities(["fat"] * 10),
+        known=np.ones(10, np.float32),
+    )
+    raw = (
+        "stain is implausible for H&E: 7% of the tissue has its colours. Check the stain",
+        "--mpp 0.5 contradicts the file's 0.25 um/px: the file's is used",
+        "the file states 350 um/px, which is implausible: --mpp is used",
+        "pixels are not square (0.25 x 0.5 um): 0.35 is used",
+    )
+    told = texts.warnings(dataclasses.replace(facts, warnings=raw), True, "zh")
+    assert len(told) == len(raw) and all(text[0] >= "\u4e00" or "文件" in text for text in told)
+    assert "7%" in told[0] and "0.25" in told[1] and "350" in told[2] and "0.35" in told[3]
+    english = texts.warnings(dataclasses.replace(facts, warnings=raw), True, "en")
+    assert english == raw
 
 
 def test_tumour_needs_more_than_half_the_probability_over_all_malignant_classes() -> None:

@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from ruichat.chat.support import NEUTRAL, WrittenPiece, classifier_support, read_signal
+from ruichat.chat.support import (
+    NEUTRAL,
+    WrittenPiece,
+    cited_for,
+    classifier_support,
+    denies,
+    read_signal,
+)
 from ruichat.histology import CLASSES, KEYS
 
 
@@ -79,3 +86,21 @@ def test_without_deciding_words_all_count() -> None:
 
 def test_silence_is_no_confidence() -> None:
     assert read_signal([], ROWS).decision == 0
+
+
+def test_regions_stand_for_the_tissue_of_their_clause() -> None:
+    text = "Yes, there is tumour: carcinoma nests [R1][R2]; malignant glands [R3]. Also fat [R1]."
+    assert cited_for(text) == {
+        "R1": ("carcinoma_nests",),
+        "R2": ("carcinoma_nests",),
+        "R3": ("carcinoma_glands",),
+    }
+    assert cited_for("坏死见于 [R4]，脂肪组织见于 [R5]。") == {"R4": ("necrosis",), "R5": ("fat",)}
+    assert cited_for("Look at [R1].") == {}
+
+
+def test_what_a_sentence_denies() -> None:
+    assert denies("No lymph node metastasis is seen; the tissue is fat [R1].", "nodal_metastasis")
+    assert denies("未见淋巴结转移癌。", "nodal_metastasis")
+    assert not denies("No fat is seen; lymph node metastasis [R1].", "nodal_metastasis")
+    assert not denies("No tumour is seen.", "nodal_metastasis")
