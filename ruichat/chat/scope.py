@@ -35,7 +35,7 @@ def is_about_slide(question: str) -> bool:
     text = fold(question)
     if _names_something(text) or ABOUT_SLIDE.search(text) is not None:
         return True
-    return question_kind(text) not in ("other", "help")
+    return question_kind(text) != "other"
 
 
 def follows_up(question: str) -> bool:

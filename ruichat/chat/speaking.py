@@ -117,6 +117,8 @@ class Speaker:
             outcome.abstained, outcome.reason = True, "low_confidence"
             outcome.text = texts.low_confidence(confidence, outcome.alternatives, self._language)
             return outcome
+        if self._kind == "help":  # says nothing about the slide
+            outcome.diagnosis_class = None
         if is_beside_the_point(first, self._kind):
             text = texts.no_answer(self._language)
             return Outcome(text=text, confidence=confidence, reason="disputed")
@@ -133,7 +135,8 @@ class Speaker:
             rendered = self._render(sentence)
             body += rendered.text
             outcome.errors += rendered.errors
-            if not outcome.abstained and is_claim(rendered.text):
+            states = not outcome.abstained and outcome.diagnosis_class is not None
+            if states and is_claim(rendered.text):
                 outcome.claims.append(_claim(rendered, self._confidence(at, at + len(sentence))))
             at += len(sentence)
         if body.strip():

@@ -90,6 +90,8 @@ class Terminal:
                 mark = f"[!] {say('ungrounded', language)}: {strip_controls(claim.text)}"
                 typer.secho(mark, fg="yellow")
         if answer.diagnosis_class is None:
+            if answer.reason is None:
+                typer.secho(AI_LABEL[language], dim=True)
             return
         words = CLASS_WORDS[language][answer.diagnosis_class]
         line = f"{say('class', language)} {answer.diagnosis_class} ({words})"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruichat.chat.answer import Answer
+from ruichat.chat.question import named_regions
 from ruichat.evaluate.controls import Condition
 from ruichat.evaluate.metrics import Estimate, accuracy_at_coverage, calibration_gap
 from ruichat.evaluate.questions import LANGUAGES, PERCEPTUAL, Asked
@@ -206,14 +207,21 @@ class SlideScorer:
         return rows
 
     def citation_rows(self) -> list[Row]:
-        """Precision and recall of the regions cited, where the question is where, and elsewhere."""
-        key = np.array([item.qa.key for item in self._answers.asked])
+        """Precision and recall of the regions cited, where the question is where, and elsewhere.
+
+        Questions that name a region hand the citation to the model, whatever lies there: they
+        stand apart.
+        """
+        asked = self._answers.asked
+        key = np.array([item.qa.key for item in asked])
+        named = np.array([bool(named_regions(item.qa.question)) for item in asked])
         cites = self.evidence > 0
         locating = cites & np.isin(self.label, _LOCATING) & (key == "yes")
         rows: list[Row] = []
         for name, here, aims in (
             ("where it is", locating, (0.95, 0.90)),
-            ("evidence in other answers", cites & ~locating, (0.90, None)),
+            ("evidence in other answers", cites & ~locating & ~named, (0.90, None)),
+            ("regions that the question names", cites & ~locating & named, (None, None)),
         ):
             if here.any():
                 rows.append(self._precision(f"{name}: precision", here, aims[0]))

@@ -221,3 +221,9 @@ def test_the_answer_object_is_plain_json() -> None:
     assert "AI生成" in data["label"]
     assert data["facts"]["tissue_mm2"] == 0.24
     assert data["prompt_version"] == facts_prompt().label
+
+
+def test_an_explanation_has_no_class_and_makes_no_claim() -> None:
+    answer, _ = ask("What does metastasis mean?", scripted("Tumour that has spread [R1]."))
+    assert (answer.diagnosis_class, answer.claims, answer.abstained) == (None, (), False)
+    assert answer.text == "Tumour that has spread [R1]."
