@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ LABEL_SHARE = 0.05
 
 TINT = 0.30
 """Opacity of a cited tile's colour: the tissue stays visible beneath."""
+
+MAX_SCALE_SHARE = 0.25
+"""Longest scale bar as a share of the picture's width."""
 
 FONT_FILE = "ruichat-cjk.ttf"
 
@@ -165,6 +169,7 @@ def _with_panel(picture: Image, marks: Sequence[_Mark], answer: Answer, font_px:
     y = picture.height + gap
     label_px = _fit_label(label_px, picture.width - 2 * gap)
     _write(draw, gap, y + label_px / 2, VISIBLE_LABEL, label_px)
+    _draw_scale(draw, answer, picture.width, y, label_px, font_px)
     y += label_px + gap
     _write(draw, gap, y + font_px / 2, caption, font_px)
     y += font_px + gap
@@ -176,6 +181,28 @@ def _with_panel(picture: Image, marks: Sequence[_Mark], answer: Answer, font_px:
             x += _entry_width(label, font_px)
         y += font_px + gap
     return canvas
+
+
+def _draw_scale(
+    draw: ImageDraw, answer: Answer, width: int, y: float, height: int, font_px: int
+) -> None:
+    """A scale bar at the right end of the label's line, where it has room beside the label."""
+    width_mm = answer.slide.width0 * answer.slide.mpp / 1000
+    length_mm = scale_length(width_mm * MAX_SCALE_SHARE)
+    text, bar = f"{length_mm:g} mm", width * length_mm / width_mm
+    gap = font_px // 2
+    left = width - gap - bar
+    if left - 3 * gap - _length(text, font_px) < gap + _length(VISIBLE_LABEL, height):
+        return
+    middle = y + height / 2
+    draw.rectangle((left, middle - font_px / 8, width - gap, middle + font_px / 8), fill=_INK)
+    _write(draw, left - gap - _length(text, font_px), middle, text, font_px)
+
+
+def scale_length(most: float) -> float:
+    """The longest of 1, 2 and 5 times a power of ten that isn't over `most`."""
+    power = 10 ** math.floor(math.log10(most))
+    return max(step * power for step in (1, 2, 5) if step * power <= most)
 
 
 def _label_height(size: tuple[int, int], font_px: int, num_rows: int) -> int:

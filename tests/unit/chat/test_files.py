@@ -21,7 +21,7 @@ from ruichat.chat.ask import AskConfig
 from ruichat.chat.geojson import answer_geojson
 from ruichat.chat.labelling import VISIBLE_LABEL
 from ruichat.chat.output import choose_paths, safe_stem, write_answer_files
-from ruichat.chat.overlay import FONT_FILE, LEGEND_TEXTS, answer_overlay
+from ruichat.chat.overlay import FONT_FILE, LEGEND_TEXTS, answer_overlay, scale_length
 from ruichat.chat.plain import strip_controls
 from ruichat.chat.reply import answer_question
 from ruichat.errors import InputError
@@ -219,3 +219,8 @@ def test_any_slide_name_gives_one_path_component(name: str) -> None:
     assert stem and stem not in (".", "..") and len(stem.encode()) < 130
     assert Path(stem).name == stem
     assert strip_controls(stem) == stem
+
+
+@pytest.mark.parametrize(("most", "length"), [(1.2, 1), (0.99, 0.5), (0.3, 0.2), (27, 20), (5, 5)])
+def test_scale_bars_have_round_lengths(most: float, length: float) -> None:
+    assert scale_length(most) == pytest.approx(length)
