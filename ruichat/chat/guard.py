@@ -11,8 +11,9 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
-from ruichat.chat.lexicon import ASKS, EXEMPT, NAMES_TISSUE, TOPICS
+from ruichat.chat.lexicon import EXEMPT, TOPICS
 from ruichat.chat.question import named_regions
+from ruichat.chat.question_words import ASKS, NAMES_TISSUE
 
 GuardTopic = Literal[
     "ihc",

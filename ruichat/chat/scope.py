@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from ruichat.chat.guard import fold
-from ruichat.chat.lexicon import (
+from ruichat.chat.question import named_regions, question_kind
+from ruichat.chat.question_words import (
     ABOUT_SLIDE,
     ASKS,
     FOLLOWS,
@@ -14,7 +15,6 @@ from ruichat.chat.lexicon import (
     POINTS_BACK,
     SHORT_FORMS,
 )
-from ruichat.chat.question import named_regions, question_kind
 from ruichat.chat.support import names_tissue_class
 from ruichat.histology import Language
 
