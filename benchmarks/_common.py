@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -81,6 +82,20 @@ def _cpu_name() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or "unknown CPU"
+
+
+def new_parser(doc: str | None, *, threads: list[int], repeats: int) -> argparse.ArgumentParser:
+    """The options of every benchmark that runs on given numbers of threads."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("--threads", type=int, nargs="+", default=threads)
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def one_and_two() -> list[int]:
+    """Numbers of threads to compare: one, and two where there are two CPUs."""
+    return sorted({1, min(2, num_cpus())})
 
 
 def shared_slide(name: str) -> Path:

@@ -9,7 +9,6 @@ measured on an array of just so many bytes, because weights that fit a cache are
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from _common import (
     cache_bytes,
     interleave,
     machine,
+    new_parser,
     new_table,
     num_cpus,
     publish,
@@ -93,12 +93,9 @@ class Report:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser = new_parser(__doc__, threads=[num_cpus()], repeats=5)
     parser.add_argument("--checkpoint", type=Path, help="folder; the shipped mini where it is")
     parser.add_argument("--random", action="store_true", help="random weights of mini's size")
-    parser.add_argument("--threads", type=int, nargs="+", default=[num_cpus()])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     here = machine()
     with tempfile.TemporaryDirectory() as scratch:

@@ -9,7 +9,6 @@ choose convolutions that need fewer operations than counted, so its share is no 
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ from _common import (
     interleave,
     machine,
     median,
+    new_parser,
     new_table,
-    num_cpus,
+    one_and_two,
     publish,
     seconds,
     working,
@@ -100,11 +100,7 @@ class Way:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    default = sorted({1, min(2, num_cpus())})
-    parser.add_argument("--threads", type=int, nargs="+", default=default)
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--json", action="store_true")
+    parser = new_parser(__doc__, threads=one_and_two(), repeats=10)
     options = parser.parse_args()
     # The peak is the CPU's, so torch mustn't take a GPU.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""

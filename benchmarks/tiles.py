@@ -9,7 +9,6 @@ them. Bare decoding is libjpeg-turbo on the same bytes, already in memory: the c
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +23,9 @@ from _common import (
     interleave,
     machine,
     median,
+    new_parser,
     new_table,
-    num_cpus,
+    one_and_two,
     publish,
     seconds,
     working,
@@ -75,12 +75,8 @@ class Report:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    default = sorted({1, min(2, num_cpus())})
-    parser.add_argument("--threads", type=int, nargs="+", default=default)
+    parser = new_parser(__doc__, threads=one_and_two(), repeats=5)
     parser.add_argument("--side", type=int, default=20_480, help="of the pyramid, pixels")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     here = machine()
     with tempfile.TemporaryDirectory() as scratch:

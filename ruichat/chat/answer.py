@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ruichat.chat.facts import Share, SlideFacts
+from ruichat.chat.guard import GuardTopic
 from ruichat.histology import BY_KEY, Language
 from ruichat.units import Region0
 
@@ -21,24 +22,18 @@ AI_LABEL: Mapping[Language, str] = {
 }
 """The visible label that AI-made content carries (GB 45438-2025)."""
 
-AbstainReason = Literal[
-    "ihc",
-    "molecular",
-    "outcome",
-    "therapy",
-    "stage",
-    "clinical",
-    "identity",
-    "other_test",
-    "untrained",
-    "not_understood",
-    "help",
-    "no_such_region",
-    "unknown_tissue",
-    "low_confidence",
-    "disputed",
-    "model",
-]
+AbstainReason = (
+    GuardTopic
+    | Literal[
+        "not_understood",
+        "help",
+        "no_such_region",
+        "unknown_tissue",
+        "low_confidence",
+        "disputed",
+        "model",
+    ]
+)
 """Why a question stays open: a modality guard, a measured limit, or the model's own word."""
 
 

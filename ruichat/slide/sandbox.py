@@ -217,13 +217,6 @@ def _give_back(child: _Child) -> None:
         _idle.append(child)
 
 
-def warm_up() -> None:
-    """Start a child for the next slide, so that its start overlaps other work."""
-    with _idle_lock:
-        if not _idle:
-            _idle.append(_Child())
-
-
 @atexit.register
 def _end() -> None:
     with _idle_lock:

@@ -18,8 +18,8 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION = 256, 257, 258, 259, 262, 270
-STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, PLANAR = 273, 277, 278, 279, 284
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+STRIP_OFFSETS, SAMPLES, STRIP_COUNTS, PLANAR = 273, 277, 279, 284
 PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 317, 322, 323, 324, 325
 SUB_DIRECTORIES, JPEG_TABLES = 330, 347
 NDPI = 65420
@@ -27,7 +27,7 @@ NDPI = 65420
 
 NUMBERS = frozenset(
     {
-        *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP),
+        *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS, SAMPLES),
         *(STRIP_COUNTS, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS),
         *(SUB_DIRECTORIES, NDPI),
     }
@@ -61,13 +61,11 @@ class Directory:
         position: where the directory lies in the file, bytes.
         numbers: values of the integer tags that matter, [n] each.
         tables: quantisation and Huffman tables that its JPEG tiles share; empty if none.
-        is_sub: it hangs below another directory, as the levels of an OME-TIFF do.
     """
 
     position: int
     numbers: dict[int, Numbers] = field(default_factory=dict[int, Numbers])
     tables: bytes = b""
-    is_sub: bool = False
 
     def number(self, tag: int, default: int) -> int:
         """First value of a tag."""
@@ -94,11 +92,6 @@ class _Form:
         return struct.calcsize(self.offset)
 
 
-def is_tiff(head: bytes) -> bool:
-    """Whether a file that starts so is a TIFF of either kind and byte order."""
-    return _form(head) is not None
-
-
 def read_directories(file: BinaryIO) -> Iterator[Directory]:
     """All images of a TIFF file, each before those that hang below it; none for other files.
 
@@ -116,10 +109,10 @@ def read_directories(file: BinaryIO) -> Iterator[Directory]:
     if form.width == 8 and len(head) < 16:
         raise TooShortError
     first = struct.unpack(form.order + form.offset, head[form.width : 2 * form.width])[0]
-    waiting: list[tuple[int, bool]] = [(int(first), False)]
+    waiting = [int(first)]
     seen: set[int] = set()
     while waiting:
-        position, is_sub = waiting.pop()
+        position = waiting.pop()
         if position == 0:
             continue
         if position in seen:
@@ -127,13 +120,13 @@ def read_directories(file: BinaryIO) -> Iterator[Directory]:
         if len(seen) >= MAX_DIRECTORIES:
             raise TiffError(f"it has more than {MAX_DIRECTORIES} directories")
         seen.add(position)
-        directory, following = _read_directory(file, size, position, form, is_sub)
+        directory, following = _read_directory(file, size, position, form)
         if NDPI in directory.numbers:
             return
         yield directory
         below = directory.numbers.get(SUB_DIRECTORIES, np.zeros(0, np.uint64))
-        waiting.append((following, is_sub))
-        waiting.extend((int(p), True) for p in below[::-1])
+        waiting.append(following)
+        waiting.extend(int(p) for p in below[::-1])
 
 
 def _form(head: bytes) -> _Form | None:
@@ -146,9 +139,7 @@ def _form(head: bytes) -> _Form | None:
     return _Form(order, "Q", "Q", 20) if version == 43 else None
 
 
-def _read_directory(
-    file: BinaryIO, size: int, position: int, form: _Form, is_sub: bool
-) -> tuple[Directory, int]:
+def _read_directory(file: BinaryIO, size: int, position: int, form: _Form) -> tuple[Directory, int]:
     """A directory and the position of the next, 0 after the last."""
     width = struct.calcsize(form.count)
     (num,) = struct.unpack(form.order + form.count, _read(file, size, position, width))
@@ -166,7 +157,7 @@ def _read_directory(
         elif tag == JPEG_TABLES and kind in _DTYPES:
             tables = _read_values(file, size, entry, kind, form)
     (following,) = struct.unpack(form.order + form.offset, entries[num * form.entry :])
-    return Directory(position, numbers, tables, is_sub), int(following)
+    return Directory(position, numbers, tables), int(following)
 
 
 def _read_values(file: BinaryIO, size: int, entry: bytes, kind: int, form: _Form) -> bytes:
