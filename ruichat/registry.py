@@ -62,9 +62,19 @@ class Registry(Generic[C]):
     def _load_entry_points(self) -> None:
         if self._group is None:
             return
-        group, self._group = self._group, None
-        for entry in importlib.metadata.entry_points(group=group):
-            self.add(entry.load()())
+        found: list[C] = []
+        for entry in importlib.metadata.entry_points(group=self._group):
+            try:
+                found.append(entry.load()())
+            except Exception as error:  # packages outside raise anything
+                raise PrerequisiteError(
+                    f"the plug-in {entry.value!r} for a {self.kind} can't be loaded "
+                    f"({type(error).__name__}: {error})",
+                    hint="Update or uninstall the package that brings it",
+                ) from error
+        self._group = None
+        for card in found:
+            self.add(card)
 
 
 def require(module: str, *, extra: str = "") -> ModuleType:

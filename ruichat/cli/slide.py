@@ -67,6 +67,7 @@ def describe(slide: Slide) -> dict[str, Any]:
     return {
         "file": slide.path.name,
         "format": slide.vendor,
+        "reader": slide.opened_by,
         "width0": slide.width0,
         "height0": slide.height0,
         "width_mm": round(slide.width0 * slide.mpp.value / 1000, 3),

@@ -10,7 +10,8 @@ from ruichat.errors import InputError, PrerequisiteError, RuiChatError
 from ruichat.registry import load_object
 from ruichat.slide.geometry import MAX_SIDE0
 from ruichat.slide.mpp import MppChoice, choose_mpp
-from ruichat.slide.readers import READERS, Reader
+from ruichat.slide.plugins import PLUGIN_FORMATS, missing_plugin
+from ruichat.slide.readers import READERS, Opened, SlideReader
 from ruichat.slide.sandbox import SandboxedReader
 from ruichat.slide.slide import Slide
 from ruichat.slide.tiff_gate import check_tiff
@@ -19,8 +20,9 @@ SQUARE = 0.02
 """Relative difference of mpp in x and y that is worth a warning."""
 
 SLIDE_SUFFIXES = (
-    *(".svs", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".czi"),
+    *(".svs", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".czi", ".svslide"),
     *(".tif", ".tiff", ".png", ".jpg", ".jpeg"),
+    *PLUGIN_FORMATS,
 )
 
 
@@ -45,7 +47,7 @@ def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
     except RuiChatError:
         reader.close()
         raise
-    return Slide(path, reader, choice, warnings)
+    return Slide(path, reader, choice, reader.warnings + warnings, opened_by=reader.opened_by)
 
 
 def find_slide_file(path: Path) -> Path:
@@ -117,7 +119,7 @@ def _one_series(folder: Path, found: list[Path]) -> Path:
     return first
 
 
-def _try_dicom(path: Path) -> Reader | None:
+def _try_dicom(path: Path) -> SlideReader | None:
     try:
         reader = SandboxedReader(path)
     except InputError:
@@ -128,15 +130,20 @@ def _try_dicom(path: Path) -> Reader | None:
     return None
 
 
-def _load(name: str) -> Callable[[Path], Reader | None]:
+def _load(name: str) -> Callable[[Path], SlideReader | None]:
     loader = READERS.get(name).loader
-    return cast(Callable[[Path], "Reader | None"], load_object(loader))
+    return cast(Callable[[Path], "SlideReader | None"], load_object(loader))
 
 
-def read_with_any(path: Path) -> Reader:
-    """Open a file with the first reader that knows its format; only in a child process."""
+def read_with_any(path: Path) -> Opened:
+    """Open a file with the first reader that knows its format; only in a child process.
+
+    Raises:
+        InputError: no reader knows it, or the first that does finds it damaged.
+        PrerequisiteError: a reader can't be loaded, or the format needs a plug-in.
+    """
     problem: InputError | None = None
-    for name in sorted(READERS, key=lambda n: READERS.get(n).order):
+    for name in _in_order(path):
         try:
             reader = _load(name)(path)
         except InputError as error:
@@ -147,14 +154,23 @@ def read_with_any(path: Path) -> Reader:
                 f"the {name} reader can't be loaded ({error})", hint="Run: ruichat doctor"
             ) from error
         if reader is not None:
-            return reader
+            return Opened(name, reader)
     if problem is not None:
         raise problem
     kinds = "; ".join(READERS.get(name).summary for name in READERS)
-    raise InputError(f"{path.name} is not a slide or image", hint=f"RuiChat opens {kinds}")
+    raise missing_plugin(path) or InputError(
+        f"{path.name} is not a slide or image", hint=f"RuiChat opens {kinds}"
+    )
 
 
-def _check_levels(path: Path, reader: Reader) -> None:
+def _in_order(path: Path) -> list[str]:
+    """Names of the readers: those that claim the file's suffix come first."""
+    cards = [READERS.get(name) for name in READERS]
+    suffix = path.suffix.lower()
+    return [c.name for c in sorted(cards, key=lambda c: (suffix not in c.suffixes, c.order))]
+
+
+def _check_levels(path: Path, reader: SlideReader) -> None:
     width, height = reader.level_sizes[0]
     if not (0 < width <= MAX_SIDE0 and 0 < height <= MAX_SIDE0):
         raise InputError(
@@ -164,7 +180,7 @@ def _check_levels(path: Path, reader: Reader) -> None:
         )
 
 
-def _choose_mpp(reader: Reader, user: float | None) -> tuple[MppChoice, tuple[str, ...]]:
+def _choose_mpp(reader: SlideReader, user: float | None) -> tuple[MppChoice, tuple[str, ...]]:
     stated = reader.file_mpp
     value = (stated[0] * stated[1]) ** 0.5 if stated else None
     choice = choose_mpp(value, user, objective=reader.objective)

@@ -33,6 +33,7 @@ class OpenSlideReader:
         properties = handle.properties
         self.vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
         self.level_sizes = tuple(handle.level_dimensions)
+        self.warnings: tuple[str, ...] = ()
         self._downsamples = tuple(handle.level_downsamples)
         self.file_mpp = _resolution(properties)
         self.objective = _number(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER))

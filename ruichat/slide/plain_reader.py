@@ -47,6 +47,7 @@ class PlainReader:
     files: tuple[Path, ...]
     file_mpp: tuple[float, float] | None
     objective: float | None = None
+    warnings: tuple[str, ...] = ()
     level_sizes: tuple[tuple[int, int], ...] = field(init=False)
 
     def __post_init__(self) -> None:

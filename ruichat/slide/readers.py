@@ -13,11 +13,12 @@ from ruichat.slide.geometry import Box
 
 
 @runtime_checkable
-class Reader(Protocol):
+class SlideReader(Protocol):
     """One open file of any format: pixels by level, nothing interpreted.
 
-    `read_many` may be called from several threads. It is only asked for boxes that lie inside the
-    level, and gives RGB with transparency laid over white.
+    The interface that packages outside implement, too; see docs/reader-plugin.md. `read_many` may
+    be called from several threads. It is only asked for boxes that lie inside the level, and gives
+    RGB with transparency laid over white.
     """
 
     @property
@@ -38,6 +39,11 @@ class Reader(Protocol):
     @property
     def objective(self) -> float | None:
         """Magnification that the file states."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know about how the file is read."""
         ...
 
     @property
@@ -67,14 +73,25 @@ class ReaderCard:
         name: unique name.
         summary: what it opens, for `doctor` and error messages.
         order: readers are tried in ascending order.
-        loader: "module:function"; the function takes a path and returns a Reader, or None where
-            the file isn't of its formats, and raises InputError where it is but can't be used.
+        loader: "module:function"; the function takes a path and returns a SlideReader, or None
+            where the file isn't of its formats, and raises InputError where it is but can't be
+            used. It runs in a child process.
+        suffixes: of files that this reader is asked about before all others, ".kfb".
     """
 
     name: str
     summary: str
     order: int
     loader: str
+    suffixes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open file and the name of the card whose reader it is."""
+
+    name: str
+    reader: SlideReader
 
 
 READERS: Registry[ReaderCard] = Registry("slide reader", "ruichat.readers")

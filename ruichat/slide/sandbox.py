@@ -61,11 +61,13 @@ class SandboxedReader:
         except BaseException:
             self.close()
             raise
-        self.vendor: str = found["vendor"]
+        self.opened_by = str(found["opened_by"])
+        self.vendor = str(found["vendor"])
         self.level_sizes = tuple((int(w), int(h)) for w, h in found["level_sizes"])
         mpp, objective = found["file_mpp"], found["objective"]
         self.file_mpp = None if mpp is None else (float(mpp[0]), float(mpp[1]))
         self.objective = None if objective is None else float(objective)
+        self.warnings = tuple(str(warning) for warning in found["warnings"])
         self.files = tuple(Path(name) for name in found["files"])
 
     def read_many(

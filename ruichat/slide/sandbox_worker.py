@@ -17,7 +17,7 @@ import numpy as np
 
 from ruichat.errors import RuiChatError
 from ruichat.slide.geometry import Box
-from ruichat.slide.readers import Reader
+from ruichat.slide.readers import Opened, SlideReader
 
 
 def main() -> None:
@@ -47,15 +47,19 @@ def _limit_memory(num_bytes: int) -> None:
 
 
 def _serve(requests: BinaryIO, replies: BinaryIO, pixels: mmap.mmap) -> None:
-    reader: Reader | None = None
+    reader: SlideReader | None = None
     for line in requests:
         request: dict[str, Any] = json.loads(line)
         try:
             if "open" in request or "close" in request:
                 if reader is not None:
                     reader.close()
-                reader = _open(Path(request["open"])) if "open" in request else None
-                reply = {} if reader is None else _describe(reader)
+                    reader = None
+                reply = {}
+                if "open" in request:
+                    opened = _open(Path(request["open"]))
+                    reader = opened.reader
+                    reply = _describe(opened)
             else:
                 assert reader is not None
                 _read(reader, request, pixels)
@@ -70,23 +74,27 @@ def _serve(requests: BinaryIO, replies: BinaryIO, pixels: mmap.mmap) -> None:
         replies.flush()
 
 
-def _open(path: Path) -> Reader:
+def _open(path: Path) -> Opened:
     from ruichat.slide.opening import read_with_any
 
     return read_with_any(path)
 
 
-def _describe(reader: Reader) -> dict[str, Any]:
+def _describe(opened: Opened) -> dict[str, Any]:
+    """All that is told about a file: nothing that could hold a name."""
+    reader = opened.reader
     return {
+        "opened_by": opened.name,
         "vendor": reader.vendor,
         "level_sizes": reader.level_sizes,
         "file_mpp": reader.file_mpp,
         "objective": reader.objective,
+        "warnings": reader.warnings,
         "files": [str(path) for path in reader.files],
     }
 
 
-def _read(reader: Reader, request: dict[str, Any], pixels: mmap.mmap) -> None:
+def _read(reader: SlideReader, request: dict[str, Any], pixels: mmap.mmap) -> None:
     boxes = [Box(*box) for box in request["boxes"]]
     start = 0
     outs: list[np.ndarray] = []

@@ -24,7 +24,7 @@ from ruichat.slide.geometry import (
     to_level,
 )
 from ruichat.slide.mpp import MppChoice
-from ruichat.slide.readers import Reader
+from ruichat.slide.readers import SlideReader
 from ruichat.slide.resample import resample
 from ruichat.slide.sharing import share_out
 from ruichat.units import Region0
@@ -55,17 +55,25 @@ class Slide:
         height0: height in level-0 pixels.
         mpp: the resolution of level 0 and where it comes from.
         vendor: short name of the format.
+        opened_by: name of the reader's card.
         level_downsamples: level-0 pixels per pixel of each level, ascending.
         warnings: what the user should know about the file.
         counts: how often pixels were read.
     """
 
     def __init__(
-        self, path: Path, reader: Reader, mpp: MppChoice, warnings: tuple[str, ...] = ()
+        self,
+        path: Path,
+        reader: SlideReader,
+        mpp: MppChoice,
+        warnings: tuple[str, ...] = (),
+        *,
+        opened_by: str = "memory",
     ) -> None:
         self.path = path
         self.mpp = mpp
         self.vendor = reader.vendor
+        self.opened_by = opened_by
         self.width0, self.height0 = reader.level_sizes[0]
         self.level_downsamples = tuple(
             (self.width0 / width + self.height0 / height) / 2

@@ -1,9 +1,9 @@
 """The direct way to the tiles of TIFF-family slides, several times as fast as OpenSlide's.
 
 Where every tile lies is read once; a tile is fetched with one `pread` and decoded outside the
-GIL, straight into the caller's array where it fits there whole. OpenSlide stays the reference: it
-says what the slide is, and it reads every level whose coding isn't known here or whose pixels
-turn out to differ from its own.
+GIL, straight into the caller's array where it fits there whole. OpenSlide, or `tiff_reader` for
+files that it doesn't know, stays the reference: it says what the slide is, and it reads every
+level whose coding isn't known here or whose pixels turn out to differ from its own.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from jaxtyping import UInt8
 from ruichat.slide import tiff
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
-from ruichat.slide.openslide_reader import OpenSlideReader
 from ruichat.slide.openslide_reader import open_reader as open_with_openslide
-from ruichat.slide.readers import Reader
+from ruichat.slide.readers import SlideReader
 from ruichat.slide.sharing import share_out
 from ruichat.slide.tiff import Directory, TiffError
 from ruichat.slide.tile_codecs import Decode, choose_decoder
@@ -75,25 +74,24 @@ class TiledTiffReader:
     """A slide whose levels are read directly where that gives OpenSlide's pixels.
 
     Args:
-        reference: the same file through OpenSlide, which this reader closes.
+        reference: the same file through a reader for every coding; this reader closes it.
         tables: one for each level of `reference`, None where only OpenSlide can read it.
         path: the file.
     """
 
-    def __init__(
-        self, reference: OpenSlideReader, tables: list[TileTable | None], path: Path
-    ) -> None:
+    def __init__(self, reference: SlideReader, tables: list[TileTable | None], path: Path) -> None:
         self._reference = reference
         self._tables = tables
         self._trusted: list[bool | None] = [None] * len(tables)
         self._lock = threading.RLock()
-        self._decoded = _DecodedTiles(CACHE_BYTES)
+        self._decoded = DecodedTiles(CACHE_BYTES)
         self._scratch = threading.local()
         self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         self.vendor = reference.vendor
         self.level_sizes = reference.level_sizes
         self.file_mpp = reference.file_mpp
         self.objective = reference.objective
+        self.warnings = reference.warnings
         self.files = reference.files
 
     def close(self) -> None:
@@ -191,7 +189,7 @@ class TiledTiffReader:
         return bool(difference.max() <= MAX_MEAN_DIFFERENCE)
 
 
-class _DecodedTiles:
+class DecodedTiles:
     """Tiles last decoded; each is decoded once however many threads ask for it."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -225,7 +223,7 @@ class _DecodedTiles:
         return pixels
 
 
-def open_reader(path: Path) -> Reader | None:
+def open_reader(path: Path) -> SlideReader | None:
     """Open a file with OpenSlide, and read it directly where that can be done.
 
     Raises:

@@ -14,16 +14,16 @@ from PIL import Image
 
 from ruichat.registry import load_object
 from ruichat.slide.geometry import Box
-from ruichat.slide.readers import READERS, Reader
+from ruichat.slide.readers import READERS, SlideReader
 
 PICTURE = draw_tissue(400, 300)
 
 
-def load(name: str) -> Callable[[Path], Reader | None]:
-    return cast(Callable[[Path], "Reader | None"], load_object(READERS.get(name).loader))
+def load(name: str) -> Callable[[Path], SlideReader | None]:
+    return cast(Callable[[Path], "SlideReader | None"], load_object(READERS.get(name).loader))
 
 
-def read(reader: Reader, level: int, box: Box) -> NDArray[np.uint8]:
+def read(reader: SlideReader, level: int, box: Box) -> NDArray[np.uint8]:
     out = np.zeros((box.height, box.width, 3), np.uint8)
     reader.read_many(level, [box], [out])
     assert out.any()
@@ -31,7 +31,7 @@ def read(reader: Reader, level: int, box: Box) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(params=list(READERS))
-def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Reader:
+def reader(request: pytest.FixtureRequest, tmp_path: Path) -> SlideReader:
     path = write_pyramid(tmp_path / "slide.tif", PICTURE, mpp=0.5)
     opened = load(request.param)(path)
     assert opened is not None
@@ -39,8 +39,8 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Reader:
     return opened
 
 
-def test_it_says_what_it_holds(reader: Reader) -> None:
-    assert isinstance(reader, Reader)
+def test_it_says_what_it_holds(reader: SlideReader) -> None:
+    assert isinstance(reader, SlideReader)
     assert reader.level_sizes[0] == (400, 300)
     assert sorted(reader.level_sizes, reverse=True) == list(reader.level_sizes)
     assert reader.file_mpp == pytest.approx((0.5, 0.5))
@@ -48,7 +48,7 @@ def test_it_says_what_it_holds(reader: Reader) -> None:
     assert reader.vendor
 
 
-def test_it_reads_any_box_of_any_level(reader: Reader) -> None:
+def test_it_reads_any_box_of_any_level(reader: SlideReader) -> None:
     for level, (width, height) in enumerate(reader.level_sizes):
         for box in (Box(0, 0, width, height), Box(width - 7, height - 5, 7, 5)):
             read(reader, level, box)

@@ -171,7 +171,7 @@ def test_each_tile_of_the_file_is_decoded_once(
 
 
 def test_the_cache_holds_no_more_than_it_may() -> None:
-    cache = tiled_tiff._DecodedTiles(10 * 3 * 64 * 64)
+    cache = tiled_tiff.DecodedTiles(10 * 3 * 64 * 64)
     made: list[int] = []
 
     def make(i: int) -> Callable[[], Bytes]:
@@ -192,7 +192,7 @@ def test_the_cache_holds_no_more_than_it_may() -> None:
 
 
 def test_a_tile_that_fails_once_is_tried_again() -> None:
-    cache = tiled_tiff._DecodedTiles(1 << 20)
+    cache = tiled_tiff.DecodedTiles(1 << 20)
 
     def fail() -> Bytes:
         raise ValueError("bad Huffman code")
