@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 SHARD_KIND = "feature-shard"
 SHARD_SCHEMA = 1
 
-EXTRACTION = 2
+EXTRACTION = 3
 """Version of the procedure; part of every cache key, raised when what it makes changes."""
 
 BATCH_TILES = 32
