@@ -47,7 +47,14 @@ def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
     except RuiChatError:
         reader.close()
         raise
-    return Slide(path, reader, choice, reader.warnings + warnings, opened_by=reader.opened_by)
+    return Slide(
+        path,
+        reader,
+        choice,
+        reader.warnings + warnings,
+        opened_by=reader.opened_by,
+        new_array=reader.new_array,
+    )
 
 
 def find_slide_file(path: Path) -> Path:

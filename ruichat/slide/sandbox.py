@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import atexit
 import json
-import mmap
 import os
 import queue
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,9 +24,10 @@ import numpy as np
 from ruichat.errors import InputError, PrerequisiteError
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
+from ruichat.slide.shared_pixels import SharedPixels
 
-PIXELS_BYTES = 64 << 20
-"""Of the file that carries pixels: more than the largest block that is decoded at once."""
+PIXELS_BYTES = 192 << 20
+"""Address space for pixels: twice the largest block that is decoded at once, and some batches."""
 
 MEMORY_BYTES = 6 << 30
 """Address space of a child: a plain image of 300 million pixels fits."""
@@ -73,17 +72,47 @@ class SandboxedReader:
     def read_many(
         self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], *, num_threads: int = 1
     ) -> None:
-        """Fill each of `outs` with the pixels of a box of one level."""
+        """Fill each of `outs`, without a copy those that `new_array` gave."""
         with self._lock:
-            for part in _fitting(boxes):
-                request = {
-                    "level": level,
-                    "boxes": [(b.x, b.y, b.width, b.height) for b in boxes[part]],
-                    "threads": num_threads,
-                }
-                self._ask(request, READ_S)
-                assert self._child is not None
-                self._child.copy_to(outs[part])
+            first = 0
+            while first < len(boxes):
+                first += self._read_some(level, boxes[first:], outs[first:], num_threads)
+
+    def _read_some(
+        self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], num_threads: int
+    ) -> int:
+        """Fill as many arrays as there is shared memory for; how many these were."""
+        pixels = self._pixels()
+        places: list[tuple[int, ...]] = []
+        copies: list[tuple[Bytes, Bytes]] = []
+        for box, out in zip(boxes, outs, strict=True):
+            place = pixels.place(out)
+            if place is None:
+                lent = pixels.lend(out.shape)
+                if lent is None:
+                    break
+                copies.append((out, lent))
+                place = pixels.place(lent)
+                assert place is not None
+            places.append((box.x, box.y, box.width, box.height, place.offset, place.row))
+        if not places:
+            box = boxes[0]
+            raise ValueError(f"no room for a box of {box.width} x {box.height} px: read less")
+        self._ask({"level": level, "boxes": places, "threads": num_threads}, READ_S)
+        for out, lent in copies:
+            out[:] = lent
+        return len(places)
+
+    def new_array(self, shape: tuple[int, ...]) -> Bytes:
+        """An array that `read_many` fills without a copy, as long as there is room for one."""
+        with self._lock:
+            lent = self._pixels().lend(shape)
+        return np.empty(shape, np.uint8) if lent is None else lent
+
+    def _pixels(self) -> SharedPixels:
+        if self._child is None:
+            raise InputError(f"{self._name} is closed", hint="Open the slide again")
+        return self._child.pixels
 
     def close(self) -> None:
         """Give the child back for the next slide."""
@@ -109,21 +138,6 @@ class SandboxedReader:
         raise kind(message, hint=reply.get("hint", _DAMAGED))
 
 
-def _fitting(boxes: Sequence[Box]) -> list[slice]:
-    """Stretches of boxes whose pixels fit the shared file together."""
-    parts: list[slice] = []
-    first, used = 0, 0
-    for i, box in enumerate(boxes):
-        size = box.width * box.height * 3
-        if size > PIXELS_BYTES:
-            raise ValueError(f"a box of {box.width} x {box.height} px is too large to read at once")
-        if used + size > PIXELS_BYTES:
-            parts.append(slice(first, i))
-            first, used = i, 0
-        used += size
-    return [*parts, slice(first, len(boxes))]
-
-
 class _ChildError(Exception):
     """The child died, or had to be stopped."""
 
@@ -132,16 +146,15 @@ class _Child:
     """One decoding process and the pixels it shares."""
 
     def __init__(self) -> None:
-        folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        handle, path = tempfile.mkstemp(prefix="ruichat-pixels-", dir=folder)
-        os.ftruncate(handle, PIXELS_BYTES)
-        self._pixels = mmap.mmap(handle, PIXELS_BYTES)
-        os.close(handle)
+        self.pixels = SharedPixels(PIXELS_BYTES)
+        handle = self.pixels.handle
+        file = self.pixels.path if handle is None else str(handle)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ruichat.slide.sandbox_worker", path, str(MEMORY_BYTES)],
+            [sys.executable, "-m", "ruichat.slide.sandbox_worker", file, str(MEMORY_BYTES)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            pass_fds=() if handle is None else (handle,),
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )
         self._replies: queue.Queue[bytes] = queue.Queue()
@@ -167,18 +180,11 @@ class _Child:
             raise _ChildError("the reply makes no sense") from None
         return reply
 
-    def copy_to(self, outs: Sequence[Bytes]) -> None:
-        """Take over the pixels of the last request."""
-        start = 0
-        for out in outs:
-            flat = np.frombuffer(self._pixels, np.uint8, out.size, start)
-            out[:] = flat.reshape(out.shape)
-            start += out.size
-
     def kill(self) -> None:
         """End the process, whatever it does."""
         self._process.kill()
         self._process.wait()
+        self.pixels.close()
 
     @property
     def is_alive(self) -> bool:
@@ -207,7 +213,8 @@ def _take_child() -> _Child:
 
 def _give_back(child: _Child) -> None:
     child.num_slides += 1
-    if child.num_slides >= MAX_SLIDES or not child.is_alive:
+    # The next slide's decoder mustn't be able to write to pixels of this one.
+    if child.num_slides >= MAX_SLIDES or not child.is_alive or child.pixels.is_lent:
         child.kill()
         return
     try:

@@ -1,7 +1,8 @@
 """The child process in which foreign files are decoded: it may die, and nothing else with it.
 
 Speaks lines of JSON on stdin and stdout; pixels go through a file that both processes map. Run as
-`python -m ruichat.slide.sandbox_worker PIXELS MEMORY_BYTES`.
+`python -m ruichat.slide.sandbox_worker PIXELS MEMORY_BYTES`, where PIXELS is the file's inherited
+descriptor or its path.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from ruichat.errors import RuiChatError
 from ruichat.slide.geometry import Box
 from ruichat.slide.readers import Opened, SlideReader
+from ruichat.slide.shared_pixels import view
 
 
 def main() -> None:
@@ -25,9 +25,12 @@ def main() -> None:
     pixels_path, memory = sys.argv[1], int(sys.argv[2])
     _limit_memory(memory)
     requests, replies = sys.stdin.buffer, _take_stdout()
-    with open(pixels_path, "r+b") as file, mmap.mmap(file.fileno(), 0) as pixels:
+    inherited = pixels_path.isdecimal()
+    with open(int(pixels_path) if inherited else pixels_path, "r+b") as file:
+        pixels = mmap.mmap(file.fileno(), 0)
+    if not inherited:
         os.unlink(pixels_path)
-        _serve(requests, replies, pixels)
+    _serve(requests, replies, pixels)
 
 
 def _take_stdout() -> BinaryIO:
@@ -95,14 +98,11 @@ def _describe(opened: Opened) -> dict[str, Any]:
 
 
 def _read(reader: SlideReader, request: dict[str, Any], pixels: mmap.mmap) -> None:
-    boxes = [Box(*box) for box in request["boxes"]]
-    start = 0
-    outs: list[np.ndarray] = []
-    for box in boxes:
-        size = box.width * box.height * 3
-        flat = np.frombuffer(pixels, np.uint8, size, start)
-        outs.append(flat.reshape(box.height, box.width, 3))
-        start += size
+    boxes = [Box(*numbers[:4]) for numbers in request["boxes"]]
+    outs = [
+        view(pixels, numbers[4:], box.width, box.height)
+        for box, numbers in zip(boxes, request["boxes"], strict=True)
+    ]
     reader.read_many(request["level"], boxes, outs, num_threads=request["threads"])
 
 

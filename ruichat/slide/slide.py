@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -31,6 +32,14 @@ from ruichat.units import Region0
 
 MAX_BLOCK_PX = 16_000_000
 """Pixels decoded at once: bounds memory at 64 MB however large the region."""
+
+
+NewArray: TypeAlias = Callable[[tuple[int, ...]], Bytes]
+"""Makes the array that pixels are read into, uint8; a reader may know memory that it fills best."""
+
+
+def _new_array(shape: tuple[int, ...]) -> Bytes:
+    return np.empty(shape, np.uint8)
 
 
 @dataclass(slots=True)
@@ -69,6 +78,7 @@ class Slide:
         warnings: tuple[str, ...] = (),
         *,
         opened_by: str = "memory",
+        new_array: NewArray = _new_array,
     ) -> None:
         self.path = path
         self.mpp = mpp
@@ -82,6 +92,7 @@ class Slide:
         self.warnings = warnings + ((mpp.warning,) if mpp.warning else ())
         self.counts = ReadCounts()
         self._reader = reader
+        self._new_array = new_array
         self._lock = threading.Lock()
 
     def __enter__(self) -> Slide:
@@ -170,17 +181,17 @@ class Slide:
         level = choose_level(self.level_downsamples, span0 / tile_px)
         downsample = self.level_downsamples[level]
         boxes = [to_level(Region0(int(x), int(y), span0, span0), downsample) for x, y in xy0]
-        out = np.empty((len(xy0), tile_px, tile_px, 3), np.uint8)
+        out = self._new_array((len(xy0), tile_px, tile_px, 3))
         pixels = [
             out[i]
             if (box.width, box.height) == (tile_px, tile_px)
-            else np.empty((box.height, box.width, 3), np.uint8)
+            else self._new_array((box.height, box.width, 3))
             for i, box in enumerate(boxes)
         ]
         self._read_boxes(level, boxes, pixels, num_threads)
 
         def fit(i: int) -> None:
-            if pixels[i].base is not out:
+            if pixels[i].shape != out[i].shape:
                 out[i] = resample(pixels[i], tile_px, tile_px)
 
         share_out(range(len(boxes)), fit, num_threads)
@@ -197,7 +208,7 @@ class Slide:
         return self.read(self.bounds0, mpp=self.mpp.value * factor)
 
     def _read_level(self, level: int, box: Box) -> UInt8[Bytes, "h w 3"]:
-        out = np.empty((box.height, box.width, 3), np.uint8)
+        out = self._new_array((box.height, box.width, 3))
         self._read_boxes(level, [box], [out])
         return out
 

@@ -199,11 +199,14 @@ class DecodedTiles:
         self._lock = threading.Lock()
 
     def get(self, key: tuple[int, int], decode: Callable[[], Bytes]) -> Bytes:
-        mine = Future[Bytes]()
+        mine: Future[Bytes] | None = None
         with self._lock:
-            known = self._tiles.setdefault(key, mine)
-            self._tiles.move_to_end(key)
-        if known is not mine:
+            known = self._tiles.get(key)
+            if known is None:
+                known = mine = self._tiles[key] = Future()
+            else:
+                self._tiles.move_to_end(key)
+        if mine is None:
             return known.result()
         try:
             pixels = decode()
@@ -213,14 +216,18 @@ class DecodedTiles:
             mine.set_exception(error)
             raise
         mine.set_result(pixels)
+        self._keep(key, pixels.nbytes)
+        return pixels
+
+    def _keep(self, key: tuple[int, int], num_bytes: int) -> None:
+        """Count a tile in, and drop the oldest ones that are too many."""
         with self._lock:
-            self._bytes += pixels.nbytes
+            self._bytes += num_bytes
             while self._bytes > self._max_bytes:
                 oldest = next(iter(self._tiles))
                 if oldest == key or not self._tiles[oldest].done():
                     break
                 self._bytes -= self._tiles.pop(oldest).result().nbytes
-        return pixels
 
 
 def open_reader(path: Path) -> SlideReader | None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 
 import malformed
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ruichat.errors import InputError
 from ruichat.slide import sandbox
 from ruichat.slide.geometry import Box
 from ruichat.slide.opening import open_slide
 from ruichat.slide.sandbox import SandboxedReader
+from ruichat.slide.shared_pixels import SharedPixels
 from ruichat.units import Region0
 
 CASES = dict(malformed.cases())
@@ -104,14 +108,72 @@ def test_children_serve_slide_after_slide_and_are_replaced(
 
 
 def test_many_boxes_come_in_parts_that_fit(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = SandboxedReader(sound)
     boxes = [Box(x, 5, 40, 30) for x in range(0, 200, 20)]
     whole = [np.empty((30, 40, 3), np.uint8) for _ in boxes]
-    reader.read_many(0, boxes, whole)
-    monkeypatch.setattr(sandbox, "PIXELS_BYTES", 3 * 40 * 30 * 3)
+    with closing(SandboxedReader(sound)) as reader:
+        reader.read_many(0, boxes, whole)
+    monkeypatch.setattr(sandbox, "_idle", [])
+    monkeypatch.setattr(sandbox, "PIXELS_BYTES", 16_000)
     parts = [np.empty((30, 40, 3), np.uint8) for _ in boxes]
-    reader.read_many(0, boxes, parts, num_threads=3)
+    with closing(SandboxedReader(sound)) as reader:
+        reader.read_many(0, boxes, parts, num_threads=3)
+        with pytest.raises(ValueError, match="no room"):
+            reader.read_many(0, [Box(0, 0, 300, 200)], [np.empty((200, 300, 3), np.uint8)])
     assert all(np.array_equal(a, b) for a, b in zip(whole, parts, strict=True))
-    with pytest.raises(ValueError, match="too large"):
-        reader.read_many(0, [Box(0, 0, 300, 200)], [np.empty((200, 300, 3), np.uint8)])
+
+
+def test_pixels_come_without_a_copy_while_there_is_room(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "_idle", [])
+    monkeypatch.setattr(sandbox, "PIXELS_BYTES", 40_000)
+    box = Box(7, 5, 40, 30)
+    with closing(SandboxedReader(sound)) as reader:
+        assert reader._child is not None
+        kept = [reader.new_array((30, 40, 3)) for _ in range(20)]
+        shared = [reader._child.pixels.place(array) is not None for array in kept]
+        assert shared == [True] * 9 + [False] * 11
+        kept[8] = kept[9]
+        reader.read_many(0, [box] * 20, kept)
+        for array in kept:
+            assert np.array_equal(array, kept[-1])
+        part = np.zeros((40, 50, 3), np.uint8)
+        del kept[1:]
+        around = reader.new_array((40, 50, 3))
+        for out in (part, around):
+            out[:] = 255
+            reader.read_many(0, [box], [out[3:33, 4:44]])
+        assert reader._child.pixels.place(around) is not None
+        assert np.array_equal(part, around)
+        assert np.array_equal(part[3:33, 4:44], kept[0])
+
+
+def test_pixels_outlive_their_slide_and_nobody_else_writes_to_them(sound: Path) -> None:
+    reader = SandboxedReader(sound)
+    pid, out = child_of(reader), reader.new_array((30, 40, 3))
+    reader.read_many(0, [Box(7, 5, 40, 30)], [out])
+    before = out.copy()
     reader.close()
+    with closing(SandboxedReader(sound)) as other:
+        assert child_of(other) != pid
+        other.read_many(0, [Box(100, 50, 40, 30)], [other.new_array((30, 40, 3))])
+    assert np.array_equal(out, before)
+
+
+@given(sizes=st.lists(st.tuples(st.integers(1, 9000), st.booleans()), max_size=40))
+def test_what_is_lent_never_overlaps(sizes: list[tuple[int, bool]]) -> None:
+    pixels = SharedPixels(50_000)
+    held: list[tuple[int, np.ndarray]] = []
+    for i, (size, is_returned) in enumerate(sizes):
+        array = pixels.lend((size,))
+        if array is not None:
+            array[:] = i
+            held.append((i, array))
+        if is_returned and held:
+            held.pop(0)
+        array = None
+        assert all((kept == i).all() for i, kept in held)
+    held.clear()
+    assert not pixels.is_lent
+    assert pixels.lend((50_000,)) is not None
+    pixels.close()

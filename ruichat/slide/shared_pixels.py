@@ -1,0 +1,109 @@
+"""Memory that a process shares with the child that decodes for it, handed out without a copy."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ruichat.slide.arrays import Bytes
+
+PAGE = 4096
+"""Stretches begin on such a boundary, so that two decoders never write to one cache line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an array lies in shared memory, bytes: what both processes can make it from."""
+
+    offset: int
+    row: int
+    """From one row of pixels to the next."""
+
+
+class SharedPixels:
+    """A stretch of memory from which arrays are lent until nothing refers to them any more.
+
+    Args:
+        num_bytes: how much there is; pages that nobody touches cost nothing.
+    """
+
+    def __init__(self, num_bytes: int) -> None:
+        self.num_bytes = num_bytes
+        self.path, self._handle = _new_file(num_bytes)
+        self._map = mmap.mmap(self._handle, num_bytes)
+        self._lent: dict[int, int] = {}
+        self._lock = threading.Lock()
+        whole = np.frombuffer(self._map, np.uint8)
+        self._start: int = whole.__array_interface__["data"][0]
+
+    @property
+    def handle(self) -> int | None:
+        """File descriptor that the child inherits; None where it opens `path` instead."""
+        return None if self.path else self._handle
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether somebody still refers to an array of it."""
+        return bool(self._lent)
+
+    def lend(self, shape: tuple[int, ...]) -> Bytes | None:
+        """An array of that shape, uint8; None where there is no room for it."""
+        size = int(np.prod(shape))
+        with self._lock:
+            offset = self._find(size)
+            if offset is None:
+                return None
+            self._lent[offset] = size
+        flat = np.frombuffer(self._map, np.uint8, size, offset)
+        weakref.finalize(flat, self._lent.pop, offset).atexit = False
+        return flat.reshape(shape)
+
+    def _find(self, size: int) -> int | None:
+        """First gap that is large enough: low pages stay warm."""
+        end = 0
+        for offset, length in sorted(self._lent.copy().items()):
+            if offset - end >= size:
+                return end
+            end = -(-(offset + length) // PAGE) * PAGE
+        return end if self.num_bytes - end >= size > 0 else None
+
+    def place(self, out: Bytes) -> Place | None:
+        """Where an array uint8 [h,w,3] lies in this memory; None where it is another's."""
+        offset = int(out.__array_interface__["data"][0]) - self._start
+        if not 0 <= offset < self.num_bytes or out.strides[1:] != (3, 1):
+            return None
+        return Place(offset, out.strides[0])
+
+    def close(self) -> None:
+        """Let go of the file; arrays that are lent stay sound."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def view(pixels: mmap.mmap, place: Sequence[int], width: int, height: int) -> Bytes:
+    """The array at a place, in the other process.
+
+    Raises:
+        ValueError: it would leave the memory.
+    """
+    offset, row = place
+    return np.ndarray((height, width, 3), np.uint8, pixels, offset, (row, 3, 1))
+
+
+def _new_file(num_bytes: int) -> tuple[str, int]:
+    """Path (empty where the file has none) and descriptor of a file of that size."""
+    if sys.platform == "linux":
+        handle, path = os.memfd_create("ruichat-pixels"), ""
+    else:
+        handle, path = tempfile.mkstemp(prefix="ruichat-pixels-")
+    os.ftruncate(handle, num_bytes)
+    return path, handle
