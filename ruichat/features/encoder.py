@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 
+from ruichat.errors import ConfigError
+from ruichat.features.card import Architecture, EncoderCard
+from ruichat.features.encoders.cards import CARDS
 from ruichat.registry import Registry, load_object
 
-
-@dataclass(frozen=True, slots=True)
-class EncoderCard:
-    """What is known of an encoder without its weights.
-
-    Attributes:
-        name: unique name.
-        dim: width of its embeddings.
-        tile_px: side of the tiles it was trained on, pixels.
-        tile_mpp: their resolution, micrometres per pixel.
-        mean: of red, green, blue in 0 to 1, subtracted before encoding.
-        std: of red, green, blue in 0 to 1, divided by.
-        license: of the weights, SPDX.
-        revision: of the weights.
-        loader: "module:function"; called without arguments, gives the Encoder.
-    """
-
-    name: str
-    dim: int
-    tile_px: int
-    tile_mpp: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    license: str
-    revision: str
-    loader: str
+__all__ = ["ENCODERS", "Architecture", "Encoder", "EncoderCard", "load_encoder"]
 
 
 @runtime_checkable
@@ -63,26 +41,32 @@ class Encoder(Protocol):
 
 ENCODERS: Registry[EncoderCard] = Registry("encoder", "ruichat.encoders")
 
-ENCODERS.add(
-    EncoderCard(
-        name="mini",
-        dim=384,
-        tile_px=224,
-        tile_mpp=0.5,
-        mean=(0.7, 0.7, 0.7),
-        std=(0.2, 0.2, 0.2),
-        license="Apache-2.0",
-        revision="2026.1",
-        loader="ruichat.features.mini:load_mini",
-    )
-)
+for _card in CARDS:
+    ENCODERS.add(_card)
 
 
-def load_encoder(name: str) -> Encoder:
+def load_encoder(name: str, *, weights: Path | None = None, download: bool = False) -> Encoder:
     """The encoder of that name, with its weights.
 
+    Args:
+        name: of its card.
+        weights: file or folder that holds its weights; otherwise they are looked for in
+            `$RUICHAT_WEIGHTS/<name>` and the hub's cache.
+        download: fetch weights that are nowhere here from the hub.
+
     Raises:
-        ConfigError: there is no such encoder.
+        ConfigError: there is no such encoder, or weights are given for one that brings its own.
         PrerequisiteError: its packages or weights are missing.
+        ModelError: the weights are of another encoder.
     """
-    return cast(Callable[[], Encoder], load_object(ENCODERS.get(name).loader))()
+    card = ENCODERS.get(name)
+    if card.architecture is not None:
+        from ruichat.features.encoders.loading import load_from_card
+
+        return load_from_card(card, weights=weights, download=download)
+    if weights is not None or download:
+        raise ConfigError(
+            f"encoder {name!r} brings its own weights; none can be chosen",
+            hint="Leave out --weights and --download",
+        )
+    return cast(Callable[[], Encoder], load_object(card.loader))()

@@ -1,0 +1,1 @@
+"""Published tile encoders: cards, architectures, weights, transforms."""

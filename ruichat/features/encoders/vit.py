@@ -1,0 +1,136 @@
+"""Vision transformers of the published encoders, as transformers' own classes with a pooling.
+
+timm's `VisionTransformer`, which most of them were published for, needs torchvision. Its blocks
+are the same arithmetic as transformers' `ViT` (no LayerScale), `Dinov2` (LayerScale, also with
+registers, GELU or SwiGLU) and `DINOv3ViT` (rotary positions).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Body = Literal["vit", "dinov2", "dinov3"]
+
+Pooling = Literal["cls", "mean", "cls+mean"]
+
+Mlp = Literal["gelu", "swiglu"]
+
+MLP_RATIO = 4
+"""Of all of them; SwiGLU keeps two thirds of it, rounded up to a multiple of 8."""
+
+
+class TileViT(nn.Module):
+    """A transformer and what it takes as the tile's embedding.
+
+    Args:
+        body: gives `last_hidden_state`, normed tokens [b,t,e]: CLS, registers, patches.
+        pooling: "cls", "mean" of the patches, or both one behind the other.
+        num_prefix: tokens before the first patch.
+        options: of the body's forward.
+    """
+
+    def __init__(
+        self, body: nn.Module, pooling: Pooling, num_prefix: int, options: dict[str, bool]
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self._pooling = pooling
+        self._num_prefix = num_prefix
+        self._options = options
+
+    def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """Embeddings of normalised pixels."""
+        tokens = self.body(pixel_values=pixels, **self._options).last_hidden_state
+        if self._pooling == "cls":
+            return tokens[:, 0]
+        mean = tokens[:, self._num_prefix :].mean(dim=1)
+        return mean if self._pooling == "mean" else torch.cat([tokens[:, 0], mean], dim=-1)
+
+
+def build(
+    *,
+    body: Body,
+    width: int,
+    depth: int,
+    heads: int,
+    patch_px: int,
+    image_px: int = 224,
+    registers: int = 0,
+    mlp: Mlp = "gelu",
+    pooling: Pooling = "cls",
+    eps: float = 1e-6,
+    key_bias: bool = True,
+) -> TileViT:
+    """A vision transformer with random weights.
+
+    Args:
+        body: which of transformers' classes.
+        width: of the tokens.
+        depth: number of blocks.
+        heads: of each attention.
+        patch_px: side of a patch, pixels.
+        image_px: side of the images that the position embeddings are for, pixels.
+        registers: tokens beside CLS that stand for no patch.
+        mlp: what a block's second half is.
+        pooling: what becomes the embedding.
+        eps: of the layer norms.
+        key_bias: attention has one for keys too ("dinov3" only; the others always do).
+    """
+    shape: dict[str, Any] = {
+        "hidden_size": width,
+        "num_hidden_layers": depth,
+        "num_attention_heads": heads,
+        "patch_size": patch_px,
+        "image_size": image_px,
+        "layer_norm_eps": eps,
+    }
+    options: dict[str, bool] = {}
+    if body == "vit":
+        module = _vit(shape)
+        options["interpolate_pos_encoding"] = True
+    elif body == "dinov2":
+        module = _dinov2(shape, registers, mlp)
+    else:
+        module = _dinov3(shape, registers, mlp, key_bias)
+    return TileViT(module, pooling, 1 + registers, options)
+
+
+def _vit(shape: dict[str, Any]) -> nn.Module:
+    from transformers.models.vit import ViTConfig, ViTModel
+
+    config = ViTConfig(**shape, intermediate_size=MLP_RATIO * shape["hidden_size"])
+    return ViTModel(config, add_pooling_layer=False)
+
+
+def _dinov2(shape: dict[str, Any], registers: int, mlp: Mlp) -> nn.Module:
+    shape = {**shape, "mlp_ratio": MLP_RATIO, "use_swiglu_ffn": mlp == "swiglu"}
+    if registers == 0:
+        from transformers.models.dinov2 import Dinov2Config, Dinov2Model
+
+        return Dinov2Model(Dinov2Config(**shape, use_mask_token=False))
+    from transformers.models.dinov2_with_registers import (
+        Dinov2WithRegistersConfig,
+        Dinov2WithRegistersModel,
+    )
+
+    return Dinov2WithRegistersModel(
+        Dinov2WithRegistersConfig(**shape, num_register_tokens=registers)
+    )
+
+
+def _dinov3(shape: dict[str, Any], registers: int, mlp: Mlp, key_bias: bool) -> nn.Module:
+    from transformers.models.dinov3_vit import DINOv3ViTConfig, DINOv3ViTModel
+
+    return DINOv3ViTModel(
+        DINOv3ViTConfig(
+            **shape,
+            intermediate_size=MLP_RATIO * shape["hidden_size"],
+            num_register_tokens=registers,
+            use_gated_mlp=mlp == "swiglu",
+            key_bias=key_bias,
+        )
+    )

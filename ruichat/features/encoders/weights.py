@@ -1,0 +1,128 @@
+"""Where the weights of an encoder are: a file given, a folder, the hub's cache, the hub.
+
+Nothing here imports torch: `list-encoders` and `doctor` look for weights without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from ruichat.errors import ConfigError, PrerequisiteError
+from ruichat.features.card import EncoderCard
+
+WEIGHTS_VARIABLE = "RUICHAT_WEIGHTS"
+"""Environment variable: folder with one folder of weights per encoder, named as its card."""
+
+SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
+"""Of weights files, the preferred first: safetensors can't hold anything but arrays."""
+
+
+def find_weights(card: EncoderCard, given: Path | None = None, *, download: bool = False) -> Path:
+    """The weights file of an encoder.
+
+    Args:
+        card: of the encoder.
+        given: file or folder that the user named; nothing else is looked at then.
+        download: fetch them from the hub if they are nowhere here.
+
+    Raises:
+        PrerequisiteError: they are in none of those places; the hint says how to get them.
+        ConfigError: a folder holds several files of which none has the published name.
+    """
+    if given is not None:
+        return _in_given(card, given)
+    path = find_local(card)
+    if path is not None:
+        return path
+    if download:
+        from ruichat.features.encoders.hub import download_weights
+
+        return download_weights(card)
+    looked = ", ".join(places(card))
+    raise PrerequisiteError(
+        f"the weights of encoder {card.name!r} are in none of: {looked}", hint=how_to_get(card)
+    )
+
+
+def find_local(card: EncoderCard) -> Path | None:
+    """The weights file where it needs no naming: the weights folder, then the hub's cache."""
+    folder = weights_folder(card)
+    if folder is not None and folder.is_dir():
+        found = _in_folder(card, folder)
+        if found is not None:
+            return found
+    if not card.hub:
+        return None
+    from ruichat.features.encoders.hub import find_cached
+
+    return find_cached(card)
+
+
+def weights_folder(card: EncoderCard) -> Path | None:
+    """The encoder's own folder in `$RUICHAT_WEIGHTS`; None where that isn't set."""
+    root = os.environ.get(WEIGHTS_VARIABLE)
+    return Path(root).expanduser() / card.name if root else None
+
+
+def places(card: EncoderCard) -> list[str]:
+    """Where weights are looked for unless the user names a file, for messages."""
+    folder = weights_folder(card)
+    named = f"${WEIGHTS_VARIABLE}/{card.name}" + (" (not set)" if folder is None else "")
+    return [named, f"the hub's cache of {card.hub}"] if card.hub else [named]
+
+
+def how_to_get(card: EncoderCard) -> str:
+    """What the user can do to have the weights here, as an instruction."""
+    target = f"--weights FILE, or put it into ${WEIGHTS_VARIABLE}/{card.name}/"
+    if not card.hub:
+        return f"Get {' or '.join(card.files)} from its authors ({card.source}); give {target}"
+    page = f"https://huggingface.co/{card.hub}"
+    if card.gated:
+        return (
+            f"Accept the licence ({card.license}) at {page}, run `hf auth login`, then add "
+            f"--download; or give the file with {target}"
+        )
+    return f"Add --download ({page}, licence {card.license}); or give the file with {target}"
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 (hex) over a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _in_given(card: EncoderCard, given: Path) -> Path:
+    if given.is_file():
+        return given
+    if not given.is_dir():
+        raise PrerequisiteError(
+            f"there are no weights at {given}", hint="Give a file or a folder with --weights"
+        )
+    path = _in_folder(card, given)
+    if path is None:
+        raise PrerequisiteError(
+            f"{given} holds no weights: neither {' nor '.join(card.files)} nor any other "
+            f"{', '.join(SUFFIXES)} file",
+            hint=how_to_get(card),
+        )
+    return path
+
+
+def _in_folder(card: EncoderCard, folder: Path) -> Path | None:
+    """The published name if it's there, else the only file of the best suffix, else None."""
+    for name in card.files:
+        if (folder / name).is_file():
+            return folder / name
+    for suffix in SUFFIXES:
+        found = sorted(folder.glob(f"*{suffix}"))
+        if len(found) > 1:
+            raise ConfigError(
+                f"{folder} holds several files that could be the weights of {card.name!r}: "
+                f"{', '.join(path.name for path in found[:4])}",
+                hint="Name one file with --weights",
+            )
+        if found:
+            return found[0]
+    return None
