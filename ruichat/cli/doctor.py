@@ -27,6 +27,7 @@ Status = Literal["ok", "small", "missing"]
 
 NEEDED = {
     "filelock": "filelock",
+    "h5py": "h5py",
     "imagecodecs": "imagecodecs",
     "jaxtyping": "jaxtyping",
     "jinja2": "jinja2",

@@ -6,38 +6,40 @@ import hashlib
 import json
 import logging
 import queue
-import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 from pydantic import Field
 
 from ruichat.config import Config
 from ruichat.errors import ArtifactError, ConfigError, ModelError
-from ruichat.features.bag import FeatureBag
+from ruichat.features.bag import SUFFIX, BagFacts, FeatureBag, save_bag
 from ruichat.features.encoder import Encoder, EncoderCard
+from ruichat.features.shards import DiskShards, Finished, MemoryShards, Part, join
 from ruichat.slide.grid import GridConfig, TileGrid, lay_grid
 from ruichat.slide.quality import TileQuality, measure_tiles
 from ruichat.slide.slide import Slide
 from ruichat.slide.tissue import TissueConfig, TissueMask, find_tissue
-from ruichat.storage.artifacts import Manifest, read_checked, save_arrays
+from ruichat.storage.artifacts import sweep
+from ruichat.storage.locks import locked
 
 log = logging.getLogger(__name__)
-
-SHARD_KIND = "feature-shard"
-SHARD_SCHEMA = 1
 
 EXTRACTION = 3
 """Version of the procedure; part of every cache key, raised when what it makes changes."""
 
 BATCH_TILES = 32
-SHARD_TILES = 256
-"""Tiles whose loss an interruption may cost: some seconds of work on two cores."""
+"""Encoded at once, always the same ones together: the last bits of embeddings hang on that."""
+
+SHARD_TILES, SHARD_S = 256, 2.0
+"""Tiles and seconds after which finished batches are kept: what an interruption may cost."""
 
 READ_AHEAD = 2
 """Batches that may wait for the encoder."""
@@ -60,16 +62,6 @@ class ExtractConfig(Config):
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Finished tiles, in the order of the grid."""
-
-    embeddings: Float32[NDArray[np.float32], "n d"]
-    focus: Float32[NDArray[np.float32], " n"]
-    hematoxylin: Float32[NDArray[np.float32], " n"]
-    eosin: Float32[NDArray[np.float32], " n"]
-
-
-@dataclass(frozen=True)
 class _Batch:
     tiles: UInt8[NDArray[np.uint8], "n h w 3"]
     quality: TileQuality
@@ -86,7 +78,8 @@ def extract(
     """Encode the tissue tiles of a slide.
 
     A bag already in the cache is read back without touching a tile. An extraction that was
-    interrupted goes on after its last finished shard of `SHARD_TILES` tiles.
+    interrupted goes on after its last finished shard. Two processes that want the same bag make
+    it once.
 
     Args:
         slide: open slide.
@@ -101,36 +94,86 @@ def extract(
         ArtifactError: the cache can't be written, or holds another encoder's work.
         ModelError: the encoder returned what it must not.
     """
-    _check_fit(encoder, config)
-    key = cache_key(slide, encoder, config)
-    path = None if cache is None else cache / "bags" / f"{key}.safetensors"
-    bag = _cached_bag(path, encoder)
-    if bag is None:
-        bag = _new_bag(slide, encoder, config, key, path, progress)
-    elif progress is not None:
-        progress(len(bag), len(bag))
+    check_fit(encoder, config)
+    if cache is None:
+        bag = _in_memory(slide, encoder, config, progress)
+    else:
+        path = cached_path(cache, slide, encoder, config)
+        with locked(path.with_suffix(".lock")):
+            bag = _cached_bag(path, encoder)
+            if bag is None:
+                extract_file(slide, encoder, config, path, progress=progress)
+                bag = FeatureBag.load(path)
+            elif progress is not None:
+                progress(len(bag), len(bag))
     # What was said on opening hangs on how it was opened, so it isn't kept with the bag.
     return replace(bag, warnings=slide.warnings + bag.warnings)
 
 
-def _new_bag(
+def cached_path(cache: Path, slide: Slide, encoder: Encoder, config: ExtractConfig) -> Path:
+    """Where the cache keeps the bag of such an extraction."""
+    return cache / "bags" / f"{cache_key(slide, encoder, config)}{SUFFIX}"
+
+
+def extract_file(
     slide: Slide,
     encoder: Encoder,
     config: ExtractConfig,
-    key: str,
-    path: Path | None,
-    progress: Progress | None,
+    path: Path,
+    *,
+    parts: Path | None = None,
+    progress: Progress | None = None,
+) -> BagFacts:
+    """Encode the tissue tiles of a slide into a file, in memory that doesn't grow with them.
+
+    The caller holds a lock for `path`.
+
+    Args:
+        slide: open slide.
+        encoder: must be the one that the config names.
+        config: all settings.
+        path: of the bag; what is there is replaced.
+        parts: folder for shards until the bag is complete; beside the bag if None.
+        progress: called with tiles done and tiles in all.
+
+    Returns:
+        What the bag says of itself.
+
+    Raises:
+        ConfigError, InputError, ArtifactError, ModelError: as `extract`.
+    """
+    check_fit(encoder, config)
+    sweep(path)
+    folder = path.with_suffix(".parts") if parts is None else parts
+    shards = DiskShards(folder, cache_key(slide, encoder, config), encoder.card.dim)
+    tissue, grid = _lay(slide, config)
+    encode_missing(slide, grid, encoder, shards, progress)
+    facts = _facts(slide, encoder, config, tissue, grid)
+    save_bag(path, facts, _blocks(grid, shards))
+    shards.remove()
+    return facts
+
+
+def _in_memory(
+    slide: Slide, encoder: Encoder, config: ExtractConfig, progress: Progress | None
 ) -> FeatureBag:
-    """Extract, and keep the bag at `path`."""
+    shards = MemoryShards()
+    tissue, grid = _lay(slide, config)
+    encode_missing(slide, grid, encoder, shards, progress)
+    facts = _facts(slide, encoder, config, tissue, grid)
+    return FeatureBag.of(facts, xy0=grid.xy0, **vars(join(list(shards.parts()))))
+
+
+def _lay(slide: Slide, config: ExtractConfig) -> tuple[TissueMask, TileGrid]:
     tissue = find_tissue(slide, config.tissue)
-    grid = lay_grid(slide, tissue, config.grid)
-    shards = None if path is None else _Shards(path.with_suffix(".parts"), key)
-    parts = _encode_all(slide, grid, encoder, shards, progress)
-    bag = _gather(slide, encoder, config, tissue, grid, parts)
-    if path is not None and shards is not None:
-        bag.save(path)
-        shards.remove()
-    return bag
+    return tissue, lay_grid(slide, tissue, config.grid)
+
+
+def _blocks(grid: TileGrid, shards: Finished) -> Iterator[dict[str, NDArray[Any]]]:
+    first = 0
+    for part in shards.parts():
+        yield {"xy0": grid.xy0[first : first + len(part)], **vars(part)}
+        first += len(part)
 
 
 def cache_key(slide: Slide, encoder: Encoder, config: ExtractConfig) -> str:
@@ -148,7 +191,12 @@ def cache_key(slide: Slide, encoder: Encoder, config: ExtractConfig) -> str:
     return f"{slide.digest[:12]}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 
 
-def _check_fit(encoder: Encoder, config: ExtractConfig) -> None:
+def check_fit(encoder: Encoder, config: ExtractConfig) -> None:
+    """Refuse an encoder that the settings aren't for.
+
+    Raises:
+        ConfigError: it has another name, or takes other tiles.
+    """
     card, grid = encoder.card, config.grid
     if card.name != config.encoder:
         raise ConfigError(
@@ -174,42 +222,52 @@ def _cached_bag(path: Path | None, encoder: Encoder) -> FeatureBag | None:
     return bag.check_encoder(encoder.card.name, encoder.digest, encoder.card.dim)
 
 
-def _encode_all(
+def encode_missing(
     slide: Slide,
     grid: TileGrid,
     encoder: Encoder,
-    shards: _Shards | None,
+    shards: Finished,
     progress: Progress | None,
-) -> list[_Part]:
-    num = len(grid)
-    starts = range(0, num, SHARD_TILES)
-    done = {s: shards.read(s, encoder, min(SHARD_TILES, num - s)) for s in starts} if shards else {}
-    finished = sum(len(part.focus) for part in done.values() if part is not None)
+) -> None:
+    """Encode those tiles of the grid that no shard holds yet.
+
+    Raises:
+        InputError: the slide is damaged.
+        ArtifactError: a shard can't be written.
+        ModelError: the encoder returned what it must not.
+    """
+    num, spans = len(grid), shards.spans()
+    finished = sum(end - first for first, end in spans)
     if progress is not None:
         progress(finished, num)
-    missing = [s for s in starts if done.get(s) is None]
-    ranges = [batch for s in missing for batch in _batches(s, min(s + SHARD_TILES, num))]
-    parts = {s: part for s, part in done.items() if part is not None}
-    pending: list[_Part] = []
+    gaps = _gaps(spans, num)
+    ends = {end for _, end in gaps}
+    ranges = [batch for first, end in gaps for batch in _batches(first, end)]
+    pending: list[Part] = []
+    since = time.monotonic()
     with _ReadAhead(slide, grid, ranges) as batches:
         for (_, end), batch in zip(ranges, batches, strict=True):
             pending.append(_encode(encoder, batch))
             finished += len(batch.tiles)
-            if end == num or end % SHARD_TILES == 0:
-                start = (end - 1) // SHARD_TILES * SHARD_TILES
-                parts[start], pending = _join(pending), []
-                if shards is not None:
-                    shards.write(start, parts[start], encoder)
+            waiting = sum(map(len, pending))
+            if end in ends or waiting >= SHARD_TILES or time.monotonic() - since >= SHARD_S:
+                shards.write(end - waiting, join(pending))
+                pending, since = [], time.monotonic()
             if progress is not None:
                 progress(finished, num)
-    return [parts[s] for s in starts]
+
+
+def _gaps(spans: list[tuple[int, int]], num: int) -> list[tuple[int, int]]:
+    """Stretches of 0..num that no span covers."""
+    edges = [0, *(edge for span in spans for edge in span), num]
+    return [(first, end) for first, end in zip(edges[::2], edges[1::2], strict=True) if first < end]
 
 
 def _batches(first: int, end: int) -> list[tuple[int, int]]:
     return [(b, min(b + BATCH_TILES, end)) for b in range(first, end, BATCH_TILES)]
 
 
-def _encode(encoder: Encoder, batch: _Batch) -> _Part:
+def _encode(encoder: Encoder, batch: _Batch) -> Part:
     embeddings = encoder.encode(batch.tiles)
     wanted = (len(batch.tiles), encoder.card.dim)
     if embeddings.shape != wanted or embeddings.dtype != np.float32:
@@ -218,37 +276,24 @@ def _encode(encoder: Encoder, batch: _Batch) -> _Part:
             f"{len(batch.tiles)} tiles; its card promises float32 {wanted}",
             hint="Its weights and its card don't belong together",
         )
+    if not np.isfinite(embeddings).all():
+        raise ModelError(
+            f"encoder {encoder.card.name!r} gave embeddings that are not finite",
+            hint="Check the encoder's weights",
+        )
     quality = batch.quality
-    return _Part(embeddings, quality.focus, quality.hematoxylin, quality.eosin)
+    return Part(embeddings, quality.focus, quality.hematoxylin, quality.eosin)
 
 
-def _join(parts: list[_Part]) -> _Part:
-    return _Part(
-        np.concatenate([p.embeddings for p in parts]),
-        np.concatenate([p.focus for p in parts]),
-        np.concatenate([p.hematoxylin for p in parts]),
-        np.concatenate([p.eosin for p in parts]),
-    )
-
-
-def _gather(
-    slide: Slide,
-    encoder: Encoder,
-    config: ExtractConfig,
-    tissue: TissueMask,
-    grid: TileGrid,
-    parts: list[_Part],
-) -> FeatureBag:
-    whole = _join(parts)
-    return FeatureBag(
-        embeddings=whole.embeddings,
-        xy0=grid.xy0,
+def _facts(
+    slide: Slide, encoder: Encoder, config: ExtractConfig, tissue: TissueMask, grid: TileGrid
+) -> BagFacts:
+    return BagFacts(
+        num_tiles=len(grid),
+        dim=encoder.card.dim,
         span0=grid.span0,
         base_mpp=slide.mpp.value,
         size0=(slide.width0, slide.height0),
-        focus=whole.focus,
-        hematoxylin=whole.hematoxylin,
-        eosin=whole.eosin,
         tissue_area_mm2=tissue.area_mm2,
         he_share=tissue.he_share,
         encoder=encoder.card.name,
@@ -256,6 +301,8 @@ def _gather(
         slide_digest=slide.digest,
         fingerprint=config.fingerprint(),
         warnings=() if tissue.stain_warning is None else (tissue.stain_warning,),
+        tile_px=grid.tile_px,
+        key=cache_key(slide, encoder, config),
     )
 
 
@@ -300,37 +347,3 @@ class _ReadAhead:
                 self._queue.put(_Batch(tiles, measure_tiles(tiles)))
         except BaseException as error:  # handed to the thread that waits for batches
             self._queue.put(error)
-
-
-class _Shards:
-    """Finished stretches of one extraction on disk, so that an interrupted one goes on."""
-
-    def __init__(self, folder: Path, key: str) -> None:
-        self._folder, self._key = folder, key
-
-    def read(self, start: int, encoder: Encoder, num: int) -> _Part | None:
-        path = self._path(start)
-        if not path.exists():
-            return None
-        try:
-            artifact = read_checked(path, kind=SHARD_KIND, schema_version=SHARD_SCHEMA)
-        except ArtifactError as error:
-            log.warning("%s; its tiles are encoded again", error.message)
-            return None
-        same = artifact.manifest.made_from == {"key": self._key, "encoder": encoder.digest}
-        part = _Part(**artifact.arrays)
-        return part if same and part.embeddings.shape == (num, encoder.card.dim) else None
-
-    def write(self, start: int, part: _Part, encoder: Encoder) -> None:
-        manifest = Manifest(
-            schema_version=SHARD_SCHEMA,
-            kind=SHARD_KIND,
-            made_from={"key": self._key, "encoder": encoder.digest},
-        )
-        save_arrays(self._path(start), vars(part), manifest)
-
-    def remove(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _path(self, start: int) -> Path:
-        return self._folder / f"{start:08d}.part"

@@ -94,12 +94,12 @@ def test_extract_writes_a_bag_and_reads_no_tile_the_second_time(
 ) -> None:
     monkeypatch.setenv("RUICHAT_CACHE", str(tmp_path / "cache"))
     arguments = ["extract", str(tiff), "--encoder", fake_card.name, "--json"]
-    arguments += ["--out", str(tmp_path / "bag.safetensors")]
+    arguments += ["--out", str(tmp_path / "bag.h5")]
     first = json.loads(CliRunner().invoke(features_cli.app, arguments).stdout)
     second = json.loads(CliRunner().invoke(features_cli.app, arguments).stdout)
     assert (first["num_tiles"], first["tiles_read"]) == (6, 6)
     assert (second["num_tiles"], second["tiles_read"]) == (6, 0)
-    assert (tmp_path / "bag.safetensors").exists()
+    assert (tmp_path / "bag.h5").exists()
 
 
 def test_importing_the_commands_loads_nothing_heavy() -> None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import contextlib
+import tempfile
+from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ruichat.errors import ArtifactError
-from ruichat.features.bag import SCHEMA_VERSION, FeatureBag
+from ruichat.features.bag import SCHEMA_VERSION, FeatureBag, check_bag, save_bag
 from ruichat.storage.artifacts import Manifest, save_arrays
+from ruichat.storage.hdf5 import Column, save_table
+
+ARRAYS = ("embeddings", "xy0", "focus", "hematoxylin", "eosin")
 
 
 def make_bag(num: int = 5, dim: int = 8) -> FeatureBag:
@@ -35,13 +44,18 @@ def make_bag(num: int = 5, dim: int = 8) -> FeatureBag:
     )
 
 
-def test_a_bag_survives_the_disk(tmp_path: Path) -> None:
-    bag = make_bag()
-    bag.save(tmp_path / "a.safetensors")
-    read = FeatureBag.load(tmp_path / "a.safetensors")
+def assert_same(read: FeatureBag, bag: FeatureBag) -> None:
     for item in fields(bag):
         want, got = getattr(bag, item.name), getattr(read, item.name)
         assert np.array_equal(want, got) if isinstance(want, np.ndarray) else want == got
+
+
+def test_a_bag_survives_the_disk(tmp_path: Path) -> None:
+    bag = make_bag()
+    bag.save(tmp_path / "a.h5")
+    read = FeatureBag.load(tmp_path / "a.h5")
+    assert_same(read, bag)
+    assert check_bag(tmp_path / "a.h5") == bag.facts
     assert len(read) == 5 and read.dim == 8
 
 
@@ -83,19 +97,94 @@ def test_the_same_encoder_is_accepted() -> None:
 
 
 def test_a_damaged_bag_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.safetensors"
+    path = tmp_path / "a.h5"
     make_bag().save(path)
     data = bytearray(path.read_bytes())
-    data[-10] ^= 1
+    place = data.index(make_bag().embeddings.tobytes())
+    data[place + 3] ^= 1
     path.write_bytes(data)
     with pytest.raises(ArtifactError, match="digest doesn't match"):
         FeatureBag.load(path)
+    with pytest.raises(ArtifactError, match="digest doesn't match"):
+        check_bag(path)
+
+
+def test_no_changed_byte_goes_unnoticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    make_bag().save(path)
+    whole = path.read_bytes()
+    for i in range(0, len(whole), 41):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 0x11]) + whole[i + 1 :])
+        with contextlib.suppress(ArtifactError):
+            assert_same(FeatureBag.load(path), make_bag())  # a byte that nothing hangs on
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_a_torn_bag_is_refused(share: float, tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    make_bag().save(path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    for read in (FeatureBag.load, check_bag):
+        with pytest.raises(ArtifactError, match="damaged") as caught:
+            read(path)
+        assert "make it again" in caught.value.hint
+
+
+def test_a_bag_of_an_earlier_version_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_arrays(path, {"xy0": np.zeros((1, 2))}, Manifest(schema_version=2, kind="feature-bag"))
+    with pytest.raises(ArtifactError, match="isn't HDF5") as caught:
+        FeatureBag.load(path)
+    assert "make it again" in caught.value.hint
+
+
+def test_others_find_what_they_look_for(tmp_path: Path) -> None:
+    """TRIDENT's layout: what its readers and those of TITAN and ABMIL open."""
+    bag = replace(make_bag(), tile_px=112)
+    bag.save(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert np.array_equal(file["features"], bag.embeddings)
+        assert file["features"].attrs["encoder"] == "uni2"
+        assert file["coords"].dtype == np.int64 and np.array_equal(file["coords"], bag.xy0)
+        attributes = dict(file["coords"].attrs)
+    assert attributes.pop("name") == bag.slide_digest[:12]
+    assert attributes == {
+        "patch_size": 112,
+        "patch_size_level0": 224,
+        "level0_magnification": 20,
+        "target_magnification": 10,
+        "overlap": 0,
+        "level0_width": 2000,
+        "level0_height": 3000,
+    }
+
+
+def test_attributes_that_contradict_the_manifest_are_noticed(tmp_path: Path) -> None:
+    make_bag().save(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file["coords"].attrs["patch_size_level0"] = 512
+    with pytest.raises(ArtifactError, match="attributes of coords"):
+        FeatureBag.load(tmp_path / "a.h5")
+
+
+@settings(max_examples=12)
+@given(cuts=st.lists(st.integers(0, 50), max_size=4))
+def test_bytes_do_not_hang_on_how_a_bag_was_written(cuts: list[int]) -> None:
+    bag = make_bag(num=50)
+    arrays = {name: getattr(bag, name) for name in ARRAYS}
+    edges = sorted({0, 50, *cuts})
+    blocks = [{k: v[a:b] for k, v in arrays.items()} for a, b in pairwise(edges)]
+    with tempfile.TemporaryDirectory() as folder:
+        bag.save(Path(folder) / "whole.h5")
+        save_bag(Path(folder) / "pieces.h5", bag.facts, blocks)
+        contents = {path.read_bytes() for path in Path(folder).iterdir()}
+    assert len(contents) == 1
 
 
 def test_a_bag_that_lacks_parts_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.safetensors"
-    save_arrays(
-        path, {"xy0": np.zeros((1, 2))}, Manifest(schema_version=SCHEMA_VERSION, kind="feature-bag")
-    )
+    path = tmp_path / "a.h5"
+    column = Column((1, 2), np.float32)
+    manifest = Manifest(schema_version=SCHEMA_VERSION, kind="feature-bag")
+    save_table(path, {"coords": column}, [{"coords": np.zeros((1, 2), np.float32)}], manifest)
     with pytest.raises(ArtifactError, match="lacks parts"):
         FeatureBag.load(path)

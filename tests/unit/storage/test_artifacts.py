@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import signal
 import subprocess
 import sys
 import textwrap
@@ -25,6 +26,7 @@ from ruichat.storage.artifacts import (
     content_digest,
     read_checked,
     save_arrays,
+    sweep,
     write_atomic,
 )
 
@@ -191,6 +193,24 @@ def test_a_killed_writer_never_leaves_half_a_file(tmp_path: Path) -> None:
     process.stdout.close()
     x = read_checked(tmp_path / "a", kind="test", schema_version=1).arrays["x"]
     assert (x == x[0]).all()
+
+
+def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
+    name = "long-" * 9 + "[1]*"
+    code = """
+        import os, signal, sys
+        from pathlib import Path
+        from ruichat.storage.artifacts import write_atomic
+        write_atomic(Path(sys.argv[1]), lambda file: os.kill(os.getpid(), signal.SIGKILL))
+    """
+    for rest in (name, name + "2"):
+        arguments = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / rest)]
+        assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
+    assert len(os.listdir(tmp_path)) == 2
+    sweep(tmp_path / name)
+    assert len(os.listdir(tmp_path)) == 1  # another path's rest is another's business
+    sweep(tmp_path / (name + "2"))
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
