@@ -40,6 +40,10 @@ class InputError(RuiChatError):
     exit_code = 4
 
 
+class UnsuitableSlideError(InputError):
+    """A sound file that holds no stained slide in colour: no other reader should try it."""
+
+
 class MissingMppError(InputError):
     """The file doesn't state its resolution; the user has to."""
 

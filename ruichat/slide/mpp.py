@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,8 +19,6 @@ CONFLICT = 0.05
 
 OBJECTIVE_UM = 10.0
 """mpp times magnification of common scanners (0.25 at 40x): used in hints, never as a value."""
-
-_DECIMAL = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +41,6 @@ class MppChoice:
 def plausible(mpp: float | None) -> bool:
     """Whether a value can be the resolution of a scan of tissue."""
     return mpp is not None and math.isfinite(mpp) and MIN_MPP <= mpp <= MAX_MPP
-
-
-def ome_mpp(description: str) -> tuple[float, float] | None:
-    """Resolution in x and y that OME-XML states in micrometres; None if it states none.
-
-    The first image counts, which is the scan; label and macro follow it.
-    """
-    first = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", description)
-    if first is None:
-        return None
-    if re.search(r'PhysicalSizeXUnit="(?!\u00b5m"|\u03bcm"|um"|&#181;m")', first.group()):
-        return None
-    found = dict(re.findall(rf'PhysicalSize([XY])="({_DECIMAL})"', first.group()))
-    if not {"X", "Y"} <= found.keys():
-        return None
-    return float(found["X"]), float(found["Y"])
 
 
 def choose_mpp(

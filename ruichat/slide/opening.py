@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from ruichat.errors import InputError, PrerequisiteError, RuiChatError
+from ruichat.errors import InputError, PrerequisiteError, RuiChatError, UnsuitableSlideError
 from ruichat.registry import load_object
 from ruichat.slide.geometry import MAX_SIDE0
 from ruichat.slide.mpp import MppChoice, choose_mpp
@@ -153,6 +153,8 @@ def read_with_any(path: Path) -> Opened:
     for name in _in_order(path):
         try:
             reader = _load(name)(path)
+        except UnsuitableSlideError:
+            raise
         except InputError as error:
             problem = problem or error
             continue

@@ -15,7 +15,6 @@ from ruichat.errors import InputError
 from ruichat.slide.alpha import over_white
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box, surrounding, to_level0_xy
-from ruichat.slide.mpp import ome_mpp
 from ruichat.slide.sharing import share_out
 
 SERIES = "dicom.SeriesInstanceUID"
@@ -117,8 +116,7 @@ def _refuse_outside_references(path: Path) -> None:
 def _resolution(properties: Mapping[str, str]) -> tuple[float, float] | None:
     x = _number(properties.get(openslide.PROPERTY_NAME_MPP_X))
     y = _number(properties.get(openslide.PROPERTY_NAME_MPP_Y))
-    stated = ome_mpp(properties.get(openslide.PROPERTY_NAME_COMMENT, ""))
-    return (x, y) if stated is None and x is not None and y is not None else stated
+    return (x, y) if x is not None and y is not None else None
 
 
 def _number(text: str | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Plain PNG, JPEG and TIFF regions, held in memory as one level."""
+"""Plain PNG, JPEG, BMP and WebP regions, held in memory as one level."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
@@ -16,22 +15,9 @@ from ruichat.errors import InputError, RuiChatError
 from ruichat.slide.alpha import over_white
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
-from ruichat.slide.mpp import ome_mpp
-
-if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffPage
 
 MAX_PIXELS = 300_000_000
 """Largest plain image held in memory: 900 MB of RGB."""
-
-UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
-"""TIFF ResolutionUnit: inch, centimetre."""
-
-JPEG_COMPRESSIONS = frozenset({6, 7, 33007})
-"""TIFF Compression: JPEG of old, new and private kind."""
-
-UNSPECIFIED, PREMULTIPLIED = 0, 1
-"""TIFF ExtraSamples: a fourth channel of no stated meaning, or alpha with its colours weighted."""
 
 PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 
@@ -71,11 +57,7 @@ def open_reader(path: Path) -> PlainReader | None:
     Raises:
         InputError: it is an image, but damaged, too large or not 8-bit RGB.
     """
-    with path.open("rb") as file:
-        head = file.read(4)
     try:
-        if head in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
-            return _read_tiff(path)
         return _read_pillow(path)
     except RuiChatError:
         raise
@@ -118,66 +100,6 @@ def _pillow_limit_lifted() -> Generator[None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-
-
-def _read_tiff(path: Path) -> PlainReader:
-    import tifffile
-
-    with tifffile.TiffFile(path) as tiff:
-        pages = [p for p in tiff.pages if isinstance(p, tifffile.TiffPage)]
-        if not pages:
-            raise InputError(f"{path.name} holds no image", hint="Export it again")
-        page = max(pages, key=lambda p: p.imagewidth * p.imagelength)
-        check_size(path, page.imagewidth, page.imagelength)
-        if page.dtype != np.uint8 or page.samplesperpixel not in (1, 3, 4):
-            raise _not_rgb8(path, f"{page.dtype}, {page.samplesperpixel} channels")
-        return PlainReader(_tiff_rgb(path, page), "tiff", (path,), _tiff_mpp(tiff, page))
-
-
-def _tiff_rgb(path: Path, page: TiffPage) -> UInt8[Bytes, "h w 3"]:
-    """The page's colours as RGB; tifffile gives the samples as stored.
-
-    Raises:
-        InputError: the samples are inks or luminance and chroma.
-    """
-    from tifffile import PHOTOMETRIC
-
-    kind, compression = int(page.photometric), int(page.compression)
-    plain = kind in (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
-    # The JPEG decoder itself turns luminance and chroma into RGB.
-    decoded = kind == PHOTOMETRIC.YCBCR and compression in JPEG_COMPRESSIONS
-    if kind == PHOTOMETRIC.PALETTE:
-        pixels = page.asrgb(uint8=True)
-    elif plain or decoded:
-        pixels = page.asarray()
-    else:
-        raise _not_rgb8(path, f"colours of kind {PHOTOMETRIC(kind).name}")
-    pixels = _channels_last(np.asarray(pixels, np.uint8))
-    if kind == PHOTOMETRIC.MINISWHITE and 262 in page.tags:
-        pixels = 255 - pixels
-    alpha = int(page.extrasamples[0]) if page.extrasamples else UNSPECIFIED
-    if pixels.shape[2] == 4 and alpha != UNSPECIFIED:
-        return over_white(pixels, premultiplied=alpha == PREMULTIPLIED)
-    return np.ascontiguousarray(pixels[..., :3])
-
-
-def _channels_last(pixels: Bytes) -> Bytes:
-    """Pixels as [h, w, 3 or 4], whether they were grey, by plane or by pixel."""
-    pixels = np.squeeze(pixels)
-    if pixels.ndim == 3 and pixels.shape[0] in (3, 4) and pixels.shape[2] not in (3, 4):
-        pixels = np.moveaxis(pixels, 0, 2)
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return pixels
-
-
-def _tiff_mpp(tiff: TiffFile, page: TiffPage) -> tuple[float, float] | None:
-    stated = ome_mpp(tiff.ome_metadata or "")
-    if stated is not None:
-        return stated
-    um = UM_PER_UNIT.get(int(page.resolutionunit))
-    x, y = page.resolution
-    return (um / x, um / y) if um and x > 0 and y > 0 else None
 
 
 def check_size(path: Path, width: int, height: int) -> None:

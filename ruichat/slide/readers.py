@@ -98,6 +98,14 @@ READERS: Registry[ReaderCard] = Registry("slide reader", "ruichat.readers")
 
 READERS.add(
     ReaderCard(
+        name="tiff",
+        summary="OME-TIFF and other TIFF that OpenSlide doesn't know, tile by tile",
+        order=5,
+        loader="ruichat.slide.tiff_reader:open_reader",
+    )
+)
+READERS.add(
+    ReaderCard(
         name="openslide",
         summary="SVS, NDPI, SCN, MRXS, VMS, BIF, CZI, tiled TIFF and DICOM, through OpenSlide",
         order=10,
@@ -107,7 +115,7 @@ READERS.add(
 READERS.add(
     ReaderCard(
         name="plain",
-        summary="PNG, JPEG and TIFF regions without a pyramid",
+        summary="PNG, JPEG, BMP and WebP regions",
         order=20,
         loader="ruichat.slide.plain_reader:open_reader",
     )

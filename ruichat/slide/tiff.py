@@ -109,24 +109,35 @@ def read_directories(file: BinaryIO) -> Iterator[Directory]:
     if form.width == 8 and len(head) < 16:
         raise TooShortError
     first = struct.unpack(form.order + form.offset, head[form.width : 2 * form.width])[0]
-    waiting = [int(first)]
-    seen: set[int] = set()
+    waiting = [(int(first), 0)]
+    leads_to: dict[int, int] = {}
     while waiting:
-        position = waiting.pop()
+        position, before = waiting.pop()
         if position == 0:
             continue
-        if position in seen:
-            raise TiffError("its directories form a loop")
-        if len(seen) >= MAX_DIRECTORIES:
+        if position in leads_to:
+            if _is_loop(leads_to, position, before):
+                raise TiffError("its directories form a loop")
+            continue  # sub-directories are often listed and chained to each other, too
+        if len(leads_to) >= MAX_DIRECTORIES:
             raise TiffError(f"it has more than {MAX_DIRECTORIES} directories")
-        seen.add(position)
+        leads_to[position] = before
         directory, following = _read_directory(file, size, position, form)
         if NDPI in directory.numbers:
             return
         yield directory
         below = directory.numbers.get(SUB_DIRECTORIES, np.zeros(0, np.uint64))
-        waiting.append(following)
-        waiting.extend(int(p) for p in below[::-1])
+        waiting.append((following, position))
+        waiting.extend((int(p), position) for p in below[::-1])
+
+
+def _is_loop(leads_to: dict[int, int], position: int, last: int) -> bool:
+    """Whether a directory lies on the way to the one that names it."""
+    while last:
+        if last == position:
+            return True
+        last = leads_to[last]
+    return False
 
 
 def _form(head: bytes) -> _Form | None:

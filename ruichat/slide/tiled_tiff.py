@@ -251,13 +251,14 @@ def read_tables(path: Path, level_sizes: tuple[tuple[int, int], ...]) -> list[Ti
             for directory in tiff.read_directories(file):
                 if directory.size in level_sizes:
                     level = level_sizes.index(directory.size)
-                    tables[level] = tables[level] or _tile_table(directory)
+                    tables[level] = tables[level] or tile_table(directory)
     except TiffError:
         return [None] * len(level_sizes)
     return tables
 
 
-def _tile_table(directory: Directory) -> TileTable | None:
+def tile_table(directory: Directory) -> TileTable | None:
+    """Where the tiles of an image lie; None where it has none or their coding isn't known."""
     across = directory.number(tiff.TILE_WIDTH, 0)
     down = directory.number(tiff.TILE_HEIGHT, 0)
     offsets = directory.numbers.get(tiff.TILE_OFFSETS)

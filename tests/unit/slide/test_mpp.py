@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ruichat.errors import InputError, MissingMppError
-from ruichat.slide.mpp import MAX_MPP, MIN_MPP, choose_mpp, ome_mpp
+from ruichat.slide.mpp import MAX_MPP, MIN_MPP, choose_mpp
 
 good = st.floats(MIN_MPP, MAX_MPP)
 
@@ -54,27 +54,3 @@ def test_the_objective_is_a_hint_and_never_a_value() -> None:
 def test_an_implausible_user_value_is_refused_even_if_not_needed(user: float) -> None:
     with pytest.raises(InputError, match="not a resolution"):
         choose_mpp(0.25, user)
-
-
-@pytest.mark.parametrize(
-    ("text", "want"),
-    [
-        ('<ome:Pixels PhysicalSizeX="0.25" PhysicalSizeY="0.26">', (0.25, 0.26)),
-        (
-            '<Pixels PhysicalSizeX="2.5e-1" PhysicalSizeXUnit="µm" PhysicalSizeY="0.25">',
-            (0.25, 0.25),
-        ),
-        ('<Pixels PhysicalSizeX="250" PhysicalSizeXUnit="nm" PhysicalSizeY="250">', None),
-        ('<Pixels PhysicalSizeX="0.25">', None),
-        ('<Pixels PhysicalSizeX="0.2.5" PhysicalSizeY="...">', None),
-        (
-            '<Pixels PhysicalSizeX="0.25" PhysicalSizeY=".25"/></Image><Image Name="macro">'
-            '<Pixels PhysicalSizeX="8" PhysicalSizeXUnit="mm" PhysicalSizeY="8"/>',
-            (0.25, 0.25),
-        ),
-        ('<Pixels SizeX="9"/><Pixels PhysicalSizeX="8" PhysicalSizeY="8"/>', None),
-        ("Aperio Image Library", None),
-    ],
-)
-def test_ome_xml(text: str, want: tuple[float, float] | None) -> None:
-    assert ome_mpp(text) == want

@@ -1,0 +1,89 @@
+"""Levels made of tiles, each decoded as a whole: what readers without a library share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ruichat.slide.arrays import Bytes
+from ruichat.slide.geometry import Box
+from ruichat.slide.sharing import share_out
+from ruichat.slide.tiled_tiff import CACHE_BYTES, DecodedTiles
+
+WHITE = np.full((1, 1, 3), 255, np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class TileLevel:
+    """One level and how to decode its tiles.
+
+    Attributes:
+        size: width and height, pixels.
+        tile: width and height of a tile, pixels; strips are tiles as wide as the level.
+        decode: from a tile's number, row by row, to its pixels, uint8 [h,w,3]; those at the right
+            and bottom may end with the level. None where the file holds no such tile.
+    """
+
+    size: tuple[int, int]
+    tile: tuple[int, int]
+    decode: Callable[[int], Bytes | None]
+
+
+class TileLevels:
+    """Boxes of pixels from levels of tiles; a tile that straddles boxes is decoded once."""
+
+    def __init__(self, levels: Sequence[TileLevel]) -> None:
+        self._levels = levels
+        self._decoded = DecodedTiles(CACHE_BYTES)
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Width and height of each level."""
+        return tuple(level.size for level in self._levels)
+
+    def read_many(
+        self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], num_threads: int
+    ) -> None:
+        """Fill each of `outs` with the pixels of a box, white where there is no tile."""
+
+        def read(i: int) -> None:
+            self._read(level, boxes[i], outs[i])
+
+        share_out(range(len(boxes)), read, num_threads)
+
+    def _read(self, number: int, box: Box, out: Bytes) -> None:
+        level = self._levels[number]
+        across, down = level.tile
+        columns = -(-level.size[0] // across)
+        for row in range(box.y // down, -(-(box.y + box.height) // down)):
+            for column in range(box.x // across, -(-(box.x + box.width) // across)):
+                place = Box(column * across, row * down, across, down)
+                index = row * columns + column
+                pixels = self._decoded.get((number, index), lambda i=index: _or_white(level, i))
+                _lay(pixels, place, box, out)
+
+
+def _or_white(level: TileLevel, index: int) -> Bytes:
+    """A tile's pixels; one white pixel, which costs the cache nothing, stands for a whole tile."""
+    pixels = level.decode(index)
+    if pixels is None:
+        return WHITE
+    across, down = level.tile
+    row, column = divmod(index, -(-level.size[0] // across))
+    height = min(down, level.size[1] - row * down)
+    width = min(across, level.size[0] - column * across)
+    if pixels.shape[0] < height or pixels.shape[1] < width or pixels.shape[2] != 3:
+        raise ValueError(f"tile {index} decodes to {pixels.shape}; {width} x {height} px are due")
+    return pixels
+
+
+def _lay(pixels: Bytes, place: Box, box: Box, out: Bytes) -> None:
+    left, top = max(place.x, box.x), max(place.y, box.y)
+    right = min(place.x + place.width, box.x + box.width)
+    bottom = min(place.y + place.height, box.y + box.height)
+    part = pixels
+    if pixels is not WHITE:
+        part = pixels[top - place.y : bottom - place.y, left - place.x : right - place.x]
+    out[top - box.y : bottom - box.y, left - box.x : right - box.x] = part
