@@ -1,10 +1,10 @@
-"""The card of a tile encoder: all that is known of it without its weights."""
+"""Cards of encoders: all that is known of them without their weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from ruichat.errors import ConfigError
 
@@ -22,7 +22,8 @@ class Architecture:
 
     Attributes:
         build: "module:function"; called with `options`, gives a torch module with random weights
-            that turns normalised pixels [b,3,h,w] into the published embedding [b,d].
+            that turns normalised pixels [b,3,h,w] into the published embedding [b,d]; for a slide
+            encoder, embeddings [n,d] and cells of a grid [n,2] into that of the slide.
         rename: "module:function"; called with the content of the weights file and
             `rename_options`, gives the module's state dict.
         options: of `build`.
@@ -33,6 +34,51 @@ class Architecture:
     rename: str
     options: Mapping[str, Plain] = field(default_factory=dict[str, Plain])
     rename_options: Mapping[str, Plain] = field(default_factory=dict[str, Plain])
+
+
+@runtime_checkable
+class Published(Protocol):
+    """What the cards of tile encoders and of slide encoders say of published weights."""
+
+    @property
+    def name(self) -> str:
+        """Unique name."""
+        ...
+
+    @property
+    def license(self) -> str:
+        """Of the weights."""
+        ...
+
+    @property
+    def gated(self) -> bool:
+        """Whether the authors let people in one by one."""
+        ...
+
+    @property
+    def hub(self) -> str:
+        """Owner/name of their repository, or empty."""
+        ...
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Their names there."""
+        ...
+
+    @property
+    def revision(self) -> str:
+        """Their commit, or empty."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where the facts are from."""
+        ...
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """How the module is made."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from published import LAYOUTS
+from published import BESIDE, LAYOUTS, Layout
 
 from ruichat.errors import ModelError
 from ruichat.features.card import EncoderCard
@@ -18,7 +18,11 @@ BUILT = [name for name in ENCODERS if ENCODERS.get(name).architecture is not Non
 
 def published(name: str) -> dict[str, torch.Tensor]:
     """The published arrays, names and shapes without numbers."""
-    return {key: torch.empty(shape, device="meta") for key, shape in LAYOUTS[name]().items()}
+    return shapes(LAYOUTS[name]() | BESIDE.get(name, dict)())
+
+
+def shapes(layout: Layout) -> dict[str, torch.Tensor]:
+    return {key: torch.empty(shape, device="meta") for key, shape in layout.items()}
 
 
 def put(card: EncoderCard, content: dict[str, torch.Tensor]) -> torch.nn.Module:
@@ -33,9 +37,8 @@ def put(card: EncoderCard, content: dict[str, torch.Tensor]) -> torch.nn.Module:
 @pytest.mark.parametrize("name", BUILT)
 def test_published_weights_fill_the_true_architecture(name: str) -> None:
     card = ENCODERS.get(name)
-    content = published(name)
-    assert sum(value.numel() for value in content.values()) == card.num_parameters
-    module = put(card, content)
+    assert sum(math.prod(shape) for shape in LAYOUTS[name]().values()) == card.num_parameters
+    module = put(card, published(name))
     pixels = torch.empty((2, 3, card.input_px, card.input_px), device="meta")
     assert module(pixels).shape == (2, card.dim)
 
@@ -43,8 +46,8 @@ def test_published_weights_fill_the_true_architecture(name: str) -> None:
 @pytest.mark.parametrize("name", BUILT)
 def test_an_array_too_few_or_too_many_is_refused(name: str) -> None:
     card = ENCODERS.get(name)
-    content = published(name)
-    lost = [key for key in content if key.endswith(".weight")][len(content) // 4]
+    content, needed = published(name), list(LAYOUTS[name]())
+    lost = [key for key in needed if key.endswith(".weight")][len(needed) // 4]
     with pytest.raises(ModelError, match=f"weights of encoder '{name}'.*missing"):
         put(card, {key: value for key, value in content.items() if key != lost})
     with pytest.raises(ModelError, match=r"left over, such as .*surplus"):

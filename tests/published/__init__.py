@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from published import vits
+from published import towers, vits
 
 Layout = dict[str, tuple[int, ...]]
 
-LAYOUTS: dict[str, Callable[[], Layout]] = {**vits.LAYOUTS}
+LAYOUTS: dict[str, Callable[[], Layout]] = {**vits.LAYOUTS, **towers.LAYOUTS}
+"""Parameters that make the embedding."""
+
+BESIDE: dict[str, Callable[[], Layout]] = {**towers.BESIDE}
+"""What the file holds beside them: statistics, tables, towers of text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ruichat.features.card import Architecture, EncoderCard
+from ruichat.features.encoders.cards_towers import TOWERS
 
 VIT = "ruichat.features.encoders.vit:build"
 TIMM = "ruichat.features.encoders.vit_names:rename_timm"
@@ -50,4 +51,4 @@ _UNI2_H = EncoderCard(
     ),
 )
 
-CARDS: tuple[EncoderCard, ...] = (_MINI, _UNI2_H)
+CARDS: tuple[EncoderCard, ...] = (_MINI, _UNI2_H, *TOWERS)

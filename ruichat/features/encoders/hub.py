@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ruichat.errors import PrerequisiteError
-from ruichat.features.card import EncoderCard
+from ruichat.features.card import Published
 
 
-def find_cached(card: EncoderCard) -> Path | None:
+def find_cached(card: Published) -> Path | None:
     """The first of the card's files that the hub's cache holds, at the card's revision."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -19,7 +19,7 @@ def find_cached(card: EncoderCard) -> Path | None:
     return None
 
 
-def download_weights(card: EncoderCard) -> Path:
+def download_weights(card: Published) -> Path:
     """Fetch the first of the card's files that the repository has, into the hub's cache.
 
     Raises:
@@ -49,7 +49,7 @@ def download_weights(card: EncoderCard) -> Path:
     )
 
 
-def _failure(card: EncoderCard, error: Exception) -> PrerequisiteError:
+def _failure(card: Published, error: Exception) -> PrerequisiteError:
     """What went wrong with the hub, in the user's terms."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 

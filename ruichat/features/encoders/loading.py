@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ruichat.errors import ModelError
-from ruichat.features.card import Architecture, EncoderCard
+from ruichat.features.card import Architecture, EncoderCard, Published
 from ruichat.features.encoders.weights import digest_of, find_weights
 from ruichat.registry import load_object
 
@@ -40,7 +40,7 @@ def load_from_card(
     return TorchEncoder(card, load_module(card, path), digest_of(path))
 
 
-def load_module(card: EncoderCard, path: Path) -> nn.Module:
+def load_module(card: Published, path: Path) -> nn.Module:
     """The card's module in float32 on the CPU, in eval mode, every published weight placed.
 
     Raises:
@@ -99,7 +99,7 @@ def read_state(path: Path) -> dict[str, Any]:
     return {str(name): value for name, value in cast(Mapping[object, Any], content).items()}
 
 
-def place(module: nn.Module, state: State, *, card: EncoderCard, file: str) -> None:
+def place(module: nn.Module, state: State, *, card: Published, file: str) -> None:
     """Put every array into the module, as float32; all must fit and none be left over.
 
     Raises:
@@ -135,7 +135,7 @@ def _float32(value: Tensor) -> Tensor:
     return value.contiguous()
 
 
-def _architecture(card: EncoderCard) -> Architecture:
+def _architecture(card: Published) -> Architecture:
     assert card.architecture is not None, f"{card.name} has a loader of its own"
     return card.architecture
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from ruichat.errors import ConfigError, PrerequisiteError
-from ruichat.features.card import EncoderCard
+from ruichat.features.card import Published
 
 WEIGHTS_VARIABLE = "RUICHAT_WEIGHTS"
 """Environment variable: folder with one folder of weights per encoder, named as its card."""
@@ -19,7 +19,7 @@ SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 """Of weights files, the preferred first: safetensors can't hold anything but arrays."""
 
 
-def find_weights(card: EncoderCard, given: Path | None = None, *, download: bool = False) -> Path:
+def find_weights(card: Published, given: Path | None = None, *, download: bool = False) -> Path:
     """The weights file of an encoder.
 
     Args:
@@ -46,7 +46,7 @@ def find_weights(card: EncoderCard, given: Path | None = None, *, download: bool
     )
 
 
-def find_local(card: EncoderCard) -> Path | None:
+def find_local(card: Published) -> Path | None:
     """The weights file where it needs no naming: the weights folder, then the hub's cache."""
     folder = weights_folder(card)
     if folder is not None and folder.is_dir():
@@ -60,20 +60,20 @@ def find_local(card: EncoderCard) -> Path | None:
     return find_cached(card)
 
 
-def weights_folder(card: EncoderCard) -> Path | None:
+def weights_folder(card: Published) -> Path | None:
     """The encoder's own folder in `$RUICHAT_WEIGHTS`; None where that isn't set."""
     root = os.environ.get(WEIGHTS_VARIABLE)
     return Path(root).expanduser() / card.name if root else None
 
 
-def places(card: EncoderCard) -> list[str]:
+def places(card: Published) -> list[str]:
     """Where weights are looked for unless the user names a file, for messages."""
     folder = weights_folder(card)
     named = f"${WEIGHTS_VARIABLE}/{card.name}" + (" (not set)" if folder is None else "")
     return [named, f"the hub's cache of {card.hub}"] if card.hub else [named]
 
 
-def how_to_get(card: EncoderCard) -> str:
+def how_to_get(card: Published) -> str:
     """What the user can do to have the weights here, as an instruction."""
     target = f"--weights FILE, or put it into ${WEIGHTS_VARIABLE}/{card.name}/"
     if not card.hub:
@@ -93,7 +93,7 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _in_given(card: EncoderCard, given: Path) -> Path:
+def _in_given(card: Published, given: Path) -> Path:
     if given.is_file():
         return given
     if not given.is_dir():
@@ -110,7 +110,7 @@ def _in_given(card: EncoderCard, given: Path) -> Path:
     return path
 
 
-def _in_folder(card: EncoderCard, folder: Path) -> Path | None:
+def _in_folder(card: Published, folder: Path) -> Path | None:
     """The published name if it's there, else the only file of the best suffix, else None."""
     for name in card.files:
         if (folder / name).is_file():
