@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NewType
 
@@ -19,6 +20,12 @@ UM2_PER_MM2 = 1e6
 def to_px0(px: float, *, mpp: Mpp, base_mpp: Mpp) -> Px0:
     """Length of `px` pixels at `mpp`, in level-0 pixels, rounded to nearest."""
     return Px0(round(px * mpp / base_mpp))
+
+
+def scale_length(most: float) -> float:
+    """Length of a scale bar: the longest of 1, 2, 5 times a power of ten that isn't over `most`."""
+    power = 10 ** math.floor(math.log10(most))
+    return max(step * power for step in (1, 2, 5) if step * power <= most)
 
 
 @dataclass(frozen=True, slots=True)

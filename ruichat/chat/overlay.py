@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import io
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from ruichat.chat.answer import Answer
 from ruichat.chat.geojson import citation_class, citation_color
 from ruichat.chat.labelling import VISIBLE_LABEL, file_metadata
 from ruichat.chat.view import SlideView
+from ruichat.units import scale_length
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -197,12 +197,6 @@ def _draw_scale(
     middle = y + height / 2
     draw.rectangle((left, middle - font_px / 8, width - gap, middle + font_px / 8), fill=_INK)
     _write(draw, left - gap - _length(text, font_px), middle, text, font_px)
-
-
-def scale_length(most: float) -> float:
-    """The longest of 1, 2 and 5 times a power of ten that isn't over `most`."""
-    power = 10 ** math.floor(math.log10(most))
-    return max(step * power for step in (1, 2, 5) if step * power <= most)
 
 
 def _label_height(size: tuple[int, int], font_px: int, num_rows: int) -> int:

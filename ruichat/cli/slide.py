@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ruichat.slide.grid import TileGrid
     from ruichat.slide.slide import Slide
-    from ruichat.slide.tissue import TissueMask
 
 app = typer.Typer(no_args_is_help=True, help="Look at a slide file.")
 
@@ -21,8 +19,6 @@ MppOption = Annotated[
     typer.Option("--mpp", help="Micrometres per pixel, where the file doesn't state it."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-OVERLAY_PX = 1600
 
 
 @app.command()
@@ -41,25 +37,50 @@ def check(
     as_json: JsonOption = False,
     overlay: Annotated[
         Path | None,
-        typer.Option("--overlay", metavar="PNG", help="Draw tissue and tiles on the thumbnail."),
+        typer.Option("--overlay", metavar="PNG", help="Draw tissue, tiles and faults."),
     ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option("--masks", metavar="DIR", help="Write a PNG mask of each fault."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with code 4 where the slide fails a rule.")
+    ] = False,
 ) -> None:
-    """Tissue, tiles, focus and stain of a slide: whether questions can be answered."""
+    """Tissue, tiles, faults and stain of a slide: whether questions can be answered."""
+    from ruichat.cli import checking
     from ruichat.cli.outputs import check_not_input
     from ruichat.slide.grid import GridConfig, lay_grid
     from ruichat.slide.opening import open_slide
+    from ruichat.slide.quality_rules import QualityRules, apply_rules
+    from ruichat.slide.slide_quality import QualityConfig, inspect_slide
     from ruichat.slide.tissue import TissueConfig, find_tissue
 
-    if overlay is not None:
-        check_not_input(overlay, path)
+    for out in [overlay, *(checking.mask_paths(masks).values() if masks else ())]:
+        if out is not None:
+            check_not_input(out, path)
     with open_slide(path, mpp=mpp) as slide:
         tissue = find_tissue(slide, TissueConfig())
         if overlay is not None:
-            _write_overlay(slide, tissue, overlay)
+            checking.write_overlay(slide, tissue, overlay)
         grid = lay_grid(slide, tissue, GridConfig())
+        quality = inspect_slide(slide, tissue, QualityConfig())
         if overlay is not None:
-            _write_overlay(slide, tissue, overlay, grid)
-        _print(describe(slide) | assess(slide, tissue, grid), as_json)
+            checking.write_overlay(slide, tissue, overlay, grid, quality)
+        if masks is not None:
+            checking.write_masks(quality, masks)
+        results = apply_rules(quality, tissue.area_mm2, QualityRules())
+        facts = describe(slide) | checking.assess(slide, tissue, grid, quality)
+    if as_json:
+        _print(facts | checking.describe_rules(results), as_json)
+    else:
+        _print(facts, as_json)
+        checking.print_rules(results)
+    error = checking.failure(path.name, results)
+    if error is not None and strict:
+        raise error
+    if error is not None and not as_json:
+        typer.secho(f"warning: {error.message}", fg="yellow", err=True)
 
 
 def describe(slide: Slide) -> dict[str, Any]:
@@ -80,38 +101,6 @@ def describe(slide: Slide) -> dict[str, Any]:
     }
 
 
-def assess(slide: Slide, tissue: TissueMask, grid: TileGrid) -> dict[str, Any]:
-    """The facts of `slide check`, as plain values; focus is measured on up to 64 tiles."""
-    import numpy as np
-
-    from ruichat.slide.quality import measure_tiles
-
-    some = grid.xy0[np.linspace(0, len(grid) - 1, min(64, len(grid))).round().astype(np.int64)]
-    quality = measure_tiles(slide.read_tiles(some, span0=grid.span0, tile_px=grid.tile_px))
-    warnings = list(slide.warnings)
-    if tissue.stain_warning:
-        warnings.append(tissue.stain_warning)
-    return {
-        "tissue_mm2": round(tissue.area_mm2, 4),
-        "num_tiles": len(grid),
-        "he_share": round(tissue.he_share, 3),
-        "focus": round(float(np.median(quality.focus)), 3),
-        "hematoxylin_od": round(float(quality.hematoxylin.mean()), 3),
-        "eosin_od": round(float(quality.eosin.mean()), 3),
-        "warnings": warnings,
-    }
-
-
-def _write_overlay(
-    slide: Slide, tissue: TissueMask, path: Path, grid: TileGrid | None = None
-) -> None:
-    from ruichat.slide.picture import draw_tissue
-    from ruichat.storage.artifacts import write_atomic
-
-    image = draw_tissue(slide, tissue, grid, max_px=OVERLAY_PX)
-    write_atomic(path, lambda file: image.save(file, format="PNG"))
-
-
 def _print(facts: dict[str, Any], as_json: bool) -> None:
     from ruichat.chat.plain import strip_controls
 
@@ -119,7 +108,16 @@ def _print(facts: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(facts, ensure_ascii=False, indent=2))
         return
     for name, value in facts.items():
-        if name != "warnings":
-            typer.echo(strip_controls(f"{name:16} {value}"))
+        if name == "faults":
+            for fault, found in value.items():
+                typer.echo(f"{fault:18} {_say_fault(found)}")
+        elif name != "warnings":
+            typer.echo(strip_controls(f"{name:18} {value}"))
     for warning in facts["warnings"]:
         typer.secho(f"warning: {warning}", fg="yellow", err=True)
+
+
+def _say_fault(found: dict[str, float | None]) -> str:
+    if found["share"] is None:
+        return "can't be told on this stain"
+    return f"{found['share']:.1%} of the tissue, {found['area_mm2']} mm2"

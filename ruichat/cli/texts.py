@@ -34,6 +34,10 @@ Key = Literal[
     "composition",
     "tumour",
     "known",
+    "at_most",
+    "at_least",
+    "rule_kept",
+    "rule_missed",
 ]
 
 _EN: dict[Key, str] = {
@@ -71,6 +75,10 @@ _EN: dict[Key, str] = {
     "composition": "composition",
     "tumour": "tumour",
     "known": "familiar tissue",
+    "at_most": "at most",
+    "at_least": "at least",
+    "rule_kept": "kept",
+    "rule_missed": "MISSED by {by}",
 }
 
 _ZH: dict[Key, str] = {
@@ -108,6 +116,10 @@ _ZH: dict[Key, str] = {
     "composition": "组成",
     "tumour": "肿瘤",
     "known": "可识别组织",
+    "at_most": "不超过",
+    "at_least": "不低于",
+    "rule_kept": "符合",
+    "rule_missed": "不符合，相差 {by}",
 }
 
 _TEXTS: dict[Language, dict[Key, str]] = {"en": _EN, "zh": _ZH}

@@ -21,11 +21,12 @@ from ruichat.chat.ask import AskConfig
 from ruichat.chat.geojson import answer_geojson
 from ruichat.chat.labelling import VISIBLE_LABEL
 from ruichat.chat.output import choose_paths, safe_stem, write_answer_files
-from ruichat.chat.overlay import FONT_FILE, LEGEND_TEXTS, answer_overlay, scale_length
+from ruichat.chat.overlay import FONT_FILE, LEGEND_TEXTS, answer_overlay
 from ruichat.chat.plain import strip_controls
 from ruichat.chat.reply import answer_question
 from ruichat.errors import InputError
 from ruichat.histology import CLASSES
+from ruichat.units import scale_length
 
 THUMBNAIL = np.full((600, 900, 3), (225, 170, 200), np.uint8)
 

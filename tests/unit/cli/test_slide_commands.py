@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drawn import draw_tissue, write_pyramid
 from fakes import MeanColourEncoder
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 from ruichat.cli import features as features_cli
 from ruichat.cli import slide as slide_cli
-from ruichat.errors import ConfigError, MissingMppError
+from ruichat.errors import ConfigError, InputError, MissingMppError
 from ruichat.features.encoder import ENCODERS, EncoderCard
 
 
@@ -55,7 +56,27 @@ def test_check_measures_and_draws(tiff: Path, tmp_path: Path) -> None:
     assert facts["tissue_mm2"] == pytest.approx(580 * 400 * 0.25e-6, rel=0.06)
     assert facts["warnings"] == []
     with Image.open(out) as image:
-        assert max(image.size) == 700
+        assert image.width == 700 and image.height > 520  # a legend below
+    assert facts["passed"] and {one["rule"] for one in facts["rules"]} >= {"max_pen", "max_blur"}
+
+
+def test_check_says_which_rule_fails_and_by_how_much(tmp_path: Path) -> None:
+    picture = draw_tissue(1100, 800, margin=60)
+    picture[200:600, 200:700] = (picture[200:600, 200:700] * (0.2, 0.55, 0.3)).astype("u1")
+    path = write_pyramid(tmp_path / "inked.tif", picture, mpp=0.5)
+    masks = tmp_path / "masks"
+    loose = CliRunner().invoke(slide_cli.app, ["check", str(path), "--masks", str(masks)])
+    assert loose.exit_code == 0
+    assert "MISSED by" in loose.stdout and "max_pen is 0." in loose.stderr
+    with Image.open(masks / "pen.png") as image:
+        assert np.asarray(image).sum() * 0.016**2 == pytest.approx(0.2 * 0.25, rel=0.2)
+        assert float(image.text["downsample"]) == pytest.approx(32, rel=0.05)
+    strict = CliRunner().invoke(slide_cli.app, ["check", str(path), "--strict", "--json"])
+    assert isinstance(strict.exception, InputError) and strict.exception.exit_code == 4
+    facts = json.loads(strict.stdout)
+    missed = {one["rule"]: one["excess"] for one in facts["rules"] if not one["passed"]}
+    assert not facts["passed"] and list(missed) == ["max_pen"]
+    assert missed["max_pen"] == pytest.approx(facts["faults"]["pen"]["share"] - 0.1, abs=1e-3)
 
 
 @pytest.mark.parametrize("link", [False, True])

@@ -1,0 +1,170 @@
+"""Faults are found where they lie, not where there are none, and rules say by how much."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+from drawn import Picture, draw_tissue, slide_of
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from ruichat.slide.focus import FocusConfig, measure_focus
+from ruichat.slide.phantom import PhantomConfig, draw_phantom
+from ruichat.slide.picture import FAULT_COLORS
+from ruichat.slide.picture import draw_tissue as draw_check
+from ruichat.slide.quality_rules import QualityRules, RuleResult, apply_rules
+from ruichat.slide.slide import Slide
+from ruichat.slide.slide_quality import FAULTS, QualityConfig, SlideQuality, inspect_slide
+from ruichat.slide.tissue import TissueConfig, find_tissue
+
+MPP = 1.0
+CELL_PX = 16
+
+INKS = {
+    "blue": (1.15, 0.75, 0.18),
+    "green": (1.05, 0.30, 0.75),
+    "black": (1.25, 1.22, 1.15),
+    "red": (0.12, 0.95, 0.80),
+    "violet": (0.80, 1.00, 0.25),
+}
+
+
+@cache
+def clean() -> Picture:
+    """1.5 x 1.2 mm of tissue with its outline, 1 um/px."""
+    rgb = draw_phantom(PhantomConfig(seed=0, width0=1536, height0=1152, mpp=MPP)).rgb
+    rgb.setflags(write=False)
+    return rgb
+
+
+def inspect(picture: Picture) -> SlideQuality:
+    slide = slide_of(picture, mpp=MPP)
+    return inspect_slide(slide, find_tissue(slide, TissueConfig()), QualityConfig())
+
+
+def with_ink(color: str, strength: float = 0.6) -> tuple[Picture, tuple[slice, slice]]:
+    place = (slice(450, 750), slice(200, 1300))
+    picture = clean().copy()
+    light = 10 ** (-strength * np.array(INKS[color]))
+    picture[place] = (picture[place] * light).astype(np.uint8)
+    return picture, place
+
+
+def blurred(sigma_um: float) -> Picture:
+    return ndimage.gaussian_filter(clean(), (sigma_um / MPP, sigma_um / MPP, 0))
+
+
+def overlap(quality: SlideQuality, fault: str, place: tuple[slice, slice]) -> tuple[float, float]:
+    """Precision and recall of a mask against a box."""
+    mask = quality.finding(fault).mask  # pyright: ignore[reportArgumentType]
+    truth = np.zeros(mask.shape, bool)
+    rows, columns = (slice(round(s.start / CELL_PX), round(s.stop / CELL_PX)) for s in place)
+    truth[rows, columns] = True
+    both = (mask & truth).sum()
+    return both / max(1, mask.sum()), both / truth.sum()
+
+
+def test_a_clean_slide_has_no_faults_and_keeps_every_rule() -> None:
+    quality = inspect(clean())
+    assert [one.fault for one in quality.findings] == list(FAULTS)
+    assert all(one.share < 0.01 for one in quality.findings)
+    assert all(one.passed for one in apply_rules(quality, 1.0, QualityRules()))
+
+
+@pytest.mark.parametrize("color", ["blue", "green", "black", "red"])
+@pytest.mark.parametrize("strength", [0.45, 0.8])
+def test_pens_are_found_over_tissue_and_glass(color: str, strength: float) -> None:
+    picture, place = with_ink(color, strength)
+    quality = inspect(picture)
+    precision, recall = overlap(quality, "pen", place)
+    assert precision > 0.9 and recall > 0.85
+    assert 0.2 < quality.finding("pen").share < 0.6
+
+
+def test_a_pen_over_the_tissue_breaks_the_rule_by_what_is_too_much() -> None:
+    quality = inspect(with_ink("green")[0])
+    missed = [one for one in apply_rules(quality, 1.0, QualityRules()) if not one.passed]
+    assert [one.rule for one in missed] == ["max_pen"]
+    assert missed[0].excess == pytest.approx(quality.finding("pen").share - 0.1)
+
+
+@pytest.mark.parametrize("sigma_um", [2.0, 3.0, 4.5])
+def test_the_width_of_a_blur_is_measured(sigma_um: float) -> None:
+    quality = inspect(blurred(sigma_um))
+    assert quality.blur_um == pytest.approx(sigma_um, rel=0.25)
+    assert quality.finding("blur").share > 0.8
+    assert "max_blur" in {r.rule for r in apply_rules(quality, 1.0, QualityRules()) if not r.passed}
+
+
+def test_blur_is_found_where_it_lies() -> None:
+    place = (slice(320, 704), slice(512, 1024))
+    picture = clean().copy()
+    picture[place] = blurred(3.0)[place]
+    precision, recall = overlap(inspect(picture), "blur", place)
+    assert precision > 0.8 and recall > 0.6
+
+
+def test_blur_does_not_hang_on_contrast() -> None:
+    pale = (255 - (255 - clean().astype(int)) * 0.5).astype(np.uint8)
+    assert inspect(pale).blur_um == pytest.approx(inspect(clean()).blur_um, rel=0.1)
+
+
+def test_focus_is_measured_on_a_part_where_all_would_be_too_much() -> None:
+    slide = slide_of(np.tile(draw_tissue(512, 512), (9, 9, 1)))
+    whole = np.ones((64, 64), bool)
+    some = measure_focus(slide, whole, 72.0, FocusConfig(max_source_px=8_000_000))
+    every = measure_focus(slide, whole, 72.0, FocusConfig())
+    assert every.measured == 1
+    assert 0 < some.measured < 0.7
+    assert some.median_um == pytest.approx(every.median_um, rel=0.2)
+
+
+def test_black_borders_are_told_from_pens() -> None:
+    picture = clean().copy()
+    picture[:, :80] = 3
+    quality = inspect(picture)
+    assert quality.finding("border").area_mm2 == pytest.approx(0.08 * 1.152, rel=0.1)
+    assert quality.finding("pen").area_mm2 == 0
+
+
+def test_on_other_stains_pens_cannot_be_told() -> None:
+    brown = np.array((150, 110, 70)) * 0.9
+    picture = (np.clip(draw_tissue(600, 500).astype(int) - 40, 0, 255) * 0.1 + brown).astype("u1")
+    quality = inspect(picture)
+    results = {one.rule: one for one in apply_rules(quality, 1.0, QualityRules())}
+    assert math.isnan(quality.finding("pen").share) and results["max_pen"].passed
+    assert not results["min_he"].passed
+
+
+@pytest.mark.parametrize(("gain", "rule"), [(0.15, "min_stain_od"), (8.0, "max_stain_od")])
+def test_weak_and_strong_stains_are_told(gain: float, rule: str) -> None:
+    od = -np.log10((draw_tissue(600, 500, margin=100) + 1.0) / 256) * gain
+    quality = inspect(np.clip(256 * 10.0**-od - 1, 0, 255).astype(np.uint8))
+    assert rule in {one.rule for one in apply_rules(quality, 1.0, QualityRules()) if not one.passed}
+
+
+@given(
+    value=st.floats(0, 10), limit=st.floats(0, 10), sense=st.sampled_from(["at most", "at least"])
+)
+def test_a_rule_is_kept_exactly_where_nothing_is_too_much(value: float, limit: float, sense: str):
+    result = RuleResult("any", value, limit, sense)  # pyright: ignore[reportArgumentType]
+    assert result.passed == (value <= limit if sense == "at most" else value >= limit)
+    assert result.passed == (result.excess <= 0)
+    assert abs(result.excess) == abs(value - limit)
+
+
+def test_faults_are_drawn_in_their_colours_above_a_legend() -> None:
+    picture, _ = with_ink("green")
+    slide: Slide = slide_of(picture, mpp=MPP)
+    tissue = find_tissue(slide, TissueConfig())
+    quality = inspect_slide(slide, tissue, QualityConfig())
+    plain = draw_check(slide, tissue, max_px=600)
+    drawn = draw_check(slide, tissue, None, quality, max_px=600)
+    inked = np.asarray(drawn)[280, 300].astype(int) - np.asarray(plain)[280, 300].astype(int)
+    toward = np.array(FAULT_COLORS["pen"]) - np.asarray(plain)[280, 300].astype(int)
+    assert np.abs(inked - 0.55 * toward).max() <= 2
+    assert drawn.height > 450 and (np.asarray(drawn)[450:] == FAULT_COLORS["pen"]).all(-1).any()
