@@ -31,6 +31,7 @@ from _common import (
     working,
 )
 from numpy.typing import NDArray
+from PIL import Image
 
 TILE_PX = 256
 BLOCK = 32
@@ -95,7 +96,8 @@ def write_pyramid(path: Path, side0: int) -> None:
     from ruichat.slide.phantom import PhantomConfig, draw_phantom
 
     side = min(MOTIF_PX, side0)
-    motif = draw_phantom(PhantomConfig(seed=0, width0=side, height0=side, mpp=MPP, fill=True)).rgb
+    rgb = draw_phantom(PhantomConfig(seed=0, width0=side, height0=side, mpp=MPP, fill=True)).rgb
+    motif = np.asarray(Image.fromarray(rgb).convert("YCbCr"))  # tifffile stores what it is given
     motif = np.concatenate([motif, motif[:, ::-1]], axis=1)
     motif = np.concatenate([motif, motif[::-1]], axis=0)
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:

@@ -32,7 +32,7 @@ from ruichat.storage.locks import locked
 
 log = logging.getLogger(__name__)
 
-EXTRACTION = 3
+EXTRACTION = 4
 """Version of the procedure; part of every cache key, raised when what it makes changes."""
 
 BATCH_TILES = 32

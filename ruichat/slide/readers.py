@@ -65,6 +65,31 @@ class SlideReader(Protocol):
         ...
 
 
+@runtime_checkable
+class ReducingReader(SlideReader, Protocol):
+    """A reader that decodes some levels at a fraction of their size.
+
+    That is faster than to decode them whole and to average afterwards.
+    """
+
+    @property
+    def reductions(self) -> tuple[tuple[int, ...], ...]:
+        """For each level the whole factors, over 1, by which it can be reduced."""
+        ...
+
+    def read_reduced(
+        self,
+        level: int,
+        factor: int,
+        boxes: Sequence[Box],
+        outs: Sequence[Bytes],
+        *,
+        num_threads: int = 1,
+    ) -> None:
+        """As `read_many`, in pixels of the reduced level, whose odd edges are cut off."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ReaderCard:
     """A family of formats that can be opened.

@@ -67,19 +67,33 @@ class SandboxedReader:
         self.file_mpp = None if mpp is None else (float(mpp[0]), float(mpp[1]))
         self.objective = None if objective is None else float(objective)
         self.warnings = tuple(str(warning) for warning in found["warnings"])
+        self.reductions = tuple(tuple(int(f) for f in fs) for fs in found["reductions"])
         self.files = tuple(Path(name) for name in found["files"])
 
     def read_many(
         self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], *, num_threads: int = 1
     ) -> None:
         """Fill each of `outs`, without a copy those that `new_array` gave."""
+        self.read_reduced(level, 1, boxes, outs, num_threads=num_threads)
+
+    def read_reduced(
+        self,
+        level: int,
+        factor: int,
+        boxes: Sequence[Box],
+        outs: Sequence[Bytes],
+        *,
+        num_threads: int = 1,
+    ) -> None:
+        """The same of a level that is reduced while it is decoded."""
+        request = {"level": level, "factor": factor, "threads": num_threads}
         with self._lock:
             first = 0
             while first < len(boxes):
-                first += self._read_some(level, boxes[first:], outs[first:], num_threads)
+                first += self._read_some(request, boxes[first:], outs[first:])
 
     def _read_some(
-        self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], num_threads: int
+        self, request: dict[str, int], boxes: Sequence[Box], outs: Sequence[Bytes]
     ) -> int:
         """Fill as many arrays as there is shared memory for; how many these were."""
         pixels = self._pixels()
@@ -98,7 +112,7 @@ class SandboxedReader:
         if not places:
             box = boxes[0]
             raise ValueError(f"no room for a box of {box.width} x {box.height} px: read less")
-        self._ask({"level": level, "boxes": places, "threads": num_threads}, READ_S)
+        self._ask({**request, "boxes": places}, READ_S)
         for out, lent in copies:
             out[:] = lent
         return len(places)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from ruichat.errors import RuiChatError
 from ruichat.slide.geometry import Box
-from ruichat.slide.readers import Opened, SlideReader
+from ruichat.slide.readers import Opened, ReducingReader, SlideReader
 from ruichat.slide.shared_pixels import view
 
 
@@ -86,6 +86,7 @@ def _open(path: Path) -> Opened:
 def _describe(opened: Opened) -> dict[str, Any]:
     """All that is told about a file: nothing that could hold a name."""
     reader = opened.reader
+    none = ((),) * len(reader.level_sizes)
     return {
         "opened_by": opened.name,
         "vendor": reader.vendor,
@@ -93,6 +94,7 @@ def _describe(opened: Opened) -> dict[str, Any]:
         "file_mpp": reader.file_mpp,
         "objective": reader.objective,
         "warnings": reader.warnings,
+        "reductions": reader.reductions if isinstance(reader, ReducingReader) else none,
         "files": [str(path) for path in reader.files],
     }
 
@@ -103,7 +105,12 @@ def _read(reader: SlideReader, request: dict[str, Any], pixels: mmap.mmap) -> No
         view(pixels, numbers[4:], box.width, box.height)
         for box, numbers in zip(boxes, request["boxes"], strict=True)
     ]
-    reader.read_many(request["level"], boxes, outs, num_threads=request["threads"])
+    level, factor, num_threads = request["level"], request["factor"], request["threads"]
+    if factor == 1:
+        reader.read_many(level, boxes, outs, num_threads=num_threads)
+    else:
+        assert isinstance(reader, ReducingReader)
+        reader.read_reduced(level, factor, boxes, outs, num_threads=num_threads)
 
 
 if __name__ == "__main__":

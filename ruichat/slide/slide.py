@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from jaxtyping import Int64, UInt8
 from ruichat.errors import InputError, RuiChatError
 from ruichat.slide.arrays import Bytes, Ints
 from ruichat.slide.geometry import (
+    LEVEL_TOLERANCE,
     Box,
     choose_level,
     fit_factor,
@@ -25,7 +27,7 @@ from ruichat.slide.geometry import (
     to_level,
 )
 from ruichat.slide.mpp import MppChoice
-from ruichat.slide.readers import SlideReader
+from ruichat.slide.readers import ReducingReader, SlideReader
 from ruichat.slide.resample import resample
 from ruichat.slide.sharing import share_out
 from ruichat.units import Region0
@@ -40,6 +42,16 @@ NewArray: TypeAlias = Callable[[tuple[int, ...]], Bytes]
 
 def _new_array(shape: tuple[int, ...]) -> Bytes:
     return np.empty(shape, np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Pixels as the reader can give them: a level, whole or reduced by a factor."""
+
+    level: int
+    factor: int
+    downsample: float
+    size: tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -93,7 +105,31 @@ class Slide:
         self.counts = ReadCounts()
         self._reader = reader
         self._new_array = new_array
+        self._sources = [
+            _Source(i, 1, downsample, size)
+            for i, (downsample, size) in enumerate(
+                zip(self.level_downsamples, reader.level_sizes, strict=True)
+            )
+        ]
+        if isinstance(reader, ReducingReader):
+            self._sources += self._reduced(reader)
         self._lock = threading.Lock()
+
+    def _reduced(self, reader: ReducingReader) -> list[_Source]:
+        """What lies between stored levels; a stored one is read rather than one made for it."""
+        found: list[_Source] = []
+        for i, (width, height) in enumerate(reader.level_sizes):
+            coarser = [d for d in self.level_downsamples if d > self.level_downsamples[i]]
+            for factor in reader.reductions[i]:
+                downsample = self.level_downsamples[i] * factor
+                if downsample < min(coarser, default=math.inf) * (1 - LEVEL_TOLERANCE):
+                    size = (width // factor, height // factor)
+                    found.append(_Source(i, factor, downsample, size))
+        return found
+
+    def _choose(self, factor: float) -> _Source:
+        """The coarsest source that is fine enough for so many level-0 pixels per wanted pixel."""
+        return self._sources[choose_level([s.downsample for s in self._sources], factor)]
 
     def __enter__(self) -> Slide:
         return self
@@ -130,14 +166,16 @@ class Slide:
                 ) from error
         return digest.hexdigest()
 
-    def read(self, region0: Region0, *, mpp: float) -> UInt8[Bytes, "h w 3"]:
+    def read(self, region0: Region0, *, mpp: float, num_threads: int = 1) -> UInt8[Bytes, "h w 3"]:
         """RGB of a region at a resolution, white outside the slide.
 
-        Reads the coarsest level that is fine enough and averages areas down from it.
+        Reads the coarsest level that is fine enough, itself reduced while it is decoded where its
+        coding allows that, and averages areas down from it.
 
         Args:
             region0: any box, inside the slide or not.
             mpp: wanted micrometres per pixel.
+            num_threads: that share the work.
 
         Raises:
             InputError: the file is damaged there, or `mpp` isn't positive.
@@ -145,14 +183,16 @@ class Slide:
         if not mpp > 0:
             raise InputError(f"can't read at {mpp} um/px", hint="Give a positive resolution")
         factor = mpp / self.mpp.value
-        level = choose_level(self.level_downsamples, factor)
-        source = to_level(region0, self.level_downsamples[level])
+        source = self._choose(factor)
+        whole = to_level(region0, source.downsample)
         width, height = output_size(region0, mpp=mpp, base_mpp=self.mpp.value)
         out = np.empty((height, width, 3), np.uint8)
-        rows = max(1, round(MAX_BLOCK_PX / source.width * height / source.height))
-        for row, end, first, last in split_rows(height, source.height, rows):
-            box = Box(source.x, source.y + first, source.width, last - first)
-            out[row:end] = resample(self._read_level(level, box), width, end - row)
+        rows = max(1, round(MAX_BLOCK_PX / whole.width * height / whole.height))
+        for row, end, first, last in split_rows(height, whole.height, rows):
+            box = Box(whole.x, whole.y + first, whole.width, last - first)
+            pixels = self._new_array((box.height, box.width, 3))
+            self._read_boxes(source, [box], [pixels], num_threads)
+            out[row:end] = resample(pixels, width, end - row)
         return out
 
     def read_tile(
@@ -178,9 +218,8 @@ class Slide:
         Raises:
             InputError: the file is damaged there.
         """
-        level = choose_level(self.level_downsamples, span0 / tile_px)
-        downsample = self.level_downsamples[level]
-        boxes = [to_level(Region0(int(x), int(y), span0, span0), downsample) for x, y in xy0]
+        source = self._choose(span0 / tile_px)
+        boxes = [to_level(Region0(int(x), int(y), span0, span0), source.downsample) for x, y in xy0]
         out = self._new_array((len(xy0), tile_px, tile_px, 3))
         pixels = [
             out[i]
@@ -188,7 +227,7 @@ class Slide:
             else self._new_array((box.height, box.width, 3))
             for i, box in enumerate(boxes)
         ]
-        self._read_boxes(level, boxes, pixels, num_threads)
+        self._read_boxes(source, boxes, pixels, num_threads)
 
         def fit(i: int) -> None:
             if pixels[i].shape != out[i].shape:
@@ -207,16 +246,11 @@ class Slide:
         factor = fit_factor(self.width0, self.height0, max_px)
         return self.read(self.bounds0, mpp=self.mpp.value * factor)
 
-    def _read_level(self, level: int, box: Box) -> UInt8[Bytes, "h w 3"]:
-        out = self._new_array((box.height, box.width, 3))
-        self._read_boxes(level, [box], [out])
-        return out
-
     def _read_boxes(
-        self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], num_threads: int = 1
+        self, source: _Source, boxes: Sequence[Box], outs: Sequence[Bytes], num_threads: int
     ) -> None:
         """Fill each of `outs` with a box, white where it leaves the level."""
-        width, height = self._reader.level_sizes[level]
+        width, height = source.size
         inside: list[Box] = []
         views: list[Bytes] = []
         for box, out in zip(boxes, outs, strict=True):
@@ -232,14 +266,23 @@ class Slide:
         if not inside:
             return
         try:
-            self._reader.read_many(level, inside, views, num_threads=num_threads)
+            self._ask_reader(source, inside, views, num_threads)
         except RuiChatError:
             raise
         except Exception as error:  # decoders of foreign files raise anything
             raise InputError(
-                f"{self.path.name} is damaged: level {level} can't be read near "
+                f"{self.path.name} is damaged: level {source.level} can't be read near "
                 f"{inside[0].x},{inside[0].y} ({error})",
                 hint="Copy or export the slide again",
             ) from error
         with self._lock:
             self.counts.boxes += len(inside)
+
+    def _ask_reader(
+        self, source: _Source, boxes: Sequence[Box], outs: Sequence[Bytes], num_threads: int
+    ) -> None:
+        if source.factor == 1:
+            self._reader.read_many(source.level, boxes, outs, num_threads=num_threads)
+            return
+        assert isinstance(self._reader, ReducingReader)
+        self._reader.read_reduced(source.level, source.factor, boxes, outs, num_threads=num_threads)

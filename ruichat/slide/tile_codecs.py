@@ -44,14 +44,32 @@ def choose_decoder(directory: Directory) -> Decode | None:
     return _plain(coding, directory.number(tiff.PREDICTOR, 1) == HORIZONTAL)
 
 
-def _jpeg(tables: bytes, colour: int) -> Decode:
+def choose_reducer(directory: Directory, factor: int) -> Decode | None:
+    """How to decode tiles at 1/factor of their size; None where their coding has no such way.
+
+    JPEG stores blocks of 8 by 8 frequencies: leaving out the higher ones gives 4, 2 or 1 pixels a
+    side. On JPEG tiles of real slides the result differs from the average over the same pixels by
+    less than one grey level in the mean.
+
+    Source:
+        libjpeg's `scale_denom`; Dugad and Ahuja 2001, IEEE Trans CSVT 11:461-474.
+    """
+    if directory.number(tiff.COMPRESSION, 1) != JPEG or choose_decoder(directory) is None:
+        return None
+    return _jpeg(directory.tables, directory.number(tiff.PHOTOMETRIC, RGB), factor)
+
+
+def _jpeg(tables: bytes, colour: int, factor: int = 1) -> Decode:
     import simplejpeg
 
     # Tables come as a JPEG of their own, between its markers of start (2 bytes) and end.
     head = b"\xff\xd8" + ADOBE + bytes([colour == YCBCR]) + tables[2:-2]
 
     def decode(data: bytes, out: Bytes) -> None:
-        pixels = simplejpeg.decode_jpeg(head + data[2:], buffer=out)
+        height, width = out.shape[:2] if factor > 1 else (0, 0)
+        pixels = simplejpeg.decode_jpeg(
+            head + data[2:], min_height=height, min_width=width, min_factor=factor, buffer=out
+        )
         if pixels.shape != out.shape:
             raise ValueError(f"a tile of {pixels.shape[1]} x {pixels.shape[0]} px")
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
 from ruichat.slide import tiff
 from ruichat.slide.arrays import Bytes
@@ -26,10 +25,13 @@ from ruichat.slide.openslide_reader import open_reader as open_with_openslide
 from ruichat.slide.readers import SlideReader
 from ruichat.slide.sharing import share_out
 from ruichat.slide.tiff import Directory, TiffError
-from ruichat.slide.tile_codecs import Decode, choose_decoder
+from ruichat.slide.tile_codecs import Decode, choose_decoder, choose_reducer
 
 CACHE_BYTES = 128 << 20
 """Decoded tiles kept for neighbours that straddle them: over two rows of a large slide's."""
+
+FACTORS = (2, 4, 8)
+"""Reductions that JPEG's blocks of 8 by 8 frequencies allow."""
 
 MAX_MEAN_DIFFERENCE = 2.0
 """Grey levels that a tile's mean may differ from OpenSlide's before the level is left to it."""
@@ -42,21 +44,20 @@ class TileTable:
     Attributes:
         size: width and height of the level, pixels.
         tile: width and height of a tile, pixels.
+        columns: tiles in a row of the file.
         offsets: first byte of each tile, row by row.
         counts: bytes of each tile; 0 where the scanner wrote none.
         decode: from those bytes to pixels.
+        reduced: by factor, the same tiles decoded at a fraction of their size.
     """
 
     size: tuple[int, int]
     tile: tuple[int, int]
+    columns: int
     offsets: tiff.Numbers
     counts: tiff.Numbers
     decode: Decode
-
-    @property
-    def columns(self) -> int:
-        """Tiles in a row."""
-        return -(-self.size[0] // self.tile[0])
+    reduced: Mapping[int, TileTable] = field(default_factory=dict[int, "TileTable"])
 
     def covering(self, box: Box) -> list[tuple[int, Box]]:
         """Index and place of each tile that a box touches, row by row."""
@@ -93,6 +94,10 @@ class TiledTiffReader:
         self.objective = reference.objective
         self.warnings = reference.warnings
         self.files = reference.files
+        self.reductions = tuple(
+            tuple(table.reduced) if table and table.reduced and self.direct_table(level) else ()
+            for level, table in enumerate(tables)
+        )
 
     def close(self) -> None:
         """Release the file."""
@@ -111,22 +116,42 @@ class TiledTiffReader:
             return
 
         def read(i: int) -> None:
-            self._read(level, table, boxes[i], outs[i])
+            box, out = boxes[i], outs[i]
+            if any(table.counts[index] == 0 for index, _ in table.covering(box)):
+                self._reference.read_many(level, [box], [out])
+            else:
+                self._read((level, 1), table, box, out)
 
         share_out(range(len(boxes)), read, num_threads)
 
-    def _read(self, level: int, table: TileTable, box: Box, out: UInt8[Bytes, "h w 3"]) -> None:
-        wanted = table.covering(box)
-        if any(table.counts[index] == 0 for index, _ in wanted):
-            self._reference.read_many(level, [box], [out])
-            return
-        for index, place in wanted:
-            self._put(level, table, index, place, box, out)
+    def read_reduced(
+        self,
+        level: int,
+        factor: int,
+        boxes: Sequence[Box],
+        outs: Sequence[Bytes],
+        *,
+        num_threads: int = 1,
+    ) -> None:
+        """Fill each of `outs` with a box of a level that is reduced while it is decoded."""
+        whole = self._tables[level]
+        assert whole is not None
+        table = whole.reduced[factor]
+
+        def read(i: int) -> None:
+            self._read((level, factor), table, boxes[i], outs[i])
+
+        share_out(range(len(boxes)), read, num_threads)
+
+    def _read(self, key: tuple[int, int], table: TileTable, box: Box, out: Bytes) -> None:
+        for index, place in table.covering(box):
+            self._put((*key, index), table, place, box, out)
 
     def _put(
-        self, level: int, table: TileTable, index: int, place: Box, box: Box, out: Bytes
+        self, key: tuple[int, int, int], table: TileTable, place: Box, box: Box, out: Bytes
     ) -> None:
         """Lay one tile into `out`, which shows `box`."""
+        index = key[-1]
         if place == box and out.flags.c_contiguous:
             self._decode(table, index, out)
             return
@@ -137,7 +162,7 @@ class TiledTiffReader:
             pixels = self._scratch_tile(table)
             self._decode(table, index, pixels)
         else:
-            pixels = self._decoded.get((level, index), lambda: self._decode_new(table, index))
+            pixels = self._decoded.get(key, lambda: self._decode_new(table, index))
         out[top - box.y : bottom - box.y, left - box.x : right - box.x] = pixels[
             top - place.y : bottom - place.y, left - place.x : right - place.x
         ]
@@ -195,10 +220,10 @@ class DecodedTiles:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._tiles: OrderedDict[tuple[int, int], Future[Bytes]] = OrderedDict()
+        self._tiles: OrderedDict[tuple[int, ...], Future[Bytes]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[int, int], decode: Callable[[], Bytes]) -> Bytes:
+    def get(self, key: tuple[int, ...], decode: Callable[[], Bytes]) -> Bytes:
         mine: Future[Bytes] | None = None
         with self._lock:
             known = self._tiles.get(key)
@@ -219,7 +244,7 @@ class DecodedTiles:
         self._keep(key, pixels.nbytes)
         return pixels
 
-    def _keep(self, key: tuple[int, int], num_bytes: int) -> None:
+    def _keep(self, key: tuple[int, ...], num_bytes: int) -> None:
         """Count a tile in, and drop the oldest ones that are too many."""
         with self._lock:
             self._bytes += num_bytes
@@ -267,6 +292,23 @@ def tile_table(directory: Directory) -> TileTable | None:
     if decode is None or offsets is None or counts is None or across == 0 or down == 0:
         return None
     width, height = directory.size
-    if len(offsets) != len(counts) or len(offsets) < -(-width // across) * -(-height // down):
+    columns = -(-width // across)
+    if len(offsets) != len(counts) or len(offsets) < columns * -(-height // down):
         return None
-    return TileTable((width, height), (across, down), offsets, counts, decode)
+    table = TileTable((width, height), (across, down), columns, offsets, counts, decode)
+    return replace(table, reduced=_reduced(table, directory))
+
+
+def _reduced(table: TileTable, directory: Directory) -> dict[int, TileTable]:
+    """The same tiles at fractions of their size, if each was written."""
+    if not table.counts.all():
+        return {}
+    (width, height), (across, down) = table.size, table.tile
+    found: dict[int, TileTable] = {}
+    for factor in FACTORS:
+        decode = choose_reducer(directory, factor)
+        size = width // factor, height // factor
+        if decode is not None and min(size) > 0 and across % factor == down % factor == 0:
+            tile = across // factor, down // factor
+            found[factor] = replace(table, size=size, tile=tile, decode=decode)
+    return found

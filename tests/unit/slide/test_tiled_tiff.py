@@ -12,6 +12,7 @@ import pytest
 import tifffile
 from drawn import draw_tissue
 from numpy.typing import NDArray
+from PIL import Image
 
 from ruichat.slide import tiled_tiff
 from ruichat.slide.arrays import Bytes
@@ -246,3 +247,91 @@ def test_a_coding_that_is_not_known_is_left_to_openslide(
     tifffile.imwrite(path, data, tile=(64, 64), **coding)
     reader = open_reader(path)
     assert not isinstance(reader, TiledTiffReader)
+
+
+def smooth_slide(path: Path, *, steps: tuple[int, ...] = (1,), **coding: Any) -> Path:
+    """Gentle colours, whose averages don't hang on how they are made."""
+    y, x = np.mgrid[:520, :700]
+    rgb = (60 + np.stack([x / 4, y / 3, (x + y) / 7], axis=-1)).astype(np.uint8)
+    ycbcr = np.asarray(Image.fromarray(rgb).convert("YCbCr"))  # tifffile converts nothing
+    with tifffile.TiffWriter(path) as tiff:
+        for step in steps:
+            kind = {"photometric": "ycbcr", "subfiletype": int(step > 1), **JPEG, **coding}
+            tiff.write(ycbcr[::step, ::step], tile=(64, 64), metadata=None, **kind)
+    return path
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 2)])
+def test_jpeg_is_reduced_while_it_is_decoded(
+    factor: int, subsampling: tuple[int, int], tmp_path: Path
+) -> None:
+    path = smooth_slide(tmp_path / "a.tif", subsampling=subsampling)
+    reader = opened(path)
+    assert reader.reductions == ((2, 4, 8),)
+    whole = pixels(reader, 0, Box(0, 0, 700, 520)).astype(float)
+    width, height = 700 // factor, 520 // factor
+    out = np.zeros((height, width, 3), np.uint8)
+    reader.read_reduced(0, factor, [Box(0, 0, width, height)], [out])
+    blocks = whole[: height * factor, : width * factor]
+    means = blocks.reshape(height, factor, width, factor, 3).mean((1, 3))
+    inside = np.abs(out - means)[:-1, :-1]  # beyond the edge lies what the encoder put there
+    assert inside.mean() < 0.6 and np.quantile(inside, 0.999) < 4
+    part = np.zeros((20, 30, 3), np.uint8)
+    reader.read_reduced(0, factor, [Box(11, 7, 30, 20)], [part])
+    assert np.array_equal(part, out[7:27, 11:41])
+    reader.close()
+
+
+def test_a_slide_is_read_from_reduced_tiles_where_no_level_is_stored(
+    tmp_path: Path, count_decodes: Counter[bytes]
+) -> None:
+    path = smooth_slide(tmp_path / "a.tif")
+    with Slide(path, opened(path), MppChoice(0.25, "user", None, None)) as slide:
+        assert slide.level_downsamples == (1.0,)
+        count_decodes.clear()
+        tiles = slide.read_tiles(np.array([[64, 128], [300, 200]]), span0=128, tile_px=64)
+        view = slide.read(slide.bounds0, mpp=4.0)
+        assert not count_decodes, "whole tiles were decoded"
+    y, x = np.mgrid[128:256, 64:192]
+    wanted = 60 + np.array([x.mean() / 4, y.mean() / 3, (x + y).mean() / 7])
+    assert np.allclose(tiles[0].mean((0, 1)), wanted, atol=2.5)
+    assert view.shape == (32, 44, 3)
+
+
+@pytest.mark.parametrize("coding", ["raw", "JPEG 2000", "lzw"])
+def test_other_codings_are_decoded_whole(coding: str, tmp_path: Path) -> None:
+    reader = opened(write(tmp_path / "a.tif", **CODINGS[coding]))
+    assert not any(reader.reductions)
+    reader.close()
+
+
+def test_a_stored_level_goes_before_a_reduced_one(tmp_path: Path) -> None:
+    path = smooth_slide(tmp_path / "a.tif", steps=(1, 2))
+    stored, reader = opened(path), opened(path)
+    asked: list[tuple[int, int]] = []
+    reader.read_reduced = lambda level, factor, *_, **__: asked.append((level, factor))  # type: ignore[method-assign]
+    with Slide(path, reader, MppChoice(0.5, "user", None, None)) as slide:
+        half = slide.read(slide.bounds0, mpp=1.0)
+        assert np.array_equal(half, pixels(stored, 1, Box(0, 0, 350, 260))) and not asked
+        slide.read(slide.bounds0, mpp=4.0)
+        assert asked == [(1, 4)]
+    stored.close()
+
+
+@pytest.mark.slides
+@pytest.mark.parametrize(
+    "name",
+    ["CMU-1-Small-Region.svs", "derived_bcss_1008_breast.tif", "derived_bcss_1015_breast.tif"],
+)
+def test_on_real_slides_reduced_pixels_are_near_averages(name: str, shared_data: Path) -> None:
+    reader = opened(shared_data / "slides" / name)
+    whole = pixels(reader, 0, Box(256, 256, 1024, 1024)).astype(float)
+    for factor in reader.reductions[0]:
+        side = 1024 // factor
+        out = np.zeros((side, side, 3), np.uint8)
+        box = Box(256 // factor, 256 // factor, side, side)
+        reader.read_reduced(0, factor, [box], [out])
+        means = whole.reshape(side, factor, side, factor, 3).mean((1, 3))
+        assert np.abs(out - means).mean() < 1.5, factor
+    reader.close()
