@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import os
+import signal
+import time
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -55,3 +59,44 @@ class MeanColourEncoder:
         flat = tiles.reshape(len(tiles), -1, 3).astype(np.float32) / 255
         ends = np.stack([flat.max(axis=(1, 2)), flat.min(axis=(1, 2))], axis=1)
         return np.concatenate([flat.mean(axis=1), flat.std(axis=1), ends], axis=1)
+
+
+COUNTED_PX = 32
+"""Side of the counted encoder's tiles."""
+
+
+def load_counted() -> MeanColourEncoder:
+    """An encoder that writes down what every process encodes with it; what its card names.
+
+    `RUICHAT_TEST_LOG` names the file of one line per batch: process, tiles. With
+    `RUICHAT_TEST_SLEEP` each batch takes so many seconds; a picture that is nearly black ends the
+    process, as a bug in a runtime would.
+    """
+    return _CountedEncoder()
+
+
+def counted_card() -> EncoderCard:
+    """Card of the counted encoder."""
+    return _CountedEncoder().card
+
+
+class _CountedEncoder(MeanColourEncoder):
+    def __init__(self) -> None:
+        super().__init__(name="counted", tile_px=COUNTED_PX)
+        self.card = dataclasses.replace(self.card, loader="fakes:load_counted")
+
+    def encode(
+        self, tiles: UInt8[NDArray[np.uint8], "n h w 3"]
+    ) -> Float32[NDArray[np.float32], "n 8"]:
+        if tiles.reshape(len(tiles), -1).mean(axis=1).min() < DEADLY:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(float(os.environ.get("RUICHAT_TEST_SLEEP", "0")))
+        embeddings = super().encode(tiles)
+        if "RUICHAT_TEST_LOG" in os.environ:
+            with open(os.environ["RUICHAT_TEST_LOG"], "a") as log:
+                log.write(f"{os.getpid()} {len(tiles)}\n")
+        return embeddings
+
+
+DEADLY = 40
+"""Mean grey level of a tile below which the counted encoder takes its process down."""

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from ruichat.errors import ConfigError
+
 app = typer.Typer(no_args_is_help=True, help="Turn slides into embeddings.")
 
 
@@ -19,22 +21,70 @@ def features() -> None:
 
 @app.command("extract")
 def extract_command(
-    slide_path: Annotated[
-        Path, typer.Argument(metavar="SLIDE", help="Slide, DICOM folder, or plain region.")
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            help="Slides, plain regions, DICOM folders, or folders with any mix of slides.",
+        ),
     ],
     mpp: Annotated[
         float | None,
-        typer.Option("--mpp", help="Micrometres per pixel, where the file doesn't state it."),
+        typer.Option("--mpp", help="Micrometres per pixel, where a file doesn't state it."),
     ] = None,
     encoder_name: Annotated[
         str, typer.Option("--encoder", help="Name of the encoder's card.")
     ] = "mini",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Also write the bag to this file.")
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="File or folder with the encoder's weights.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for the bags; for one slide also a file, NAME.h5."),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="Who works on a folder: local processes, or ray.")
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Processes, each with its encoder."),
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option("--ray-address", help="Of a running Ray cluster.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; for a folder a line per slide.")
+    ] = False,
 ) -> None:
-    """Encode the tissue of a slide; an interrupted run goes on where it stopped."""
+    """Encode the tissue of slides; an interrupted run goes on where it stopped."""
+    from ruichat.cli.extracting import choose_engine, extract_many, is_single
+    from ruichat.features.encoder import ENCODERS
+    from ruichat.features.extract import ExtractConfig
+    from ruichat.features.jobs import Settings
+
+    chosen = choose_engine(engine)
+    if is_single(paths, out):
+        _extract_one(paths[0], mpp, encoder_name, weights, out, as_json)
+        return
+    if out is None:
+        raise ConfigError(
+            "the bags of several slides need a folder", hint="Give one with --out DIR"
+        )
+    card = ENCODERS.get(encoder_name)
+    settings = Settings(card, ExtractConfig.for_encoder(card), out.absolute(), mpp, weights)
+    extract_many(
+        paths, settings, engine=chosen, workers=workers, ray_address=ray_address, as_json=as_json
+    )
+
+
+def _extract_one(
+    path: Path,
+    mpp: float | None,
+    encoder_name: str,
+    weights: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
     from ruichat.cli.outputs import check_not_input
     from ruichat.cli.progress import stage_bar
     from ruichat.features.encoder import ENCODERS, load_encoder
@@ -43,17 +93,17 @@ def extract_command(
     from ruichat.storage.artifacts import cache_dir
 
     if out is not None:
-        check_not_input(out, slide_path)
-    card = ENCODERS.get(encoder_name)
-    config = ExtractConfig.for_encoder(card)
-    with open_slide(slide_path, mpp=mpp) as slide, stage_bar() as show:
+        check_not_input(out, path)
+    config = ExtractConfig.for_encoder(ENCODERS.get(encoder_name))
+    with open_slide(path, mpp=mpp) as slide, stage_bar() as show:
         tiles = functools.partial(show, "encoding tiles")
-        bag = extract(slide, load_encoder(card.name), config, cache=cache_dir(), progress=tiles)
+        encoder = load_encoder(encoder_name, weights=weights)
+        bag = extract(slide, encoder, config, cache=cache_dir(), progress=tiles)
         read = slide.counts.tiles
     if out is not None:
         bag.save(out)
     facts = {
-        "file": slide_path.name,
+        "file": path.name,
         "num_tiles": len(bag),
         "tiles_read": read,
         "dim": bag.dim,

@@ -15,7 +15,7 @@ from ruichat.features.card import Architecture, EncoderCard
 from ruichat.features.encoders.cards import CARDS
 from ruichat.registry import Registry, load_object
 
-__all__ = ["ENCODERS", "Architecture", "Encoder", "EncoderCard", "load_encoder"]
+__all__ = ["ENCODERS", "Architecture", "Encoder", "EncoderCard", "load_card", "load_encoder"]
 
 
 @runtime_checkable
@@ -59,14 +59,18 @@ def load_encoder(name: str, *, weights: Path | None = None, download: bool = Fal
         PrerequisiteError: its packages or weights are missing.
         ModelError: the weights are of another encoder.
     """
-    card = ENCODERS.get(name)
+    return load_card(ENCODERS.get(name), weights=weights, download=download)
+
+
+def load_card(card: EncoderCard, *, weights: Path | None = None, download: bool = False) -> Encoder:
+    """The encoder of a card, which need not be registered; see `load_encoder`."""
     if card.architecture is not None:
         from ruichat.features.encoders.loading import load_from_card
 
         return load_from_card(card, weights=weights, download=download)
     if weights is not None or download:
         raise ConfigError(
-            f"encoder {name!r} brings its own weights; none can be chosen",
+            f"encoder {card.name!r} brings its own weights; none can be chosen",
             hint="Leave out --weights and --download",
         )
     return cast(Callable[[], Encoder], load_object(card.loader))()

@@ -38,8 +38,11 @@ EXTRACTION = 4
 BATCH_TILES = 32
 """Encoded at once, always the same ones together: the last bits of embeddings hang on that."""
 
-SHARD_TILES, SHARD_S = 256, 2.0
-"""Tiles and seconds after which finished batches are kept: what an interruption may cost."""
+SHARD_TILES = 256
+"""Finished tiles that wait in memory at most."""
+
+SHARD_S = 2.0
+"""Seconds after which finished batches are kept: what an interruption may cost."""
 
 READ_AHEAD = 2
 """Batches that may wait for the encoder."""
@@ -122,6 +125,7 @@ def extract_file(
     path: Path,
     *,
     parts: Path | None = None,
+    shard_s: float = SHARD_S,
     progress: Progress | None = None,
 ) -> BagFacts:
     """Encode the tissue tiles of a slide into a file, in memory that doesn't grow with them.
@@ -134,6 +138,7 @@ def extract_file(
         config: all settings.
         path: of the bag; what is there is replaced.
         parts: folder for shards until the bag is complete; beside the bag if None.
+        shard_s: seconds after which finished batches are kept.
         progress: called with tiles done and tiles in all.
 
     Returns:
@@ -147,7 +152,7 @@ def extract_file(
     folder = path.with_suffix(".parts") if parts is None else parts
     shards = DiskShards(folder, cache_key(slide, encoder, config), encoder.card.dim)
     tissue, grid = _lay(slide, config)
-    encode_missing(slide, grid, encoder, shards, progress)
+    encode_missing(slide, grid, encoder, shards, progress, shard_s=shard_s)
     facts = _facts(slide, encoder, config, tissue, grid)
     save_bag(path, facts, _blocks(grid, shards))
     shards.remove()
@@ -228,6 +233,8 @@ def encode_missing(
     encoder: Encoder,
     shards: Finished,
     progress: Progress | None,
+    *,
+    shard_s: float = SHARD_S,
 ) -> None:
     """Encode those tiles of the grid that no shard holds yet.
 
@@ -250,7 +257,7 @@ def encode_missing(
             pending.append(_encode(encoder, batch))
             finished += len(batch.tiles)
             waiting = sum(map(len, pending))
-            if end in ends or waiting >= SHARD_TILES or time.monotonic() - since >= SHARD_S:
+            if end in ends or waiting >= SHARD_TILES or time.monotonic() - since >= shard_s:
                 shards.write(end - waiting, join(pending))
                 pending, since = [], time.monotonic()
             if progress is not None:

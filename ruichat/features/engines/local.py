@@ -1,0 +1,194 @@
+"""Slides shared out among processes of this machine, each with its encoder and its decoders."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Literal
+
+from ruichat.errors import PrerequisiteError, RuiChatError
+from ruichat.features.engines import Watch
+from ruichat.features.jobs import Job, Outcome, Settings, run_job
+
+CORES_EACH = 4
+"""Per worker: encoders gain little from more threads, readers of slides nothing."""
+
+MAX_FALSE_STARTS = 3
+"""Workers that may die one after the other before they have loaded the encoder."""
+
+REPORT_S = 0.2
+"""Time between two reports of a worker on its tiles."""
+
+Message = Literal["ready"] | tuple[int, int] | Outcome
+"""What a worker sends: that it has its encoder; tiles done and in all; a finished slide."""
+
+
+def usable_cores() -> list[int]:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def run_local(
+    jobs: Sequence[Job],
+    settings: Settings,
+    *,
+    workers: int | None = None,
+    watch: Watch | None = None,
+) -> Iterator[Outcome]:
+    """Extract slides with worker processes; one that dies is replaced, its slide taken up again.
+
+    Raises:
+        PrerequisiteError: workers die before they have loaded the encoder.
+    """
+    wanted = workers or max(1, len(usable_cores()) // CORES_EACH)
+    pool = _Pool(jobs, settings, min(wanted, len(jobs)), watch)
+    try:
+        yield from pool.run()
+    finally:
+        pool.close()
+
+
+class _Worker:
+    """One process, and the slide that it has."""
+
+    def __init__(self, settings: Settings, cores: list[int]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.cores = cores
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, settings, cores), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.is_ready = False
+        self.job: Job | None = None
+
+    def give(self, job: Job) -> bool:
+        """Send a job; False if the worker is gone."""
+        try:
+            self.connection.send(job)
+        except OSError:
+            return False
+        self.job = job
+        return True
+
+    def take(self) -> Message | None:
+        """The next message; None if the worker died."""
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            return None
+
+    def kill(self) -> None:
+        """End the process, whatever it does: finished tiles are on disk."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+class _Pool:
+    """Workers and the queue of slides."""
+
+    def __init__(
+        self, jobs: Sequence[Job], settings: Settings, num_workers: int, watch: Watch | None
+    ) -> None:
+        self._queue = deque(jobs)
+        self._left = len(jobs)
+        self._settings, self._watch = settings, watch
+        self._false_starts = 0
+        cores = usable_cores()
+        # Each has cores of its own: encoders would otherwise start threads for all of them.
+        shares = [cores[i::num_workers] or cores for i in range(num_workers)]
+        self._workers = [_Worker(settings, share) for share in shares]
+
+    def run(self) -> Iterator[Outcome]:
+        """Outcomes as they are ready."""
+        while self._left:
+            for worker in list(self._workers):
+                if worker.is_ready and worker.job is None and self._queue:
+                    self._hand_out(worker)
+            by_connection = {worker.connection: worker for worker in self._workers}
+            for ready in wait(list(by_connection)):
+                assert isinstance(ready, Connection)
+                outcome = self._hear(by_connection[ready])
+                if outcome is not None:
+                    self._left -= 1
+                    yield outcome
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in self._workers:
+            worker.kill()
+
+    def _hand_out(self, worker: _Worker) -> None:
+        job = self._queue.popleft()
+        if not worker.give(job):
+            self._queue.appendleft(job)
+
+    def _hear(self, worker: _Worker) -> Outcome | None:
+        message = worker.take()
+        if message is None:
+            self._replace(worker)
+        elif message == "ready":
+            worker.is_ready = True
+            self._false_starts = 0
+        elif isinstance(message, Outcome):
+            job, worker.job = worker.job, None
+            if message.status != "busy":
+                return message
+            assert job is not None
+            self._queue.append(replace(job, wait=True))
+        elif worker.job is not None and self._watch is not None:
+            done, total = message
+            self._watch(str(worker.job.path), done, total)
+        return None
+
+    def _replace(self, dead: _Worker) -> None:
+        """Another worker, and the dead one's slide first: its shards wait for it."""
+        dead.kill()
+        if not dead.is_ready:
+            self._false_starts += 1
+            if self._false_starts >= MAX_FALSE_STARTS:
+                raise PrerequisiteError(
+                    f"{self._false_starts} workers ended with {dead.process.exitcode} before they "
+                    "had loaded the encoder",
+                    hint="Give fewer workers (--workers 1) or more memory",
+                )
+        if dead.job is not None:
+            self._queue.appendleft(dead.job)
+        self._workers[self._workers.index(dead)] = _Worker(self._settings, dead.cores)
+
+
+def _work(connection: Connection, settings: Settings, cores: list[int]) -> None:
+    """A worker's life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+    try:
+        encoder = settings.load()
+    except RuiChatError as error:
+        connection.send(Outcome.of_error(Path(), error, "stopped"))
+        return
+    connection.send("ready")
+    last = 0.0
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done == total or now - last >= REPORT_S:
+            last = now
+            connection.send((done, total))
+
+    while True:
+        try:
+            job: Job = connection.recv()
+        except EOFError:  # the parent is gone
+            return
+        connection.send(run_job(job, settings, encoder, report))

@@ -1,0 +1,199 @@
+"""Many slides: same bytes whoever works, nothing computed twice, nothing lost when workers die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import draw_tissue, write_pyramid
+from fakes import COUNTED_PX, counted_card, load_counted
+
+from ruichat.errors import ConfigError, PrerequisiteError
+from ruichat.features.engines import run_jobs
+from ruichat.features.engines.ray import divide
+from ruichat.features.extract import BATCH_TILES, ExtractConfig
+from ruichat.features.jobs import Outcome, Settings, make_jobs, run_job
+
+NUM_TILES = 12 * 8
+
+
+@pytest.fixture
+def slides(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    size = 12 * COUNTED_PX, 8 * COUNTED_PX
+    return [
+        write_pyramid(folder / f"s{i}.tif", draw_tissue(*size, seed=i), mpp=0.5) for i in range(4)
+    ]
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "encoded"
+    path.touch()
+    monkeypatch.setenv("RUICHAT_TEST_LOG", str(path))
+    return path
+
+
+def settings(store: Path, **changes: object) -> Settings:
+    card = counted_card()
+    return Settings(card, ExtractConfig.for_encoder(card), store, **changes)  # type: ignore[arg-type]
+
+
+def content(store: Path) -> dict[str, bytes]:
+    """All of a store that its users see."""
+    return {path.name: path.read_bytes() for path in sorted(store.iterdir()) if path.is_file()}
+
+
+def run_here(slides: list[Path], store: Path) -> list[Outcome]:
+    """In this process, one slide after another."""
+    chosen = settings(store)
+    encoder = chosen.load()
+    return [run_job(job, chosen, encoder) for job in make_jobs(slides)]
+
+
+def encoded(log: Path) -> dict[int, int]:
+    """Tiles by process."""
+    tiles: dict[int, int] = {}
+    for line in log.read_text().splitlines():
+        pid, num = map(int, line.split())
+        tiles[pid] = tiles.get(pid, 0) + num
+    return tiles
+
+
+def test_processes_fill_the_store_with_the_bytes_of_one_process(
+    slides: list[Path], tmp_path: Path, log: Path
+) -> None:
+    run_here(slides, tmp_path / "one")
+    log.write_text("")
+    seen: dict[str, tuple[int, int]] = {}
+    outcomes = list(
+        run_jobs(
+            make_jobs(slides),
+            settings(tmp_path / "many"),
+            workers=2,
+            watch=lambda slide, done, total: seen.update({slide: (done, total)}),
+        )
+    )
+    assert [o.status for o in outcomes] == ["done"] * 4
+    assert seen == {str(path): (NUM_TILES, NUM_TILES) for path in slides}
+    assert content(tmp_path / "many") == content(tmp_path / "one")
+    assert set(content(tmp_path / "one")) == {"s0.h5", "s1.h5", "s2.h5", "s3.h5", "store.json"}
+    assert sum(encoded(log).values()) == 4 * NUM_TILES
+    assert not list((tmp_path / "many" / ".unfinished").rglob("*.shard"))
+
+
+def test_workers_that_are_killed_lose_and_repeat_nothing(
+    slides: list[Path], tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker is killed whenever it has encoded two batches; its slide is taken up again."""
+    run_here(slides, tmp_path / "whole")
+    log.write_text("")
+    monkeypatch.setenv("RUICHAT_TEST_SLEEP", "0.05")
+    killed: set[int] = set()
+    chosen = settings(tmp_path / "store", shard_s=0.0)
+    with _Killer(lambda: _kill_one(log, killed)):
+        outcomes = list(run_jobs(make_jobs(slides), chosen, workers=1))
+    assert [o.status for o in outcomes] == ["done"] * 4
+    assert len(killed) == 2
+    assert content(tmp_path / "store") == content(tmp_path / "whole")
+    # Of a batch, a kill may come between its encoding and its shard.
+    total = sum(encoded(log).values())
+    assert 4 * NUM_TILES <= total <= 4 * NUM_TILES + len(killed) * BATCH_TILES
+
+
+def _kill_one(log: Path, killed: set[int]) -> None:
+    pids = [int(line.split()[0]) for line in log.read_text().splitlines()]
+    for pid in set(pids) - killed:
+        if pids.count(pid) >= 2 and len(killed) < 2:
+            killed.add(pid)
+            os.kill(pid, signal.SIGKILL)
+
+
+class _Killer:
+    """Calls something every few milliseconds while it is entered."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work, self._stop = work, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._work()
+            time.sleep(0.01)
+
+
+def test_a_slide_that_kills_its_workers_is_a_failure_and_the_others_are_done(
+    slides: list[Path], tmp_path: Path
+) -> None:
+    picture = np.full((8 * COUNTED_PX, 12 * COUNTED_PX, 3), (40, 15, 50), np.uint8)
+    deadly = write_pyramid(tmp_path / "slides" / "deadly.tif", picture, mpp=0.5)
+    jobs = make_jobs([deadly, *slides[:1]])
+    chosen = settings(tmp_path / "s", max_deaths=2)
+    outcomes = {Path(o.slide).stem: o for o in run_jobs(jobs, chosen, workers=1)}
+    assert outcomes["s0"].status == "done"
+    assert outcomes["deadly"].status == "failed" and outcomes["deadly"].error == "InputError"
+    assert "ended 2 processes" in outcomes["deadly"].message
+    assert "--workers 1" in outcomes["deadly"].hint
+    assert set(content(tmp_path / "s")) == {"s0.h5", "store.json"}
+
+
+def test_what_stops_every_slide_stops_the_run(slides: list[Path], tmp_path: Path) -> None:
+    jobs = make_jobs(slides)
+    list(run_jobs(jobs[:1], settings(tmp_path / "store"), workers=1))
+    other = ExtractConfig.for_encoder(counted_card())
+    other = other.model_copy(update={"grid": other.grid.model_copy(update={"min_tissue": 0.9})})
+    with pytest.raises(ConfigError, match="made otherwise: config_fingerprint"):
+        list(run_jobs(jobs, Settings(counted_card(), other, tmp_path / "store"), workers=1))
+
+
+def test_workers_that_cannot_start_are_not_started_forever(
+    slides: list[Path], tmp_path: Path
+) -> None:
+    card = settings(tmp_path).card
+    deadly = type(card)(
+        **{f: getattr(card, f) for f in card.__dataclass_fields__} | {"loader": "os:abort"}
+    )
+    chosen = Settings(deadly, ExtractConfig.for_encoder(deadly), tmp_path / "store")
+    with pytest.raises(PrerequisiteError, match="3 workers ended with -6"):
+        list(run_jobs(make_jobs(slides), chosen, workers=1))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "share"),
+    [
+        ([{"CPU": 2.0}], None, (1, 2, 0.0)),
+        ([{"CPU": 2.0}], 2, (2, 1, 0.0)),
+        ([{"CPU": 16.0}, {"CPU": 8.0}], None, (6, 4, 0.0)),
+        ([{"CPU": 16.0, "GPU": 2.0}, {}], None, (2, 4, 1.0)),
+        ([{"CPU": 16.0, "GPU": 2.0}], 8, (8, 2, 0.25)),
+    ],
+)
+def test_a_cluster_is_divided_by_its_size(
+    nodes: list[dict[str, float]], workers: int | None, share: tuple[int, int, float]
+) -> None:
+    found = divide(nodes, workers)
+    assert (found.num_actors, found.num_cpus, found.num_gpus) == share
+
+
+def test_a_cluster_without_machines_is_refused() -> None:
+    with pytest.raises(PrerequisiteError, match="no CPUs"):
+        divide([{"GPU": 1.0}], None)
+
+
+def test_the_counted_encoder_counts(log: Path) -> None:
+    load_counted().encode(np.full((3, 8, 8, 3), 200, np.uint8))
+    assert encoded(log) == {os.getpid(): 3}
