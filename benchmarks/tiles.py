@@ -36,6 +36,8 @@ from PIL import Image
 TILE_PX = 256
 BLOCK = 32
 """Tiles a side of the block that is read: more than any cache here holds."""
+BATCH = 64
+"""Tiles asked for in one call, two of an encoder's batches."""
 MOTIF_PX = 4096
 MPP = 0.5
 
@@ -196,7 +198,7 @@ def read_ours(path: Path, xy0: Corners, num_threads: int) -> float:
         slide.read_tiles(xy0[:1], span0=TILE_PX, tile_px=TILE_PX)  # the level proves itself
 
         def read() -> None:
-            for batch in np.array_split(xy0, len(xy0) // BLOCK):
+            for batch in np.array_split(xy0, len(xy0) // BATCH):
                 slide.read_tiles(batch, span0=TILE_PX, tile_px=TILE_PX, num_threads=num_threads)
 
         return seconds(read)
