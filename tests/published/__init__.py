@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from published import towers, vits
+from published.vits import STATED_ARRAYS, STATED_MILLIONS, UNDER, Layout
 
-Layout = dict[str, tuple[int, ...]]
+__all__ = ["BESIDE", "LAYOUTS", "STATED_ARRAYS", "STATED_MILLIONS", "UNDER", "Layout"]
 
 LAYOUTS: dict[str, Callable[[], Layout]] = {**vits.LAYOUTS, **towers.LAYOUTS}
-"""Parameters that make the embedding."""
+"""Parameters of the encoder, those that only its training used included."""
 
-BESIDE: dict[str, Callable[[], Layout]] = {**towers.BESIDE}
-"""What the file holds beside them: statistics, tables, towers of text."""
+BESIDE: dict[str, Callable[[], Layout]] = {**vits.BESIDE, **towers.BESIDE}
+"""What the file holds beside them: statistics, tables, heads, towers of text."""

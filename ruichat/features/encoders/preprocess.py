@@ -19,7 +19,7 @@ def prepare(
     """Tiles as the encoder's network takes them.
 
     Raises:
-        InputError: the tiles are smaller than the crop.
+        InputError: the tiles don't have a size that the card's transform takes.
     """
     return normalise(fit(tiles, card), card.mean, card.std)
 
@@ -30,11 +30,20 @@ def fit(
     """Tiles resized and cropped as the card says, still in bytes.
 
     Raises:
-        InputError: the tiles are smaller than the crop.
+        InputError: that doesn't give the size that the network takes.
     """
+    height, width = tiles.shape[1:3]
     if card.resize_px is not None:
         tiles = resize_shorter(tiles, card.resize_px, card.interpolation)
-    return tiles if card.crop_px is None else crop_centre(tiles, card.crop_px)
+    if card.crop_px is not None:
+        tiles = crop_centre(tiles, card.crop_px)
+    if tiles.shape[1:3] != (card.input_px, card.input_px):
+        raise InputError(
+            f"tiles of {width} x {height} px don't become the {card.input_px} x {card.input_px} px "
+            f"that encoder {card.name!r} takes",
+            hint=f"Cut square tiles of {card.tile_px} px",
+        )
+    return tiles
 
 
 def resize_shorter(

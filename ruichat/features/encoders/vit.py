@@ -20,7 +20,7 @@ Pooling = Literal["cls", "mean", "cls+mean"]
 Mlp = Literal["gelu", "swiglu"]
 
 MLP_RATIO = 4
-"""Of all of them; SwiGLU keeps two thirds of it, rounded up to a multiple of 8."""
+"""Of all of them; in `Dinov2`, SwiGLU keeps two thirds, rounded up to a multiple of 8."""
 
 
 class TileViT(nn.Module):
@@ -30,21 +30,17 @@ class TileViT(nn.Module):
         body: gives `last_hidden_state`, normed tokens [b,t,e]: CLS, registers, patches.
         pooling: "cls", "mean" of the patches, or both one behind the other.
         num_prefix: tokens before the first patch.
-        options: of the body's forward.
     """
 
-    def __init__(
-        self, body: nn.Module, pooling: Pooling, num_prefix: int, options: dict[str, bool]
-    ) -> None:
+    def __init__(self, body: nn.Module, pooling: Pooling, num_prefix: int) -> None:
         super().__init__()
         self.body = body
         self._pooling = pooling
         self._num_prefix = num_prefix
-        self._options = options
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """Embeddings of normalised pixels."""
-        tokens = self.body(pixel_values=pixels, **self._options).last_hidden_state
+        tokens = self.body(pixel_values=pixels).last_hidden_state
         if self._pooling == "cls":
             return tokens[:, 0]
         mean = tokens[:, self._num_prefix :].mean(dim=1)
@@ -73,7 +69,7 @@ def build(
         depth: number of blocks.
         heads: of each attention.
         patch_px: side of a patch, pixels.
-        image_px: side of the images that the position embeddings are for, pixels.
+        image_px: side of the images that it takes, pixels.
         registers: tokens beside CLS that stand for no patch.
         mlp: what a block's second half is.
         pooling: what becomes the embedding.
@@ -88,15 +84,13 @@ def build(
         "image_size": image_px,
         "layer_norm_eps": eps,
     }
-    options: dict[str, bool] = {}
     if body == "vit":
         module = _vit(shape)
-        options["interpolate_pos_encoding"] = True
     elif body == "dinov2":
         module = _dinov2(shape, registers, mlp)
     else:
         module = _dinov3(shape, registers, mlp, key_bias)
-    return TileViT(module, pooling, 1 + registers, options)
+    return TileViT(module, pooling, 1 + registers)
 
 
 def _vit(shape: dict[str, Any]) -> nn.Module:
@@ -131,6 +125,7 @@ def _dinov3(shape: dict[str, Any], registers: int, mlp: Mlp, key_bias: bool) -> 
             intermediate_size=MLP_RATIO * shape["hidden_size"],
             num_register_tokens=registers,
             use_gated_mlp=mlp == "swiglu",
+            hidden_act="silu" if mlp == "swiglu" else "gelu",
             key_bias=key_bias,
         )
     )
