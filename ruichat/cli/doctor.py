@@ -39,6 +39,7 @@ NEEDED = {
     "PIL": "pillow",
     "platformdirs": "platformdirs",
     "pydantic": "pydantic",
+    "pydicom": "pydicom",
     "yaml": "pyyaml",
     "rich": "rich",
     "safetensors": "safetensors",

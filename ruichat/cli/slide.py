@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ruichat.errors import InputError
+
 if TYPE_CHECKING:
     from ruichat.slide.slide import Slide
 
@@ -27,7 +29,10 @@ def info(path: SlidePath, mpp: MppOption = None, as_json: JsonOption = False) ->
     from ruichat.slide.opening import open_slide
 
     with open_slide(path, mpp=mpp) as slide:
-        _print(describe(slide), as_json)
+        facts = describe(slide)
+        if slide.vendor == "dicom":
+            facts["warnings"] += _false_colours(slide)
+        _print(facts, as_json)
 
 
 @app.command()
@@ -99,6 +104,17 @@ def describe(slide: Slide) -> dict[str, Any]:
         "sha256": slide.digest,
         "warnings": list(slide.warnings),
     }
+
+
+def _false_colours(slide: Slide) -> list[str]:
+    """A DICOM file may state the wrong colour space for its frames; nothing but tissue shows it."""
+    from ruichat.slide.tissue import TissueConfig, find_tissue
+
+    try:
+        warning = find_tissue(slide, TissueConfig()).stain_warning
+    except InputError:  # no tissue, no stain
+        return []
+    return [warning] if warning else []
 
 
 def _print(facts: dict[str, Any], as_json: bool) -> None:

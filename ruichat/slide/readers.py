@@ -139,6 +139,14 @@ READERS.add(
 )
 READERS.add(
     ReaderCard(
+        name="dicom",
+        summary="DICOM that OpenSlide refuses, through pydicom",
+        order=15,
+        loader="ruichat.slide.dicom_reader:open_reader",
+    )
+)
+READERS.add(
+    ReaderCard(
         name="plain",
         summary="PNG, JPEG, BMP and WebP regions",
         order=20,

@@ -20,7 +20,7 @@ from ruichat.slide.open_file import OpenFile
 from ruichat.slide.readers import SlideReader
 from ruichat.slide.tiff_pages import Pyramid, find_pyramid
 from ruichat.slide.tiff_plane import Plane, finisher, join
-from ruichat.slide.tile_levels import TileLevel, TileLevels
+from ruichat.slide.tile_levels import TileLevel, TileLevels, in_rows
 from ruichat.slide.tiled_tiff import TiledTiffReader, TileTable, tile_table
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class TiffReader:
             pixels = join([plane.decode(index, self._file) for plane in planes])
             return None if pixels is None else finish(pixels)
 
-        return TileLevel(planes[0].size, planes[0].tile, decode)
+        size, tile = planes[0].size, planes[0].tile
+        return TileLevel(size, in_rows(size, tile), decode)
 
 
 def open_reader(path: Path) -> SlideReader | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,14 +21,32 @@ class TileLevel:
 
     Attributes:
         size: width and height, pixels.
-        tile: width and height of a tile, pixels; strips are tiles as wide as the level.
-        decode: from a tile's number, row by row, to its pixels, uint8 [h,w,3]; those at the right
-            and bottom may end with the level. None where the file holds no such tile.
+        covering: number and place of each tile that a box touches, later ones over earlier ones.
+        decode: from a tile's number to its pixels, uint8 [h,w,3]; those at the right and bottom
+            may end with the level. None where the file holds no such tile.
+        is_whole: whether the tiles cover the level.
     """
 
     size: tuple[int, int]
-    tile: tuple[int, int]
+    covering: Callable[[Box], Iterable[tuple[int, Box]]]
     decode: Callable[[int], Bytes | None]
+    is_whole: bool = True
+
+
+def in_rows(
+    size: tuple[int, int], tile: tuple[int, int]
+) -> Callable[[Box], Iterable[tuple[int, Box]]]:
+    """Tiles numbered row by row; strips are tiles as wide as the level."""
+    across, down = tile
+    columns = -(-size[0] // across)
+
+    def covering(box: Box) -> Iterable[tuple[int, Box]]:
+        for row in range(box.y // down, -(-(box.y + box.height) // down)):
+            for column in range(box.x // across, -(-(box.x + box.width) // across)):
+                place = Box(column * across, row * down, across, down)
+                yield row * columns + column, place
+
+    return covering
 
 
 class TileLevels:
@@ -55,25 +73,23 @@ class TileLevels:
 
     def _read(self, number: int, box: Box, out: Bytes) -> None:
         level = self._levels[number]
-        across, down = level.tile
-        columns = -(-level.size[0] // across)
-        for row in range(box.y // down, -(-(box.y + box.height) // down)):
-            for column in range(box.x // across, -(-(box.x + box.width) // across)):
-                place = Box(column * across, row * down, across, down)
-                index = row * columns + column
-                pixels = self._decoded.get((number, index), lambda i=index: _or_white(level, i))
-                _lay(pixels, place, box, out)
+        if not level.is_whole:
+            out[:] = 255
+        for index, place in level.covering(box):
+
+            def decode(index: int = index, place: Box = place) -> Bytes:
+                return _or_white(level, index, place)
+
+            _lay(self._decoded.get((number, index), decode), place, box, out)
 
 
-def _or_white(level: TileLevel, index: int) -> Bytes:
+def _or_white(level: TileLevel, index: int, place: Box) -> Bytes:
     """A tile's pixels; one white pixel, which costs the cache nothing, stands for a whole tile."""
     pixels = level.decode(index)
     if pixels is None:
         return WHITE
-    across, down = level.tile
-    row, column = divmod(index, -(-level.size[0] // across))
-    height = min(down, level.size[1] - row * down)
-    width = min(across, level.size[0] - column * across)
+    width = min(place.width, level.size[0] - place.x)
+    height = min(place.height, level.size[1] - place.y)
     if pixels.shape[0] < height or pixels.shape[1] < width or pixels.shape[2] != 3:
         raise ValueError(f"tile {index} decodes to {pixels.shape}; {width} x {height} px are due")
     return pixels

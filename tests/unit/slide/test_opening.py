@@ -265,7 +265,7 @@ def test_an_index_file_may_not_point_outside_its_folder(tmp_path: Path) -> None:
 
 
 def test_readers_are_cards() -> None:
-    assert list(READERS) == ["openslide", "plain", "tiff"]
+    assert list(READERS) == ["dicom", "openslide", "plain", "tiff"]
     assert all(READERS.get(name).summary for name in READERS)
 
 

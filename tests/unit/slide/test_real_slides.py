@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from ruichat.cli import slide as slide_cli
 from ruichat.errors import InputError, MissingMppError
 from ruichat.slide.grid import GridConfig, lay_grid
 from ruichat.slide.opening import open_slide
@@ -97,3 +99,8 @@ def test_a_truncated_slide_is_an_input_error_at_the_latest_when_read(
         grid = lay_grid(slide, find_tissue(slide, TissueConfig()), GridConfig())
         slide.read_tiles(grid.xy0, span0=grid.span0, tile_px=grid.tile_px)
     assert caught.value.hint
+
+
+def test_info_tells_false_colours_of_a_dicom_slide(shared_data: Path) -> None:
+    result = CliRunner().invoke(slide_cli.app, ["info", str(shared_data / "slides" / DICOM)])
+    assert result.exit_code == 0 and "YCbCr" in result.stderr
