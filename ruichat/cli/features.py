@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from ruichat.cli.pooling import pool_command
 from ruichat.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Turn slides into embeddings.")
+app.command("pool")(pool_command)
 
 
 @app.callback()

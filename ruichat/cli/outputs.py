@@ -7,8 +7,8 @@ from pathlib import Path
 from ruichat.errors import ConfigError
 
 
-def check_not_input(out: Path, source: Path) -> None:
-    """Refuse an output that is the slide itself, under whatever name.
+def check_not_input(out: Path, source: Path, *, what: str = "the slide itself") -> None:
+    """Refuse an output that is what is read, under whatever name.
 
     Raises:
         ConfigError: both are the same file.
@@ -18,4 +18,4 @@ def check_not_input(out: Path, source: Path) -> None:
     except OSError:
         return  # one of them isn't there
     if same:
-        raise ConfigError(f"{out} is the slide itself", hint="Give another name for the output")
+        raise ConfigError(f"{out} is {what}", hint="Give another name for the output")

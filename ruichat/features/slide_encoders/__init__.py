@@ -1,0 +1,1 @@
+"""From a bag to one embedding of its slide: cards, architectures, pooling."""
