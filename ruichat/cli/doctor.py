@@ -28,6 +28,7 @@ Status = Literal["ok", "small", "missing"]
 NEEDED = {
     "filelock": "filelock",
     "h5py": "h5py",
+    "huggingface_hub": "huggingface-hub",
     "imagecodecs": "imagecodecs",
     "jaxtyping": "jaxtyping",
     "jinja2": "jinja2",
@@ -75,10 +76,19 @@ class Check:
 
 @app.command()
 def doctor(
+    encoder_name: Annotated[
+        str | None,
+        typer.Option("--encoder", help="Say what is missing to run this encoder instead."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check what is installed, readable, too small; code 3 if something needed is missing."""
-    checks = list(run_checks())
+    if encoder_name is None:
+        checks = list(run_checks())
+    else:
+        from ruichat.cli.doctor_encoder import encoder_checks
+
+        checks = list(encoder_checks(encoder_name))
     healthy = all(check.status != "missing" for check in checks)
     if as_json:
         report = {"healthy": healthy, "checks": [asdict(check) for check in checks]}
@@ -93,7 +103,7 @@ def run_checks() -> Iterator[Check]:
     """Everything `doctor` looks at, in order."""
     yield Check("python", "ok", platform.python_version())
     for module, distribution in NEEDED.items():
-        yield _package(module, distribution)
+        yield check_package(module, distribution)
     yield _guarded("openslide library", _openslide_library)
     yield _guarded("weights", _weights)
     yield _guarded("cache", _cache)
@@ -110,7 +120,8 @@ def _print(checks: list[Check]) -> None:
             typer.echo(f"{'':8}{'':{width}}  -> {check.hint}")
 
 
-def _package(module: str, distribution: str) -> Check:
+def check_package(module: str, distribution: str) -> Check:
+    """Whether a package is installed, and which version; it isn't imported."""
     if importlib.util.find_spec(module) is None:
         return Check(distribution, "missing", "not installed", f"Run: pip install {distribution}")
     try:
@@ -170,9 +181,16 @@ def _cache() -> Check:
 
 
 def _cores() -> Check:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    status: Status = "ok" if (count or 1) >= MIN_CORES else "small"
-    return Check("cores", status, str(count or 1), f"{MIN_CORES} or more answer faster")
+    count = num_cores()
+    status: Status = "ok" if count >= MIN_CORES else "small"
+    return Check("cores", status, str(count), f"{MIN_CORES} or more answer faster")
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _memory() -> Check:

@@ -40,6 +40,10 @@ def extract_command(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File or folder with the encoder's weights.")
     ] = None,
+    download: Annotated[
+        bool,
+        typer.Option("--download", help="Fetch weights that aren't here from the hub first."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for the bags; for one slide also a file, NAME.h5."),
@@ -65,6 +69,10 @@ def extract_command(
     from ruichat.features.jobs import Settings
 
     chosen = choose_engine(engine)
+    if download:
+        from ruichat.features.encoders.weights import find_weights
+
+        find_weights(ENCODERS.get(encoder_name), weights, download=True)
     if is_single(paths, out):
         _extract_one(paths[0], mpp, encoder_name, weights, out, as_json)
         return
@@ -77,6 +85,27 @@ def extract_command(
     extract_many(
         paths, settings, engine=chosen, workers=workers, ray_address=ray_address, as_json=as_json
     )
+
+
+@app.command("list-encoders")
+def list_encoders_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the encoders that --encoder can name, and whether their weights are here."""
+    from ruichat.cli.encoders import list_encoders
+
+    list_encoders(as_json)
+
+
+@app.command("show-encoder")
+def show_encoder_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the encoder's card.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print all that is known of one encoder: transform, licence, source, weights."""
+    from ruichat.cli.encoders import show_encoder
+
+    show_encoder(name, as_json)
 
 
 def _extract_one(

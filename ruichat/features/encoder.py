@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 
-from ruichat.errors import ConfigError
 from ruichat.features.card import Architecture, EncoderCard
 from ruichat.features.encoders.cards import CARDS
+from ruichat.features.encoders.weights import own_weights
 from ruichat.registry import Registry, load_object
 
 __all__ = ["ENCODERS", "Architecture", "Encoder", "EncoderCard", "load_card", "load_encoder"]
@@ -69,8 +69,5 @@ def load_card(card: EncoderCard, *, weights: Path | None = None, download: bool 
 
         return load_from_card(card, weights=weights, download=download)
     if weights is not None or download:
-        raise ConfigError(
-            f"encoder {card.name!r} brings its own weights; none can be chosen",
-            hint="Leave out --weights and --download",
-        )
+        raise own_weights(card)
     return cast(Callable[[], Encoder], load_object(card.loader))()

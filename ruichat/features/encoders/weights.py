@@ -15,7 +15,7 @@ from ruichat.features.card import Published
 WEIGHTS_VARIABLE = "RUICHAT_WEIGHTS"
 """Environment variable: folder with one folder of weights per encoder, named as its card."""
 
-SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
+SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
 """Of weights files, the preferred first: safetensors can't hold anything but arrays."""
 
 
@@ -29,8 +29,11 @@ def find_weights(card: Published, given: Path | None = None, *, download: bool =
 
     Raises:
         PrerequisiteError: they are in none of those places; the hint says how to get them.
-        ConfigError: a folder holds several files of which none has the published name.
+        ConfigError: a folder holds several files of which none has the published name; or the
+            encoder brings its own weights.
     """
+    if card.architecture is None:
+        raise own_weights(card)
     if given is not None:
         return _in_given(card, given)
     path = find_local(card)
@@ -43,6 +46,14 @@ def find_weights(card: Published, given: Path | None = None, *, download: bool =
     looked = ", ".join(places(card))
     raise PrerequisiteError(
         f"the weights of encoder {card.name!r} are in none of: {looked}", hint=how_to_get(card)
+    )
+
+
+def own_weights(card: Published) -> ConfigError:
+    """What to say where weights are chosen for an encoder that brings its own."""
+    return ConfigError(
+        f"encoder {card.name!r} brings its own weights; none can be chosen",
+        hint="Leave out --weights and --download",
     )
 
 
