@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from dicoms import Written, edit, write_series
 from drawn import draw_tissue
+from PIL import Image
 
 Make = Callable[[Path], Path]
 
@@ -49,6 +51,8 @@ def cases() -> Iterator[tuple[str, Make]]:
     yield from _not_files()
     yield from _bombs()
     yield from _siblings()
+    yield from _ome()
+    yield from _dicom()
 
 
 def _cut(form: str, cut: float) -> Make:
@@ -179,6 +183,15 @@ def _bombs() -> Iterator[tuple[str, Make]]:
         (folder / "bomb.png").write_bytes(_png(10_000, 10_000))
         return folder / "bomb.png"
 
+    def jpeg(folder: Path) -> Path:
+        path = folder / "bomb.jpg"
+        Image.fromarray(PICTURE).save(path)
+        data = bytearray(path.read_bytes())
+        place = data.index(b"\xff\xc0") + 5
+        data[place : place + 4] = struct.pack(">HH", 17_000, 17_000)
+        path.write_bytes(data)
+        return path
+
     def strip(folder: Path) -> Path:
         path = folder / "bomb.tif"
         tifffile.imwrite(path, PICTURE, photometric="rgb", compression="zlib", metadata=None)
@@ -193,6 +206,7 @@ def _bombs() -> Iterator[tuple[str, Make]]:
 
     yield "a picture of ten thousand million pixels", png
     yield "a picture whose pixels are missing", short_png
+    yield "a JPEG that claims to be three hundred million pixels", jpeg
     yield "a strip that claims to be four thousand million pixels", strip
 
 
@@ -217,5 +231,181 @@ def _siblings() -> Iterator[tuple[str, Make]]:
         (folder / "slide.mrxs").write_bytes(b"\xff\xd8\xff\xd9")
         return folder / "slide.mrxs"
 
+    def parts(change: Callable[[Path], None], **size: int) -> Make:
+        def make(folder: Path) -> Path:
+            across, down = size.get("across", 1), size.get("down", 1)
+            (folder / "slide").mkdir()
+            (folder / "slide" / "Slidedat.ini").write_text(
+                f"[GENERAL]\nSLIDE_ID=x\nIMAGENUMBER_X={across}\nIMAGENUMBER_Y={down}\n"
+                "[HIERARCHICAL]\nHIER_COUNT=1\nNONHIER_COUNT=0\nINDEXFILE=Index.dat\n"
+                "[DATAFILE]\nFILE_COUNT=1\nFILE_0=Data.dat\n"
+            )
+            (folder / "slide" / "Index.dat").write_bytes(b"\0" * 100)
+            (folder / "slide" / "Data.dat").write_bytes(b"\0" * 100)
+            change(folder / "slide")
+            (folder / "slide.mrxs").write_bytes(b"\xff\xd8\xff\xd9")
+            return folder / "slide.mrxs"
+
+        return make
+
+    def pipe(folder: Path) -> None:
+        (folder / "Data.dat").unlink()
+        os.mkfifo(folder / "Data.dat")
+
+    def index_pipe(folder: Path) -> None:
+        (folder / "Slidedat.ini").unlink()
+        os.mkfifo(folder / "Slidedat.ini")
+
+    def link(folder: Path) -> None:
+        (folder / "Data.dat").unlink()
+        (folder / "Data.dat").symlink_to("/etc/passwd")
+
+    def image_pipe(folder: Path) -> Path:
+        os.mkfifo(folder / "a.jpg")
+        (folder / "slide.vms").write_text(
+            "[Virtual Microscope Specimen]\nNoLayers=1\nNoJpegColumns=1\nNoJpegRows=1\n"
+            "ImageFile=a.jpg\nMapFile=a.jpg\n"
+        )
+        return folder / "slide.vms"
+
+    def image_link(folder: Path) -> Path:
+        path = image_pipe(folder)
+        (folder / "a.jpg").unlink()
+        (folder / "a.jpg").symlink_to("/etc/passwd")
+        return path
+
     yield "an index that names files of another folder", vms
     yield "a MIRAX index that names a file of another folder", mrxs
+    yield "a MIRAX slide without content", parts(lambda folder: None)
+    yield "a MIRAX slide of 2^62 images", parts(lambda f: None, across=1 << 31, down=1 << 31)
+    yield "a MIRAX slide whose data is a pipe", parts(pipe)
+    yield "a MIRAX slide whose index is a pipe", parts(index_pipe)
+    yield "a MIRAX slide whose data is a link out", parts(link)
+    yield "a VMS slide whose image is a pipe", image_pipe
+    yield "a VMS slide whose image is a link out", image_link
+
+
+def _write_ome(folder: Path, changed: Callable[[str], str] = lambda text: text) -> Path:
+    path = folder / "slide.ome.tif"
+    metadata = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+    options: dict[str, Any] = {"photometric": "rgb", "compression": "zstd", "tile": (64, 64)}
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        tiff.write(PICTURE, subifds=1, metadata=metadata, **options)
+        tiff.write(PICTURE[::2, ::2], subfiletype=1, **options)
+    with tifffile.TiffFile(path) as tiff:
+        text = tiff.ome_metadata or ""
+    tifffile.tiffcomment(path, changed(text).encode())
+    return path
+
+
+def _ome() -> Iterator[tuple[str, Make]]:
+    def cut(share: float) -> Make:
+        def make(folder: Path) -> Path:
+            path = _write_ome(folder)
+            data = path.read_bytes()
+            path.write_bytes(data[: int(share * len(data))])
+            return path
+
+        return make
+
+    def text(old: str, new: str) -> Make:
+        return lambda folder: _write_ome(folder, lambda found: found.replace(old, new, 1))
+
+    def loop(folder: Path) -> Path:
+        path = _write_ome(folder)
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages[0]
+            place = page.tags[330].valueoffset  # type: ignore[union-attr]
+            here = page.offset
+        data = bytearray(path.read_bytes())
+        data[place : place + 4] = struct.pack("<I", here)
+        path.write_bytes(data)
+        return path
+
+    def big_tiles(folder: Path) -> Path:
+        path = _write_ome(folder)
+        with tifffile.TiffFile(path) as tiff:
+            tags = tiff.pages[0].tags  # type: ignore[union-attr]
+            place = tags[324].valueoffset
+        data = bytearray(path.read_bytes())
+        data[place : place + 4] = struct.pack("<I", len(data) - 2)
+        path.write_bytes(data)
+        return path
+
+    bomb = "".join(f'<!ENTITY a{i + 1} "{f"&a{i};" * 10}">' for i in range(20))
+    for share in (0.05, 0.5, 0.8, 0.99):
+        yield f"OME-TIFF cut at {share}", cut(share)
+    yield (
+        "OME-XML with an outer entity",
+        text("<OME", '<!DOCTYPE OME [<!ENTITY a SYSTEM "file:///dev/zero">]><OME'),
+    )
+    yield (
+        "OME-XML with a thousand million laughs",
+        text("<OME", f'<!DOCTYPE OME [<!ENTITY a0 "ha">{bomb}]><OME'),
+    )
+    yield "OME-XML that isn't closed", text("</Image>", "")
+    yield "OME-XML of ten megabytes", text("<Image", " " * 10_000_000 + "<Image")
+    yield (
+        "an OME-TIFF whose planes lie in other files",
+        text(
+            "<TiffData", '<TiffData><UUID FileName="/etc/passwd">urn:b</UUID></TiffData><TiffData'
+        ),
+    )
+    yield "an OME-TIFF of four points in time", text('SizeT="1"', 'SizeT="4"')
+    yield "an OME-TIFF whose level is the slide itself", loop
+    yield "an OME-TIFF whose tile lies past its end", big_tiles
+
+
+def _dicom() -> Iterator[tuple[str, Make]]:
+    def cut(coding: str, share: float) -> Make:
+        def make(folder: Path) -> Path:
+            path = write_series(folder / "a", PICTURE, Written(coding))
+            data = path.read_bytes()
+            path.write_bytes(data[: int(share * len(data))])
+            return path
+
+        return make
+
+    def header(how: Written, **changes: Any) -> Make:
+        def make(folder: Path) -> Path:
+            return edit(write_series(folder / "a", PICTURE, how), **changes)
+
+        return make
+
+    def beside(make_part: Callable[[Path], None]) -> Make:
+        def make(folder: Path) -> Path:
+            path = write_series(folder / "a", PICTURE, Written())
+            make_part(folder / "a" / "b.dcm")
+            return path
+
+        return make
+
+    def noise(folder: Path) -> Path:
+        path = folder / "noise.dcm"
+        path.write_bytes(b"\0" * 128 + b"DICM" + np.random.default_rng(0).bytes(50_000))
+        return path
+
+    for coding in ("native", "jpeg"):
+        for share in (0.02, 0.3, 0.6, 0.97):
+            yield f"DICOM ({coding}) cut at {share}", cut(coding, share)
+    huge = 2**31 - 1
+    yield (
+        "a DICOM level of 2^62 pixels",
+        header(Written(), TotalPixelMatrixColumns=huge, TotalPixelMatrixRows=huge),
+    )
+    yield "DICOM frames of 2^32 pixels", header(Written(), Rows=65_535, Columns=65_535)
+    yield "DICOM of 2^31 frames", header(Written("jpeg"), NumberOfFrames=huge)
+    yield "DICOM without frames", header(Written("jpeg"), NumberOfFrames=0)
+    yield "DICOM of inks", header(Written(), PhotometricInterpretation="CMYK")
+    yield (
+        "DICOM in grey",
+        header(Written(), SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2"),
+    )
+    yield "DICOM of another kind", header(Written(), SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
+    yield (
+        "DICOM whose frames have no place",
+        header(Written(sparse=True), PerFrameFunctionalGroupsSequence=[]),
+    )
+    yield "DICOM beside a pipe", beside(os.mkfifo)
+    yield "DICOM beside a device", beside(lambda part: part.symlink_to("/dev/zero"))
+    yield "noise with DICOM's mark", noise

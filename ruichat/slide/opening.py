@@ -13,6 +13,7 @@ from ruichat.slide.mpp import MppChoice, choose_mpp
 from ruichat.slide.plugins import PLUGIN_FORMATS, missing_plugin
 from ruichat.slide.readers import READERS, Opened, SlideReader
 from ruichat.slide.sandbox import SandboxedReader
+from ruichat.slide.siblings import check_files, check_siblings
 from ruichat.slide.slide import Slide
 from ruichat.slide.tiff_gate import check_tiff
 
@@ -40,8 +41,10 @@ def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
     path = Path(path)
     file = find_slide_file(path)
     check_tiff(file)
+    check_siblings(file)
     reader = SandboxedReader(file)
     try:
+        check_files(file, reader.files)
         _check_levels(file, reader)
         choice, warnings = _choose_mpp(reader, mpp)
     except RuiChatError:
@@ -102,6 +105,8 @@ def _file_in_folder(folder: Path) -> Path:
 
 
 def _one_series(folder: Path, found: list[Path]) -> Path:
+    check_files(found[0], found)
+    check_siblings(found[0])
     first: Path | None = None
     rest = found
     while rest:

@@ -88,7 +88,6 @@ def open_reader(path: Path) -> OpenSlideReader | None:
     Raises:
         InputError: it is one of its formats, but damaged.
     """
-    _refuse_outside_references(path)
     try:
         return OpenSlideReader(path, openslide.OpenSlide(path))
     except openslide.OpenSlideUnsupportedFormatError:
@@ -98,19 +97,6 @@ def open_reader(path: Path) -> OpenSlideReader | None:
             f"{path.name} is damaged or incomplete ({error})",
             hint="Copy or export it from the scanner again",
         ) from error
-
-
-def _refuse_outside_references(path: Path) -> None:
-    """Hamamatsu index files name image files; one with `../` would read another folder."""
-    if path.suffix.lower() not in {".vms", ".vmu"}:
-        return
-    text = path.read_bytes()[:1_000_000].decode("latin-1")
-    values = [line.partition("=")[2].strip() for line in text.splitlines()]
-    if any(".." in value or "/" in value or "\\" in value for value in values):
-        raise InputError(
-            f"{path.name} names files outside its own folder",
-            hint="Give a slide whose files lie together",
-        )
 
 
 def _resolution(properties: Mapping[str, str]) -> tuple[float, float] | None:

@@ -78,6 +78,7 @@ def _read_pillow(path: Path) -> PlainReader | None:
         return None
     with image:
         check_size(path, *image.size)
+        _check_claim(path, image.size, image.mode, image.format or "")
         if image.mode.startswith(("I", "F")):
             raise _not_rgb8(path, f"mode {image.mode}")
         dpi = image.info.get("dpi")
@@ -110,6 +111,19 @@ def check_size(path: Path, width: int, height: int) -> None:
     """
     if width <= 0 or height <= 0 or width * height > MAX_PIXELS:
         raise _too_large(path, f"{width} x {height} px")
+
+
+def _check_claim(path: Path, size: tuple[int, int], mode: str, form: str) -> None:
+    """Refuse a picture that claims to have more pixels than its bytes can hold."""
+    held, pixels = path.stat().st_size, size[0] * size[1]
+    bits = 1 if mode in ("1", "P", "L") else 24
+    most = {"PNG": 8 * 1_032 // bits, "JPEG": 1_024}.get(form)
+    if most is not None and pixels > most * held:
+        raise InputError(
+            f"{path.name} claims to be {size[0]} x {size[1]} px, which can't come out of its "
+            f"{held} bytes",
+            hint="The file is damaged: copy or export it again",
+        )
 
 
 def _too_large(path: Path, found: str) -> InputError:

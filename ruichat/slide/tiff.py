@@ -4,7 +4,8 @@ Both users come here: `tiff_gate`, which refuses damaged and hostile files befor
 sees them, and `tiled_tiff`, which reads tiles directly.
 
 Source:
-    TIFF 6.0 (Adobe 1992) and BigTIFF (AWare Systems).
+    TIFF 6.0 (Adobe 1992) and BigTIFF (AWare Systems). Hamamatsu's NDPI isn't documented; its long
+    offsets are read as tifffile and OpenSlide's development version read them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 317, 322, 323, 3
 SUB_DIRECTORIES, JPEG_TABLES = 330, 347
 NDPI = 65420
 """Marks Hamamatsu files, whose offsets beyond 4 GB are written in a way of their own."""
+LONG = 4
+"""Type of 32-bit values; Hamamatsu's high words lengthen them to 64 bits."""
 
 NUMBERS = frozenset(
     {
@@ -80,12 +83,14 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """Sizes of the two kinds of TIFF: classic and BigTIFF."""
+    """Sizes of the kinds of TIFF: classic, BigTIFF, and Hamamatsu's classic with long offsets."""
 
     order: str
     offset: str
     count: str
     entry: int
+    following: str
+    has_high_words: bool = False
 
     @property
     def width(self) -> int:
@@ -94,8 +99,6 @@ class _Form:
 
 def read_directories(file: BinaryIO) -> Iterator[Directory]:
     """All images of a TIFF file, each before those that hang below it; none for other files.
-
-    Ends at a Hamamatsu file's first directory, whose offsets are written differently.
 
     Raises:
         TiffError: a directory or its values lie outside the file, or they form a loop.
@@ -109,6 +112,8 @@ def read_directories(file: BinaryIO) -> Iterator[Directory]:
     if form.width == 8 and len(head) < 16:
         raise TooShortError
     first = struct.unpack(form.order + form.offset, head[form.width : 2 * form.width])[0]
+    if _is_ndpi(file, size, head):
+        form, first = NDPI_FORM, struct.unpack("<Q", head[4:12])[0]
     waiting = [(int(first), 0)]
     leads_to: dict[int, int] = {}
     while waiting:
@@ -123,12 +128,31 @@ def read_directories(file: BinaryIO) -> Iterator[Directory]:
             raise TiffError(f"it has more than {MAX_DIRECTORIES} directories")
         leads_to[position] = before
         directory, following = _read_directory(file, size, position, form)
-        if NDPI in directory.numbers:
-            return
         yield directory
         below = directory.numbers.get(SUB_DIRECTORIES, np.zeros(0, np.uint64))
         waiting.append((following, position))
         waiting.extend((int(p), position) for p in below[::-1])
+
+
+def _is_ndpi(file: BinaryIO, size: int, head: bytes) -> bool:
+    """Whether a classic TIFF is written as Hamamatsu does for files beyond 4 GB.
+
+    Its first directory, at an offset of 64 bits, says who made it, and ends in a 64-bit offset
+    and as many high words as it has entries.
+    """
+    if _form(head) != CLASSIC or len(head) < 12:
+        return False
+    (position,) = struct.unpack("<Q", head[4:12])
+    try:
+        (num,) = struct.unpack("<H", _read(file, size, position, 2))
+        if num > MAX_ENTRIES:
+            return False
+        entries = _read(file, size, position + 2, num * 12 + 8 + num * 4)
+    except TooShortError:
+        return False
+    (following,) = struct.unpack("<Q", entries[num * 12 : num * 12 + 8])
+    tags = {struct.unpack("<H", entries[i * 12 : i * 12 + 2])[0] for i in range(num)}
+    return NDPI in tags and following < size
 
 
 def _is_loop(leads_to: dict[int, int], position: int, last: int) -> bool:
@@ -140,14 +164,18 @@ def _is_loop(leads_to: dict[int, int], position: int, last: int) -> bool:
     return False
 
 
+CLASSIC = _Form("<", "I", "H", 12, "I")
+NDPI_FORM = _Form("<", "I", "H", 12, "Q", has_high_words=True)
+
+
 def _form(head: bytes) -> _Form | None:
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 8:
         return None
     (version,) = struct.unpack(order + "H", head[2:4])
     if version == 42:
-        return _Form(order, "I", "H", 12)
-    return _Form(order, "Q", "Q", 20) if version == 43 else None
+        return _Form(order, "I", "H", 12, "I")
+    return _Form(order, "Q", "Q", 20, "Q") if version == 43 else None
 
 
 def _read_directory(file: BinaryIO, size: int, position: int, form: _Form) -> tuple[Directory, int]:
@@ -156,22 +184,29 @@ def _read_directory(file: BinaryIO, size: int, position: int, form: _Form) -> tu
     (num,) = struct.unpack(form.order + form.count, _read(file, size, position, width))
     if num > MAX_ENTRIES:
         raise TiffError(f"a directory claims to have {num} entries")
-    entries = _read(file, size, position + width, num * form.entry + form.width)
+    end = num * form.entry + struct.calcsize(form.following)
+    words = 4 * num if form.has_high_words else 0
+    data = _read(file, size, position + width, end + words)
+    high_words = np.frombuffer(data[end:], "<u4") if words else np.zeros(num, "<u4")
     numbers: dict[int, Numbers] = {}
     tables = b""
     for i in range(num):
-        entry = entries[i * form.entry : (i + 1) * form.entry]
+        entry, high = data[i * form.entry : (i + 1) * form.entry], int(high_words[i])
         tag, kind = struct.unpack(form.order + "HH", entry[:4])
         if tag in NUMBERS and kind in _DTYPES:
-            raw = _read_values(file, size, entry, kind, form)
-            numbers[tag] = np.frombuffer(raw, form.order + _DTYPES[kind]).astype(np.uint64)
+            values = _read_values(file, size, entry, kind, form, high)
+            numbers[tag] = np.frombuffer(values, form.order + _DTYPES[kind]).astype(np.uint64)
+            if kind == LONG and len(numbers[tag]) == 1:
+                numbers[tag] |= np.uint64(high << 32)
         elif tag == JPEG_TABLES and kind in _DTYPES:
-            tables = _read_values(file, size, entry, kind, form)
-    (following,) = struct.unpack(form.order + form.offset, entries[num * form.entry :])
+            tables = _read_values(file, size, entry, kind, form, high)
+    (following,) = struct.unpack(form.order + form.following, data[num * form.entry : end])
     return Directory(position, numbers, tables), int(following)
 
 
-def _read_values(file: BinaryIO, size: int, entry: bytes, kind: int, form: _Form) -> bytes:
+def _read_values(
+    file: BinaryIO, size: int, entry: bytes, kind: int, form: _Form, high: int
+) -> bytes:
     """Bytes of an entry's values, which lie in the entry itself where they are few."""
     (num,) = struct.unpack(form.order + form.offset, entry[4 : 4 + form.width])
     length = num * np.dtype(_DTYPES[kind]).itemsize
@@ -179,7 +214,7 @@ def _read_values(file: BinaryIO, size: int, entry: bytes, kind: int, form: _Form
     if length <= form.width:
         return inline[:length]
     (place,) = struct.unpack(form.order + form.offset, inline)
-    return _read(file, size, place, length)
+    return _read(file, size, place + (high << 32), length)
 
 
 def _read(file: BinaryIO, size: int, position: int, length: int) -> bytes:

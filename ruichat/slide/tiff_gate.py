@@ -19,6 +19,18 @@ from ruichat.slide.tiff import Directory, TiffError
 MAX_TILE_PX = 1 << 26
 """Decoders allocate whole tiles: 256 MB for one of so many pixels. Scanners write up to 4096²."""
 
+MOST_FROM_A_BYTE = {1: 1, 5: 2_600, 7: 1_100, 8: 1_100, 32773: 128, 32946: 1_100}
+"""Bytes of pixels that a byte of data can hold at most, by Compression.
+
+Ours: LZW writes up to 3,838 bytes with a code of 12 bits, deflate 258 with 2 bits, PackBits 128
+with two bytes, baseline JPEG 64 samples with 2 bits, of which chroma may count sixteenfold.
+"""
+
+SLACK_BYTES = 1 << 16
+"""Sound files may lack the end of their last strip."""
+
+YCBCR = 6
+
 
 def check_tiff(path: Path) -> None:
     """Refuse a TIFF that is truncated, damaged or asks for absurd memory; other files pass.
@@ -67,6 +79,11 @@ def _check_data(directory: Directory, size: int) -> None:
             raise tiff.TooShortError
         if (offsets[used] + counts[used] > limit).any():
             raise tiff.TooShortError
+    _check_tiles(directory)
+    _check_claims(directory)
+
+
+def _check_tiles(directory: Directory) -> None:
     across, down = directory.number(tiff.TILE_WIDTH, 0), directory.number(tiff.TILE_HEIGHT, 0)
     tiles = directory.numbers.get(tiff.TILE_OFFSETS)
     if tiles is None:
@@ -78,3 +95,25 @@ def _check_data(directory: Directory, size: int) -> None:
     needed = -(-width // across) * -(-height // down) * planes
     if len(tiles) < needed:
         raise TiffError(f"{needed} tiles cover its image, {len(tiles)} are listed")
+
+
+def _check_claims(directory: Directory) -> None:
+    """The pixels that an image claims to have can come out of its bytes."""
+    most = MOST_FROM_A_BYTE.get(directory.number(tiff.COMPRESSION, 1))
+    strips = directory.numbers.get(tiff.STRIP_COUNTS)
+    tiles = directory.numbers.get(tiff.TILE_COUNTS)
+    counts = strips if tiles is None else tiles
+    if most is None or counts is None or (tiles is None and (counts == 0).any()):
+        return
+    bits = int(directory.numbers.get(tiff.BITS, np.ones(1, np.uint64)).sum())
+    if directory.number(tiff.PHOTOMETRIC, 0) == YCBCR:
+        bits = bits // 3  # chroma may be stored for a few pixels together
+    width, height = directory.size
+    pixels = width * height
+    if tiles is not None:
+        tile = directory.number(tiff.TILE_WIDTH, 0) * directory.number(tiff.TILE_HEIGHT, 0)
+        planes = directory.number(tiff.SAMPLES, 1) if directory.number(tiff.PLANAR, 1) == 2 else 1
+        pixels = tile * int((tiles > 0).sum()) // planes
+    claimed, held = pixels * bits // 8, int(counts.sum())
+    if claimed > most * held + SLACK_BYTES:
+        raise TiffError(f"{claimed} bytes of pixels can't come out of {held} bytes of data")
