@@ -204,5 +204,6 @@ def edit(path: Path, **changes: Any) -> Path:
     data = pydicom.dcmread(path)
     for name, value in changes.items():
         setattr(data, name, value)
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
     data.save_as(path)
     return path

@@ -402,10 +402,6 @@ def _dicom() -> Iterator[tuple[str, Make]]:
         header(Written(), SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2"),
     )
     yield "DICOM of another kind", header(Written(), SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
-    yield (
-        "DICOM whose frames have no place",
-        header(Written(sparse=True), PerFrameFunctionalGroupsSequence=[]),
-    )
     yield "DICOM beside a pipe", beside(os.mkfifo)
     yield "DICOM beside a device", beside(lambda part: part.symlink_to("/dev/zero"))
     yield "noise with DICOM's mark", noise
