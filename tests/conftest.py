@@ -34,3 +34,12 @@ def shared_data() -> Path:
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bags of one test are never found by another, nor by the user's own program."""
     monkeypatch.setenv("RUICHAT_CACHE", str(tmp_path / "cache"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Proofs take minutes, so they run only where they are asked for: `pytest -m proof`."""
+    if "proof" not in config.option.markexpr:
+        skip = pytest.mark.skip(reason="takes minutes; run with: pytest -m proof")
+        for item in items:
+            if "proof" in item.keywords:
+                item.add_marker(skip)

@@ -1,10 +1,10 @@
-"""What `ruichat features extract` does with many slides: a store, a bar, a list of failures."""
+"""Many slides or files on the command line: a bar, a line for each that failed, a total."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from ruichat.chat.plain import strip_controls
 from ruichat.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
+    from ruichat.cli.progress import WorkBar
     from ruichat.features.engines import EngineName
     from ruichat.features.jobs import Outcome, Settings
 
@@ -68,34 +69,48 @@ def extract_many(
         raise InputError(
             f"no slides among {found.num_other} files", hint="Give slide files, or their folder"
         )
-    outcomes: list[Outcome] = []
     with WorkBar(len(found.slides)) as bar:
-        for outcome in run_jobs(
+        outcomes = run_jobs(
             make_jobs(found.slides),
             settings,
             engine=engine,
             workers=workers,
             ray_address=ray_address,
             watch=bar.tiles,
-        ):
-            outcomes.append(outcome)
-            bar.slide(outcome.slide, outcome.num_tiles)
-            if as_json:
-                typer.echo(json.dumps(asdict(outcome), ensure_ascii=False))
-    summary = _summary(outcomes, settings, found.num_other)
+        )
+        report(_shown(outcomes, bar), settings.store, as_json=as_json, num_other=found.num_other)
+
+
+def report(outcomes: Iterable[Outcome], store: Path, *, as_json: bool, num_other: int = 0) -> None:
+    """Say what becomes of each, as it does, and of all.
+
+    Raises:
+        typer.Exit: with code 4 where some failed.
+    """
+    seen: list[Outcome] = []
+    for outcome in outcomes:
+        seen.append(outcome)
+        if as_json:
+            typer.echo(json.dumps(asdict(outcome), ensure_ascii=False))
+    summary = _summary(seen, store, num_other)
     if as_json:
         typer.echo(json.dumps(summary, ensure_ascii=False))
     else:
-        _print(outcomes, summary)
+        _print(seen, summary)
     if summary["failed"]:
         raise typer.Exit(InputError.exit_code)
 
 
-def _summary(outcomes: Sequence[Outcome], settings: Settings, num_other: int) -> dict[str, Any]:
+def _shown(outcomes: Iterable[Outcome], bar: WorkBar) -> Iterator[Outcome]:
+    for outcome in outcomes:
+        bar.slide(outcome.slide, outcome.num_tiles)
+        yield outcome
+
+
+def _summary(outcomes: Sequence[Outcome], store: Path, num_other: int) -> dict[str, Any]:
     counts = Counter(outcome.status for outcome in outcomes)
     return {
-        "store": str(settings.store),
-        "encoder": settings.card.name,
+        "store": str(store),
         "slides": len(outcomes),
         "done": counts["done"],
         "skipped": counts["skipped"],
@@ -117,7 +132,7 @@ def _print(outcomes: Sequence[Outcome], summary: dict[str, Any]) -> None:
             typer.secho(strip_controls(line), fg="red", err=True)
     line = (
         f"{summary['done']} slides done, {summary['skipped']} were there, {summary['failed']} "
-        f"failed; {summary['tiles']} tiles by {summary['encoder']} in {summary['store']}"
+        f"failed; {summary['tiles']} tiles in {summary['store']}"
     )
     if summary["other_files"]:
         line += f"; {summary['other_files']} files are no slides"

@@ -149,3 +149,57 @@ def _extract_one(
     typer.echo(f"{len(bag)} tiles, {bag.tissue_area_mm2:.2f} mm² of tissue, {bag.encoder}")
     for warning in bag.warnings:
         typer.secho(f"warning: {warning}", fg="yellow", err=True)
+
+
+@app.command("import")
+def import_command(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Feature files of TRIDENT, CLAM, STAMP, HistoGPT."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the bags.")],
+    encoder_name: Annotated[
+        str | None,
+        typer.Option("--encoder", help="Card of the encoder, where a file doesn't state it."),
+    ] = None,
+    mpp: Annotated[
+        float | None, typer.Option("--mpp", help="Micrometres per level-0 pixel of the slides.")
+    ] = None,
+    tile_mpp: Annotated[
+        float | None,
+        typer.Option("--tile-mpp", help="Micrometres per pixel of the tiles (HistoGPT)."),
+    ] = None,
+    patches: Annotated[
+        Path | None,
+        typer.Option("--patches", help="CLAM's file of patches, or the folder of all of them."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line per file.")] = False,
+) -> None:
+    """Turn other tools' feature files into bags."""
+    from ruichat.cli.extracting import report
+    from ruichat.features.foreign.convert import Given
+    from ruichat.features.foreign.importing import import_files
+    from ruichat.features.store import Store
+
+    given = Given(encoder_name, mpp, tile_mpp, patches)
+    store = Store(out.absolute())
+    report(import_files(files, store, given), store.folder, as_json=as_json)
+
+
+@app.command("info")
+def info_command(
+    path: Annotated[
+        Path, typer.Argument(metavar="BAG", help="A bag, or another tool's feature file.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What a feature file holds, whose it is, and whether it is whole."""
+    from ruichat.chat.plain import strip_controls
+    from ruichat.features.foreign.describe import describe
+
+    facts = describe(path)
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        return
+    for name, value in facts.items():
+        typer.echo(strip_controls(f"{name:16} {'unknown' if value is None else value}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -45,14 +46,15 @@ class BagFacts:
         span0: side of the tiles, level-0 pixels.
         base_mpp: micrometres per level-0 pixel.
         size0: width and height of the slide, level-0 pixels.
-        tissue_area_mm2: tissue found on the slide.
-        he_share: share of the tissue that has colours of H&E, 0 to 1.
+        tissue_area_mm2: tissue found on the slide; NaN if it wasn't looked for.
+        he_share: share of the tissue that has colours of H&E, 0 to 1; NaN as above.
         encoder: name of the encoder.
-        encoder_digest: digest of its weights.
-        slide_digest: digest of the slide's files.
+        encoder_digest: digest of its weights; empty where another tool ran it.
+        slide_digest: digest of the slide's files; empty where only another tool saw them.
         fingerprint: of the extraction config.
         warnings: what the user should know about the slide.
         tile_px: side of the tiles as the encoder saw them; 0 if not known.
+        overlap_px: of neighbouring tiles, in such pixels.
         key: of the extraction that made it; empty if none did.
     """
 
@@ -69,6 +71,7 @@ class BagFacts:
     fingerprint: str
     warnings: tuple[str, ...] = ()
     tile_px: int = 0
+    overlap_px: int = 0
     key: str = ""
 
     def manifest(self) -> Manifest:
@@ -76,6 +79,8 @@ class BagFacts:
         own = {"encoder_digest", "slide_digest", "fingerprint", "key"}
         details = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
         details |= {"size0": list(self.size0), "warnings": list(self.warnings)}
+        for name in ("tissue_area_mm2", "he_share"):
+            details[name] = None if math.isnan(details[name]) else details[name]  # JSON has no NaN
         made_from = {
             "slide": self.slide_digest,
             "encoder": self.encoder_digest,
@@ -103,24 +108,29 @@ class BagFacts:
             span0=int(details["span0"]),
             base_mpp=float(details["base_mpp"]),
             size0=(int(details["size0"][0]), int(details["size0"][1])),
-            tissue_area_mm2=float(details["tissue_area_mm2"]),
-            he_share=float(details["he_share"]),
+            tissue_area_mm2=_measured(details["tissue_area_mm2"]),
+            he_share=_measured(details["he_share"]),
             encoder=str(details["encoder"]),
             encoder_digest=manifest.made_from["encoder"],
             slide_digest=manifest.made_from["slide"],
             fingerprint=manifest.config_fingerprint,
             warnings=tuple(details["warnings"]),
             tile_px=int(details["tile_px"]),
+            overlap_px=int(details["overlap_px"]),
             key=manifest.made_from["key"],
         )
 
     def check_encoder(self, name: str, digest: str, dim: int) -> None:
         """Refuse what another encoder made.
 
+        A bag from another tool doesn't say whose weights it was made with: it is held to name and
+        width.
+
         Raises:
             ArtifactError: naming both encoders.
         """
-        if (self.encoder, self.encoder_digest, self.dim) != (name, digest, dim):
+        known = self.encoder_digest or digest
+        if (self.encoder, known, self.dim) != (name, digest, dim):
             raise ArtifactError(
                 f"bag {self.slide_digest[:8]} was made by encoder {self.encoder!r} "
                 f"(d={self.dim}, weights {self.encoder_digest[:8]}); wanted is {name!r} "
@@ -136,7 +146,7 @@ class FeatureBag:
     Attributes:
         embeddings: one row per tile.
         xy0: top left corners of the tiles, level-0 pixels.
-        focus: sharpness per tile, 0 to 1.
+        focus: sharpness per tile, 0 to 1; NaN, as the next two, where another tool made the bag.
         hematoxylin: mean optical density of that stain per tile.
         eosin: mean optical density of that stain per tile.
 
@@ -162,6 +172,7 @@ class FeatureBag:
     warnings: tuple[str, ...] = ()
     he_share: float = 1.0
     tile_px: int = 0
+    overlap_px: int = 0
     key: str = ""
 
     def __post_init__(self) -> None:
@@ -295,6 +306,10 @@ def check_bag(path: Path) -> BagFacts:
     return _facts(path, check_table(path, kind=KIND, schema_version=SCHEMA_VERSION))
 
 
+def _measured(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
 def _facts(path: Path, manifest: Manifest) -> BagFacts:
     try:
         facts = BagFacts.from_manifest(manifest)
@@ -317,7 +332,7 @@ def _lacking(path: Path, error: Exception) -> ArtifactError:
 
 def _attributes(facts: BagFacts) -> dict[str, dict[str, str | int | float]]:
     """What TRIDENT writes beside features and positions."""
-    name = facts.slide_digest[:12]
+    name = facts.slide_digest[:12] or facts.key[:12]
     magnification = round(MAGNIFICATION_UM / facts.base_mpp, 2)
     tile_mpp = facts.base_mpp * facts.span0 / facts.tile_px if facts.tile_px else facts.base_mpp
     coords: dict[str, str | int | float] = {
@@ -325,7 +340,7 @@ def _attributes(facts: BagFacts) -> dict[str, dict[str, str | int | float]]:
         "patch_size_level0": facts.span0,
         "level0_magnification": magnification,
         "target_magnification": round(MAGNIFICATION_UM / tile_mpp, 2),
-        "overlap": 0,
+        "overlap": facts.overlap_px,
         "name": name,
         "level0_width": facts.size0[0],
         "level0_height": facts.size0[1],

@@ -133,6 +133,23 @@ def is_hdf5(path: Path) -> bool:
         return file.read(len(_SIGNATURE)) == _SIGNATURE
 
 
+def has_manifest(path: Path) -> bool:
+    """Whether a file is an HDF5 file of ours; what is damaged may still have been one.
+
+    Raises:
+        ArtifactError: it can't be read.
+    """
+    try:
+        if not is_hdf5(path):
+            return False
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} can't be read ({error.strerror})", hint="Check its permissions"
+        ) from error
+    with _opened(path) as table:
+        return MANIFEST_KEY in table.attrs
+
+
 def _fill(table: h5py.File, columns: Mapping[str, Column], blocks: Iterable[Arrays]) -> None:
     datasets: dict[str, h5py.Dataset] = {}
     for name, column in columns.items():

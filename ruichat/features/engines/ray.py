@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -57,8 +58,9 @@ def run_ray(
     Raises:
         PrerequisiteError: Ray isn't installed, or the cluster can't be reached.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)  # read when Ray is imported
+    if "ray" not in sys.modules:  # which reads them once: later they'd hold for its children only
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
     ray: Any = require("ray", extra="ray")
     data: Any = require("ray.data", extra="ray")
     _connect(ray, address)

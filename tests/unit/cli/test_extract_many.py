@@ -42,7 +42,7 @@ def invoke(*arguments: str | Path) -> tuple[int, str, str]:
 def test_a_folder_is_done_as_far_as_it_can_be(folder: Path, tmp_path: Path) -> None:
     code, out, err = invoke(folder, "--out", tmp_path / "bags")
     assert code == 4
-    assert out.startswith("1 slides done, 0 were there, 1 failed; 16 tiles by counted")
+    assert out.startswith("1 slides done, 0 were there, 1 failed; 16 tiles in ")
     assert "1 files are no slides" in out
     (line,) = [line for line in err.splitlines() if line.startswith("failed: ")]
     assert "b.tif" in line and "--mpp" in line
