@@ -279,6 +279,14 @@ _CHINESE: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(r"^pixels are not square \((?P<x>\S+) x (?P<y>\S+) um\): (?P<used>\S+) is used"),
         "像素不是正方形（{x} × {y} µm）：采用 {used}",
     ),
+    (
+        re.compile(r"^(?P<num>\d+) of (?P<whole>\d+) tiles left out"),
+        "{whole}个图块中有{num}个未读取：模糊、有墨迹、折叠或在气泡下",
+    ),
+    (
+        re.compile(r"^nearly every tile is blurred, inked, folded or under a bubble"),
+        "几乎每个图块都模糊、有墨迹、折叠或在气泡下，回答可能有误",
+    ),
 )
 
 

@@ -12,6 +12,7 @@ from ruichat.cli.texts import Key, say, terminal_language
 from ruichat.errors import InputError
 
 if TYPE_CHECKING:
+    from ruichat.slide.choice import TileChoice
     from ruichat.slide.grid import TileGrid
     from ruichat.slide.quality_rules import RuleResult, Sense
     from ruichat.slide.slide import Slide
@@ -24,21 +25,25 @@ _SENSES: dict[Sense, Key] = {"at most": "at_most", "at least": "at_least"}
 
 
 def assess(
-    slide: Slide, tissue: TissueMask, grid: TileGrid, quality: SlideQuality
+    slide: Slide, tissue: TissueMask, choice: TileChoice, quality: SlideQuality
 ) -> dict[str, Any]:
     """The facts of `slide check`, as plain values; tiles are measured on up to 64 of them."""
     import numpy as np
 
     from ruichat.slide.quality import measure_tiles
 
+    grid = choice.grid
     some = grid.xy0[np.linspace(0, len(grid) - 1, min(64, len(grid))).round().astype(np.int64)]
     measured = measure_tiles(slide.read_tiles(some, span0=grid.span0, tile_px=grid.tile_px))
     warnings = list(slide.warnings)
     if tissue.stain_warning:
         warnings.append(tissue.stain_warning)
+    if choice.warning:
+        warnings.append(choice.warning)
     return {
         "tissue_mm2": round(tissue.area_mm2, 4),
         "num_tiles": len(grid),
+        "tiles_left_out": dict(choice.left_out),
         "he_share": round(tissue.he_share, 3),
         "focus": round(float(np.median(measured.focus)), 3),
         "blur_um": _known(quality.blur_um),

@@ -55,6 +55,7 @@ def check(
     """Tissue, tiles, faults and stain of a slide: whether questions can be answered."""
     from ruichat.cli import checking
     from ruichat.cli.outputs import check_not_input
+    from ruichat.slide.choice import ChoiceConfig, choose_tiles
     from ruichat.slide.grid import GridConfig, lay_grid
     from ruichat.slide.opening import open_slide
     from ruichat.slide.quality_rules import QualityRules, apply_rules
@@ -70,12 +71,13 @@ def check(
             checking.write_overlay(slide, tissue, overlay)
         grid = lay_grid(slide, tissue, GridConfig())
         quality = inspect_slide(slide, tissue, QualityConfig())
+        choice = choose_tiles(grid, quality, ChoiceConfig())
         if overlay is not None:
-            checking.write_overlay(slide, tissue, overlay, grid, quality)
+            checking.write_overlay(slide, tissue, overlay, choice.grid, quality)
         if masks is not None:
             checking.write_masks(quality, masks)
         results = apply_rules(quality, tissue.area_mm2, QualityRules())
-        facts = describe(slide) | checking.assess(slide, tissue, grid, quality)
+        facts = describe(slide) | checking.assess(slide, tissue, choice, quality)
     if as_json:
         _print(facts | checking.describe_rules(results), as_json)
     else:
@@ -127,6 +129,9 @@ def _print(facts: dict[str, Any], as_json: bool) -> None:
         if name == "faults":
             for fault, found in value.items():
                 typer.echo(f"{fault:18} {_say_fault(found)}")
+        elif name == "tiles_left_out":
+            said = ", ".join(f"{fault} {count}" for fault, count in value.items())
+            typer.echo(f"{name:18} {said or 0}")
         elif name != "warnings":
             typer.echo(strip_controls(f"{name:18} {value}"))
     for warning in facts["warnings"]:

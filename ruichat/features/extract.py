@@ -23,16 +23,18 @@ from ruichat.errors import ArtifactError, ConfigError, ModelError
 from ruichat.features.bag import SUFFIX, BagFacts, FeatureBag, save_bag
 from ruichat.features.encoder import Encoder, EncoderCard
 from ruichat.features.shards import DiskShards, Finished, MemoryShards, Part, join
+from ruichat.slide.choice import ChoiceConfig, choose_tiles
 from ruichat.slide.grid import GridConfig, TileGrid, lay_grid
 from ruichat.slide.quality import TileQuality, measure_tiles
 from ruichat.slide.slide import Slide
+from ruichat.slide.slide_quality import QualityConfig, inspect_slide
 from ruichat.slide.tissue import TissueConfig, TissueMask, find_tissue
 from ruichat.storage.artifacts import sweep
 from ruichat.storage.locks import locked
 
 log = logging.getLogger(__name__)
 
-EXTRACTION = 4
+EXTRACTION = 5
 """Version of the procedure; part of every cache key, raised when what it makes changes."""
 
 BATCH_TILES = 32
@@ -57,6 +59,8 @@ class ExtractConfig(Config):
     """Name of the encoder's card."""
     grid: GridConfig = Field(default_factory=GridConfig)
     tissue: TissueConfig = Field(default_factory=TissueConfig)
+    quality: QualityConfig = Field(default_factory=QualityConfig)
+    choice: ChoiceConfig = Field(default_factory=ChoiceConfig)
 
     @classmethod
     def for_encoder(cls, card: EncoderCard) -> ExtractConfig:
@@ -151,9 +155,9 @@ def extract_file(
     sweep(path)
     folder = path.with_suffix(".parts") if parts is None else parts
     shards = DiskShards(folder, cache_key(slide, encoder, config), encoder.card.dim)
-    tissue, grid = _lay(slide, config)
+    tissue, grid, warnings = _lay(slide, config)
     encode_missing(slide, grid, encoder, shards, progress, shard_s=shard_s)
-    facts = _facts(slide, encoder, config, tissue, grid)
+    facts = _facts(slide, encoder, config, tissue, grid, warnings)
     save_bag(path, facts, _blocks(grid, shards))
     shards.remove()
     return facts
@@ -163,15 +167,19 @@ def _in_memory(
     slide: Slide, encoder: Encoder, config: ExtractConfig, progress: Progress | None
 ) -> FeatureBag:
     shards = MemoryShards()
-    tissue, grid = _lay(slide, config)
+    tissue, grid, warnings = _lay(slide, config)
     encode_missing(slide, grid, encoder, shards, progress)
-    facts = _facts(slide, encoder, config, tissue, grid)
+    facts = _facts(slide, encoder, config, tissue, grid, warnings)
     return FeatureBag.of(facts, xy0=grid.xy0, **vars(join(list(shards.parts()))))
 
 
-def _lay(slide: Slide, config: ExtractConfig) -> tuple[TissueMask, TileGrid]:
+def _lay(slide: Slide, config: ExtractConfig) -> tuple[TissueMask, TileGrid, tuple[str, ...]]:
+    """The tissue, the tiles worth reading, and what the user should know about both."""
     tissue = find_tissue(slide, config.tissue)
-    return tissue, lay_grid(slide, tissue, config.grid)
+    grid = lay_grid(slide, tissue, config.grid)
+    choice = choose_tiles(grid, inspect_slide(slide, tissue, config.quality), config.choice)
+    said = (tissue.stain_warning, choice.warning)
+    return tissue, choice.grid, tuple(one for one in said if one is not None)
 
 
 def _blocks(grid: TileGrid, shards: Finished) -> Iterator[dict[str, NDArray[Any]]]:
@@ -293,7 +301,12 @@ def _encode(encoder: Encoder, batch: _Batch) -> Part:
 
 
 def _facts(
-    slide: Slide, encoder: Encoder, config: ExtractConfig, tissue: TissueMask, grid: TileGrid
+    slide: Slide,
+    encoder: Encoder,
+    config: ExtractConfig,
+    tissue: TissueMask,
+    grid: TileGrid,
+    warnings: tuple[str, ...],
 ) -> BagFacts:
     return BagFacts(
         num_tiles=len(grid),
@@ -307,7 +320,7 @@ def _facts(
         encoder_digest=encoder.digest,
         slide_digest=slide.digest,
         fingerprint=config.fingerprint(),
-        warnings=() if tissue.stain_warning is None else (tissue.stain_warning,),
+        warnings=warnings,
         tile_px=grid.tile_px,
         key=cache_key(slide, encoder, config),
     )

@@ -23,7 +23,9 @@ TILE_COLOR = (0, 150, 60)
 
 FAULT_COLORS: dict[Fault, tuple[int, int, int]] = {
     "blur": (0, 114, 178),
-    "pen": (230, 159, 0),
+    "pen": (0, 158, 115),
+    "fold": (213, 94, 0),
+    "bubble": (86, 180, 233),
     "border": (90, 90, 90),
     "odd_stain": (240, 228, 66),
 }

@@ -30,6 +30,10 @@ class QualityRules(Config):
     """Share of the tissue out of focus."""
     max_pen: float = Field(default=0.10, ge=0, le=1)
     """Share of the tissue under pen marks."""
+    max_fold: float = Field(default=0.15, ge=0, le=1)
+    """Share of the tissue in folds; layered keratin looks like them and counts."""
+    max_bubble: float = Field(default=0.10, ge=0, le=1)
+    """Share of the tissue under air bubbles."""
     max_border: float = Field(default=0.05, ge=0, le=1)
     """Share of the tissue hidden by black borders."""
     min_he: float = Field(default=0.5, ge=0, le=1)
@@ -78,6 +82,8 @@ def apply_rules(
         "max_blur_um": quality.blur_um,
         "max_blur": quality.finding("blur").share,
         "max_pen": quality.finding("pen").share,
+        "max_fold": quality.finding("fold").share,
+        "max_bubble": quality.finding("bubble").share,
         "max_border": quality.finding("border").share,
         "min_he": quality.he_share,
         "min_stain_od": quality.stain_od,

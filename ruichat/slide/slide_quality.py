@@ -11,10 +11,13 @@ from pydantic import Field
 
 from ruichat.config import Config
 from ruichat.slide.arrays import Bools, Floats
+from ruichat.slide.bubbles import BubbleConfig, find_bubbles
 from ruichat.slide.focus import FocusConfig, FocusMap, measure_focus
+from ruichat.slide.folds import FoldConfig, find_folds
 from ruichat.slide.geometry import cells_area_mm2
 from ruichat.slide.ink import InkConfig, find_ink
 from ruichat.slide.morphology import closed, touching, without_small
+from ruichat.slide.resample import resample
 from ruichat.slide.stain import extremes, looks_like_he, unmixing_matrix
 from ruichat.slide.tissue import relative_density
 
@@ -22,13 +25,13 @@ if TYPE_CHECKING:
     from ruichat.slide.slide import Slide
     from ruichat.slide.tissue import TissueMask
 
-Fault = Literal["blur", "pen", "border", "odd_stain"]
+Fault = Literal["blur", "pen", "fold", "bubble", "border", "odd_stain"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 HIDING: frozenset[Fault] = frozenset({"pen", "border"})
 """These hide tissue, so that the tissue mask leaves out what lies beneath."""
 
-JUDGED_BY_COLOR: frozenset[Fault] = frozenset({"pen"})
+JUDGED_BY_COLOR: frozenset[Fault] = frozenset({"pen", "fold"})
 """These are told from H&E by their colour, so of other stains nothing can be said."""
 
 BARE_OD = 0.05
@@ -45,6 +48,8 @@ class QualityConfig(Config):
     """Side of a cell of the masks, micrometres."""
     focus: FocusConfig = Field(default_factory=FocusConfig)
     ink: InkConfig = Field(default_factory=InkConfig)
+    folds: FoldConfig = Field(default_factory=FoldConfig)
+    bubbles: BubbleConfig = Field(default_factory=BubbleConfig)
     min_border_mm2: float = Field(default=0.01, ge=0)
     """Smaller black pieces at the slide's edge are dirt."""
     beneath_um: float = Field(default=300.0, ge=0)
@@ -101,27 +106,36 @@ class SlideQuality:
 def inspect_slide(slide: Slide, tissue: TissueMask, config: QualityConfig) -> SlideQuality:
     """Look for faults on a slide.
 
-    Colours are judged on an overview at `config.cell_um`, focus where the tissue is at
-    `config.focus.mpp`, square by square: both take the pyramid's level that serves, and memory
-    grows with the area by some bytes for each 256 square micrometres.
+    Bubbles are looked for on an overview at `config.bubbles.mpp`, other things on the same at
+    `config.cell_um`, focus where the tissue is at `config.focus.mpp`, square by square. Both reads
+    take the pyramid's level that serves. Memory grows with the slide's area, by about 60 bytes for
+    each cell of the masks.
 
     What is told by its colour isn't looked for on slides whose colours aren't H&E's.
 
     Raises:
         InputError: the file is damaged.
     """
-    od = relative_density(slide.read(slide.bounds0, mpp=config.cell_um))
-    cell_mpp = slide.width0 * slide.mpp.value / od.shape[1]
+    fine = slide.read(slide.bounds0, mpp=config.bubbles.mpp)
+    factor = config.bubbles.mpp / config.cell_um
+    height, width = (max(1, round(n * factor)) for n in fine.shape[:2])
+    od = relative_density(resample(fine, width, height))
+    cell_mpp = slide.width0 * slide.mpp.value / width
     downsample = cell_mpp / slide.mpp.value
-    solid = _on_grid(tissue.mask, od.shape[0], od.shape[1])
+    solid = _on_grid(tissue.mask, height, width)
     focus = measure_focus(slide, tissue.mask, tissue.downsample, config.focus)
-    ink = np.zeros_like(solid) if tissue.stain_warning else find_ink(od, cell_mpp, config.ink)
+    nothing = np.zeros_like(solid)
+    ink = nothing if tissue.stain_warning else find_ink(od, cell_mpp, config.ink)
     border = _black_at_edge(od, config.min_border_mm2 / cells_area_mm2(1, cell_mpp=cell_mpp))
+    seen = solid & ~ink & ~border
+    folds = nothing if tissue.stain_warning else find_folds(od, seen, cell_mpp, config.folds)
     masks: dict[Fault, Bools] = {
-        "blur": _blurred(focus, config.focus.max_blur_um, solid, downsample) & ~border & ~ink,
+        "blur": _blurred(focus, config.focus.max_blur_um, seen, downsample),
         "pen": ink & ~border,
+        "fold": folds,
+        "bubble": _on_grid(find_bubbles(fine, config.bubbles), height, width),
         "border": border,
-        "odd_stain": solid & ~ink & ~looks_like_he(od) & (extremes(od)[1] > BARE_OD),
+        "odd_stain": seen & ~looks_like_he(od) & (extremes(od)[1] > BARE_OD),
     }
     beneath = closed(solid, config.beneath_um / cell_mpp) if ink.any() else solid
     findings = tuple(
@@ -130,7 +144,7 @@ def inspect_slide(slide: Slide, tissue: TissueMask, config: QualityConfig) -> Sl
         else _finding(fault, masks[fault], solid, beneath, cell_mpp)
         for fault in FAULTS
     )
-    total, hematoxylin_share = _stain_of(od[solid & ~ink])
+    total, hematoxylin_share = _stain_of(od[seen])
     return SlideQuality(
         tissue=solid,
         downsample=downsample,

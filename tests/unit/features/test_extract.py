@@ -208,3 +208,17 @@ def test_a_cached_bag_warns_of_what_was_given_now(tiff: Path, tmp_path: Path) ->
 def test_batches_cover_a_shard_once(num: int) -> None:
     batches = module._batches(7, 7 + num)  # pyright: ignore[reportPrivateUsage]
     assert [i for first, end in batches for i in range(first, end)] == list(range(7, 7 + num))
+
+
+def test_inked_tiles_are_not_encoded_and_the_bag_says_so(tmp_path: Path) -> None:
+    picture = draw_tissue(1024, 768)
+    ink = (slice(192, 576), slice(256, 704))
+    picture[ink] = (picture[ink] * (0.25, 0.45, 0.75)).astype(np.uint8)
+    fake = encoder()
+    with open_slide(write_pyramid(tmp_path / "inked.tif", picture, mpp=0.5)) as slide:
+        bag = extract(slide, fake, CONFIG, cache=tmp_path)
+        assert fake.tiles == slide.counts.tiles == len(bag)
+    middles = bag.xy0 + TILE_PX // 2
+    inside = (middles > (320, 256)).all(1) & (middles < (640, 512)).all(1)
+    assert not inside.any() and len(bag) > 500
+    assert any("tiles left out: pen" in said for said in bag.warnings)

@@ -8,17 +8,21 @@ from functools import cache
 import numpy as np
 import pytest
 from drawn import Picture, draw_tissue, slide_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from ruichat.slide.arrays import Bools
+from ruichat.slide.bubbles import BubbleConfig, find_rings
+from ruichat.slide.choice import ChoiceConfig, TileChoice, choose_tiles
 from ruichat.slide.focus import FocusConfig, measure_focus
+from ruichat.slide.grid import GridConfig, TileGrid, lay_grid
 from ruichat.slide.phantom import PhantomConfig, draw_phantom
 from ruichat.slide.picture import FAULT_COLORS
 from ruichat.slide.picture import draw_tissue as draw_check
 from ruichat.slide.quality_rules import QualityRules, RuleResult, apply_rules
 from ruichat.slide.slide import Slide
-from ruichat.slide.slide_quality import FAULTS, QualityConfig, SlideQuality, inspect_slide
+from ruichat.slide.slide_quality import FAULTS, Fault, QualityConfig, SlideQuality, inspect_slide
 from ruichat.slide.tissue import TissueConfig, find_tissue
 
 MPP = 1.0
@@ -54,16 +58,42 @@ def with_ink(color: str, strength: float = 0.6) -> tuple[Picture, tuple[slice, s
     return picture, place
 
 
+def with_ring(radius_um: float, squeeze: float = 1.0) -> tuple[Picture, Bools]:
+    """A bubble: a rim that takes 60 % of the light, washed out within."""
+    y, x = np.mgrid[: clean().shape[0], : clean().shape[1]] * MPP
+    away = np.hypot(x - 800, (y - 560) / squeeze) / radius_um
+    rim = np.exp(-(((away - 1) / 0.035) ** 2))
+    light = clean() * (1 - 0.6 * rim[..., None])
+    inside = np.clip((1 - away) / 0.05, 0, 1)[..., None] * 0.3
+    light += inside * (light.mean(axis=(0, 1)) - light)
+    return light.astype(np.uint8), away < 1.1
+
+
+def with_fold() -> tuple[Picture, Bools]:
+    """A strip of 90 um in which tissue from beside it lies on top, and where it lies."""
+    y, x = np.mgrid[: clean().shape[0], : clean().shape[1]] * MPP
+    strip = (np.abs(y - 560 - 40 * np.sin(x / 150)) < 45) & (x > 350) & (x < 1150)
+    light = clean() / 255.0
+    light[strip] *= np.roll(light, (150, 60), axis=(0, 1))[strip]
+    return (light * 255).astype(np.uint8), strip
+
+
 def blurred(sigma_um: float) -> Picture:
     return ndimage.gaussian_filter(clean(), (sigma_um / MPP, sigma_um / MPP, 0))
 
 
-def overlap(quality: SlideQuality, fault: str, place: tuple[slice, slice]) -> tuple[float, float]:
-    """Precision and recall of a mask against a box."""
-    mask = quality.finding(fault).mask  # pyright: ignore[reportArgumentType]
-    truth = np.zeros(mask.shape, bool)
-    rows, columns = (slice(round(s.start / CELL_PX), round(s.stop / CELL_PX)) for s in place)
-    truth[rows, columns] = True
+def box(place: tuple[slice, slice]) -> Bools:
+    truth = np.zeros(clean().shape[:2], bool)
+    truth[place] = True
+    return truth
+
+
+def overlap(quality: SlideQuality, fault: Fault, place: Bools) -> tuple[float, float]:
+    """Precision and recall of a mask against the truth, pixel by pixel."""
+    mask = quality.finding(fault).mask
+    height, width = mask.shape
+    truth = place[: height * CELL_PX, : width * CELL_PX]
+    truth = truth.reshape(height, CELL_PX, width, CELL_PX).mean(axis=(1, 3)) > 0.5
     both = (mask & truth).sum()
     return both / max(1, mask.sum()), both / truth.sum()
 
@@ -80,7 +110,7 @@ def test_a_clean_slide_has_no_faults_and_keeps_every_rule() -> None:
 def test_pens_are_found_over_tissue_and_glass(color: str, strength: float) -> None:
     picture, place = with_ink(color, strength)
     quality = inspect(picture)
-    precision, recall = overlap(quality, "pen", place)
+    precision, recall = overlap(quality, "pen", box(place))
     assert precision > 0.9 and recall > 0.85
     assert 0.2 < quality.finding("pen").share < 0.6
 
@@ -104,8 +134,71 @@ def test_blur_is_found_where_it_lies() -> None:
     place = (slice(320, 704), slice(512, 1024))
     picture = clean().copy()
     picture[place] = blurred(3.0)[place]
-    precision, recall = overlap(inspect(picture), "blur", place)
+    precision, recall = overlap(inspect(picture), "blur", box(place))
     assert precision > 0.8 and recall > 0.6
+
+
+@pytest.mark.parametrize(("radius_um", "squeeze"), [(110.0, 1.0), (150.0, 0.94), (280.0, 1.05)])
+def test_bubbles_are_found_with_what_lies_inside(radius_um: float, squeeze: float) -> None:
+    picture, truth = with_ring(radius_um, squeeze)
+    precision, recall = overlap(inspect(picture), "bubble", truth)
+    assert precision > 0.9 and recall > 0.85
+
+
+def test_folds_are_found_and_little_else() -> None:
+    picture, truth = with_fold()
+    precision, recall = overlap(inspect(picture), "fold", truth)
+    assert precision > 0.6 and recall > 0.4
+
+
+@settings(max_examples=20)
+@given(st.integers(60, 120), st.floats(0.5, 2))
+def test_a_ring_is_found_at_any_place_and_contrast(centre: int, gain: float) -> None:
+    """On bare glass, from the edge of the view inwards."""
+    y, x = np.mgrid[:180, :200]
+    away = np.hypot(x - centre, y - 90) / 20
+    od = (0.02 + 0.25 * gain * np.exp(-(((away - 1) / 0.06) ** 2))).astype(np.float32)
+    rings = find_rings(np.repeat(od[..., None], 3, axis=-1), BubbleConfig())
+    assert len(rings) == 1
+    assert np.hypot(rings[0].x - centre, rings[0].y - 90) < 3
+    assert rings[0].radius == pytest.approx(20, abs=1.5)
+
+
+def test_a_stained_ring_is_no_bubble() -> None:
+    """Epithelium around a lumen is as dark, but purple."""
+    y, x = np.mgrid[:180, :200]
+    rim = np.exp(-(((np.hypot(x - 100, y - 90) / 20 - 1) / 0.06) ** 2))
+    od = 0.02 + 0.4 * rim[..., None] * np.array((0.65, 0.70, 0.05))
+    assert find_rings(od.astype(np.float32), BubbleConfig()) == []
+
+
+def chosen(picture: Picture) -> tuple[TileGrid, TileChoice]:
+    slide = slide_of(picture, mpp=MPP)
+    tissue = find_tissue(slide, TissueConfig())
+    grid = lay_grid(slide, tissue, GridConfig(tile_px=112, tile_mpp=1.0))
+    return grid, choose_tiles(grid, inspect_slide(slide, tissue, QualityConfig()), ChoiceConfig())
+
+
+def test_every_tile_of_a_clean_slide_is_kept() -> None:
+    grid, choice = chosen(clean())
+    assert np.array_equal(choice.grid.xy0, grid.xy0)
+    assert choice.left_out == {} and choice.warning is None
+
+
+def test_inked_tiles_are_left_out_and_counted() -> None:
+    picture, place = with_ink("green")
+    grid, choice = chosen(picture)
+    gone = {tuple(xy) for xy in grid.xy0} - {tuple(xy) for xy in choice.grid.xy0}
+    middles = np.array(sorted(gone)) + 56
+    assert choice.left_out == {"pen": len(gone)} and len(gone) >= 3
+    assert box(place)[middles[:, 1], middles[:, 0]].all()
+    assert choice.warning == f"{len(gone)} of {len(grid)} tiles left out: pen {len(gone)}"
+
+
+def test_where_nearly_every_tile_is_blurred_all_are_kept_with_a_warning() -> None:
+    grid, choice = chosen(blurred(4.0))
+    assert len(choice.grid) == len(grid)
+    assert choice.all_spoilt and choice.warning is not None
 
 
 def test_blur_does_not_hang_on_contrast() -> None:
