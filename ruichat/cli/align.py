@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from ruichat.cli import data as data_commands
+
 app = typer.Typer(help="Train and align models.", no_args_is_help=True)
+app.add_typer(data_commands.app, name="data")
 
 
 @app.callback()

@@ -1,0 +1,143 @@
+"""Files of any known format into one file of ours, with a manifest of what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from ruichat.errors import ConfigError
+from ruichat.storage.artifacts import Manifest, write_atomic
+from ruichat.truth.datasets.check import (
+    BrokenRecordsError,
+    EmptySplitError,
+    Report,
+    open_report,
+    read_dialogues,
+)
+from ruichat.truth.datasets.formats.card import FormatCard
+from ruichat.truth.datasets.patients import Patients
+from ruichat.truth.datasets.source import OnBytes
+
+KIND = "dialogues"
+SCHEMA_VERSION = 1
+
+MANIFEST_SUFFIX = ".manifest.json"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of some files.
+
+    Attributes:
+        path: of the file that was written.
+        reports: on the files that were read.
+        num_written: dialogues in it.
+        num_without_patient: those whose patient isn't known.
+    """
+
+    path: Path
+    reports: tuple[Report, ...]
+    num_written: int
+    num_without_patient: int
+
+
+def convert(
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    card: FormatCard | None = None,
+    sha256: str = "",
+    patients: Patients | None = None,
+    leave_out_broken: bool = False,
+    on_bytes: OnBytes | None = None,
+) -> Converted:
+    """Write the dialogues of some files as one file of our format, whole or not at all.
+
+    Args:
+        sources: files to read, in order.
+        out: the file to write; its manifest goes beside it.
+        card: format of all of them; each file's is found if None.
+        sha256: digest that a single source must have; "" for any.
+        patients: how they are told; as the formats say if None.
+        leave_out_broken: go on without records that can't be used; the manifest counts them.
+        on_bytes: told how far each file was read.
+
+    Raises:
+        ConfigError: a format can't be told, or the output is one of the sources.
+        InputError: a file can't be read or is another version than pinned.
+        BrokenRecordsError: records can't be used, and none is to be left out.
+        EmptySplitError: nothing is left to write.
+        ArtifactError: the file can't be written.
+    """
+    _check_out(sources, out)
+    if sha256 and len(sources) != 1:
+        raise ConfigError("--sha256 pins one file", hint="Convert the files one by one")
+    patients = patients or Patients()
+    reports = [open_report(path, card, sha256=sha256) for path in sources]
+    digest = hashlib.sha256()
+    counts: Counter[str] = Counter()
+
+    def write(file: BinaryIO) -> None:
+        for report in reports:
+            for placed in read_dialogues(report, patients=patients, on_bytes=on_bytes):
+                dialogue = placed.dialogue
+                if len(reports) > 1:
+                    # Sets count from 1, each of them.
+                    name = f"{report.file.stem}:{dialogue.id}"
+                    dialogue = dialogue.model_copy(update={"id": name})
+                line = dialogue.to_line()
+                file.write(line)
+                digest.update(line)
+                counts["written"] += 1
+                counts["without_patient"] += dialogue.patient is None
+            if report.num_errors and not leave_out_broken:
+                raise BrokenRecordsError(report)
+        if not counts["written"]:
+            raise EmptySplitError(
+                f"no dialogue of {len(reports)} files can be used",
+                hint="See what is wrong with: ruichat align data check FILE",
+            )
+
+    write_atomic(out, write)
+    done = Converted(out, tuple(reports), counts["written"], counts["without_patient"])
+    write_manifest(done, digest.hexdigest(), patients)
+    return done
+
+
+def write_manifest(done: Converted, digest: str, patients: Patients) -> None:
+    """Say beside a file what it is and what it was made from.
+
+    Raises:
+        ArtifactError: it can't be written.
+    """
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        kind=KIND,
+        made_from={report.file.name: report.sha256 for report in done.reports},
+        details={
+            "num_dialogues": done.num_written,
+            "num_without_patient": done.num_without_patient,
+            "patients": patients.rule,
+            "formats": {report.file.name: report.format for report in done.reports},
+            "left_out": {report.file.name: report.num_broken for report in done.reports},
+        },
+        sha256=digest,
+    )
+    write_atomic(manifest_path(done.path), f"{manifest.to_json()}\n".encode())
+
+
+def manifest_path(path: Path) -> Path:
+    """Where the manifest of a file of dialogues lies."""
+    return path.with_name(path.name + MANIFEST_SUFFIX)
+
+
+def _check_out(sources: Sequence[Path], out: Path) -> None:
+    for source in sources:
+        if out.exists() and source.exists() and out.samefile(source):
+            raise ConfigError(f"{out} is one of the files to read", hint="Give another name")
+    if out.suffix != ".jsonl":
+        raise ConfigError(f"{out.name} must end in .jsonl", hint=f"Try {out.stem}.jsonl")
