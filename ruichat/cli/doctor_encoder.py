@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ruichat.cli.doctor import Check, Status, check_package, memory_bytes, num_cores
 from ruichat.features.card import EncoderCard
-from ruichat.features.encoders.catalogue import Entry, count_in_words, entry
+from ruichat.features.encoders.catalogue import AnyCard, Entry, card_of, count_in_words, entry
 
 PACKAGES = {
     "torch": "torch",
@@ -33,16 +33,9 @@ _GB = 1e9
 
 def encoder_checks(name: str) -> Iterator[Check]:
     """Everything that running this encoder takes, in the order in which one would get it."""
-    from ruichat.features.encoder import ENCODERS
-
-    card = ENCODERS.get(name)
+    card = card_of(name)
     found = entry(card)
-    yield Check(
-        "encoder",
-        "ok",
-        f"{card.title or card.name}: {card.dim} numbers for {card.tile_px} px "
-        f"at {card.tile_mpp:g} um/px",
-    )
+    yield Check("encoder", "ok", _in_words(card))
     if card.architecture is not None:
         for module, distribution in PACKAGES.items():
             yield check_package(module, distribution)
@@ -53,6 +46,14 @@ def encoder_checks(name: str) -> Iterator[Check]:
     if card.num_parameters:
         yield _memory(card)
     yield _device(card)
+
+
+def _in_words(card: AnyCard) -> str:
+    title = card.title or card.name
+    if isinstance(card, EncoderCard):
+        return f"{title}: {card.dim} numbers for {card.tile_px} px at {card.tile_mpp:g} um/px"
+    numbers = f"{card.dim} numbers" if card.dim else "one vector"
+    return f"{title}: {numbers} per slide, for bags of {card.tile_encoder or 'any encoder'}"
 
 
 def _licence(found: Entry) -> Check:
@@ -78,7 +79,8 @@ def _weights(found: Entry) -> Check:
 
     card = found.card
     if found.weights == "included":
-        return Check("weights", "ok", "come with ruichat; `ruichat doctor` reads them")
+        text = "come with ruichat; `ruichat doctor` reads them"
+        return Check("weights", "ok", text if isinstance(card, EncoderCard) else "none needed")
     if found.path is not None:
         pinned = f", revision {card.revision[:8]}" if card.revision else ", revision not pinned"
         size = f"{found.path.stat().st_size / _GB:.2f} GB"
@@ -94,7 +96,7 @@ def _weights(found: Entry) -> Check:
     return Check("weights", "missing", looked, how_to_get(card))
 
 
-def _disk(card: EncoderCard) -> Check:
+def _disk(card: AnyCard) -> Check:
     """Room for a download, where the hub's cache lies or will lie."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
@@ -108,7 +110,7 @@ def _disk(card: EncoderCard) -> Check:
     return Check("disk", status, text, "Set HF_HUB_CACHE to a folder on a disk with room")
 
 
-def _memory(card: EncoderCard) -> Check:
+def _memory(card: AnyCard) -> Check:
     weights = card.num_parameters * BYTES_PER_PARAMETER
     needed, there = weights + WORKING_BYTES, memory_bytes()
     text = (
@@ -121,7 +123,7 @@ def _memory(card: EncoderCard) -> Check:
     return Check("memory", status, text, "Use a machine with more memory, or a smaller encoder")
 
 
-def _device(card: EncoderCard) -> Check:
+def _device(card: AnyCard) -> Check:
     gpu = _gpu()
     if gpu:
         return Check("device", "ok", gpu)

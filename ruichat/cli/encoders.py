@@ -4,28 +4,56 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 
 import typer
 
-from ruichat.features.encoders.catalogue import Entry, count_in_words, entries, entry
+from ruichat.features.encoders.catalogue import (
+    Entry,
+    card_of,
+    count_in_words,
+    entries,
+    entry,
+    slide_entries,
+)
+from ruichat.features.slide_encoders.card import SlideEncoderCard
 
 WIDE = 220
 """Columns where nobody looks through a terminal: no cell is wrapped."""
 
+HEADINGS = (
+    "dim",
+    "px",
+    "um/px",
+    "parameters",
+    "weights",
+    "gated",
+    "licence",
+    "revision",
+    "pooling",
+)
+
 
 def list_encoders(as_json: bool) -> None:
-    """Print a line per encoder."""
-    found = entries()
+    """Print a line per tile encoder, then one per slide encoder."""
+    tiles, slides = entries(), slide_entries()
     if as_json:
-        typer.echo(json.dumps([item.facts() for item in found], ensure_ascii=False, indent=2))
+        found = {"encoders": tiles, "slide_encoders": slides}
+        facts = {kind: [item.facts() for item in items] for kind, items in found.items()}
+        typer.echo(json.dumps(facts, ensure_ascii=False, indent=2))
         return
+    _print_table(("name", *HEADINGS), map(_cells, tiles))
+    typer.echo("\nSlide encoders, for `features pool`:\n")
+    _print_table(("name", "takes bags of", *HEADINGS), map(_slide_cells, slides))
+
+
+def _print_table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    headings = ("name", "dim", "px", "um/px", "parameters", "weights", "gated", "licence")
-    table = Table(*headings, "revision", "pooling", box=None, pad_edge=False)
-    for item in found:
-        table.add_row(*_cells(item))
+    table = Table(*headings, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
     width = None if sys.stdout.isatty() else WIDE
     Console(file=sys.stdout, width=width, highlight=False, markup=False).print(table)
 
@@ -34,23 +62,28 @@ def _cells(item: Entry) -> tuple[str, ...]:
     card = item.card
     return (
         card.name,
-        str(card.dim),
-        str(card.tile_px),
-        f"{card.tile_mpp:g}",
+        str(card.dim or "any"),
+        str(card.tile_px or "any"),
+        f"{card.tile_mpp:g}" if card.tile_mpp else "any",
         count_in_words(card.num_parameters) if card.num_parameters else "",
         item.weights,
         "gated" if card.gated else "",
         card.license,
-        card.revision[:8] or "not pinned",
+        card.revision[:8] or ("not pinned" if card.num_parameters else ""),
         card.pooling,
     )
 
 
+def _slide_cells(item: Entry) -> tuple[str, ...]:
+    name, *others = _cells(item)
+    card = item.card
+    assert isinstance(card, SlideEncoderCard)
+    return (name, card.tile_encoder or "any", *others)
+
+
 def show_encoder(name: str, as_json: bool) -> None:
     """Print all that is known of one encoder."""
-    from ruichat.features.encoder import ENCODERS
-
-    facts = entry(ENCODERS.get(name)).facts()
+    facts = entry(card_of(name)).facts()
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False, indent=2))
         return

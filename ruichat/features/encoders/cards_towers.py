@@ -60,7 +60,7 @@ _CONCH_V15 = EncoderCard(
 
 
 def _musk(*, name: str, two_scales: bool) -> EncoderCard:
-    scales = "class token; then the mean of those of the four quarters at twice the size"
+    scales = "CLS token, then the mean of those of the four quarters at twice the size"
     return EncoderCard(
         name=name,
         title="MUSK, two scales" if two_scales else "MUSK",
@@ -72,7 +72,7 @@ def _musk(*, name: str, two_scales: bool) -> EncoderCard:
         resize_px=384,
         crop_px=384,
         interpolation="bicubic",
-        pooling=scales if two_scales else "class token, before the head for retrieval",
+        pooling=scales if two_scales else "CLS token, before the head for retrieval",
         license="CC-BY-NC-ND-4.0",
         gated=True,
         hub="xiangjx/musk",

@@ -10,10 +10,14 @@ from ruichat.errors import ConfigError
 from ruichat.features.card import EncoderCard
 from ruichat.features.encoder import ENCODERS
 from ruichat.features.encoders.weights import find_local
+from ruichat.features.slide_encoders.card import SlideEncoderCard
+from ruichat.features.slide_encoders.cards import SLIDE_ENCODERS
+
+AnyCard = EncoderCard | SlideEncoderCard
 
 Presence = Literal["included", "here", "missing", "unclear"]
-"""Weights come with the package, lie where they are looked for, or don't; or a folder holds
-several files that could be them."""
+"""Weights come with the package or aren't needed, lie where they are looked for, or don't; or a
+folder holds several files that could be them."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Entry:
         path: of the weights file, where it is here.
     """
 
-    card: EncoderCard
+    card: AnyCard
     weights: Presence
     path: Path | None
 
@@ -39,9 +43,9 @@ class Entry:
         return {**fields, "built": built, "weights": self.weights, "path": path}
 
 
-def entry(card: EncoderCard) -> Entry:
+def entry(card: AnyCard) -> Entry:
     """Look where the card's weights are; the hub isn't asked."""
-    if card.architecture is None:
+    if card.architecture is None and not card.files:
         return Entry(card, "included", None)
     try:
         path = find_local(card)
@@ -51,12 +55,26 @@ def entry(card: EncoderCard) -> Entry:
 
 
 def entries() -> list[Entry]:
-    """All registered encoders, by name."""
+    """All registered tile encoders, by name."""
     return [entry(ENCODERS.get(name)) for name in ENCODERS]
 
 
+def slide_entries() -> list[Entry]:
+    """All registered slide encoders, by name."""
+    return [entry(SLIDE_ENCODERS.get(name)) for name in SLIDE_ENCODERS]
+
+
+def card_of(name: str) -> AnyCard:
+    """The card of the tile or slide encoder of that name.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    return SLIDE_ENCODERS.get(name) if name in set(SLIDE_ENCODERS) else ENCODERS.get(name)
+
+
 def count_in_words(number: int) -> str:
-    """A count of parameters as people write it: 1.13B, 303M."""
+    """A count of parameters as people write it: 1.13B, 303M, 0.7M."""
     if number >= 1_000_000_000:
         return f"{number / 1e9:.2f}B"
-    return f"{number / 1e6:.0f}M" if number >= 1_000_000 else str(number)
+    return f"{number / 1e6:.0f}M" if number >= 10_000_000 else f"{number / 1e6:.1f}M"

@@ -88,7 +88,8 @@ def how_to_get(card: Published) -> str:
     """What the user can do to have the weights here, as an instruction."""
     target = f"--weights FILE, or put it into ${WEIGHTS_VARIABLE}/{card.name}/"
     if not card.hub:
-        return f"Get {' or '.join(card.files)} from its authors ({card.source}); give {target}"
+        way = "from its authors" if card.architecture is not None else "by training it"
+        return f"Get {' or '.join(card.files)} {way} ({card.source}); give {target}"
     page = f"https://huggingface.co/{card.hub}"
     if card.gated:
         return (

@@ -13,6 +13,7 @@ import pytest
 from ruichat.cli import doctor_encoder
 from ruichat.cli import main as cli
 from ruichat.features.encoder import ENCODERS
+from ruichat.features.slide_encoders.cards import SLIDE_ENCODERS
 
 
 @pytest.fixture(autouse=True)
@@ -46,13 +47,16 @@ def weights_for(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 def test_the_list_shows_every_card(capsys) -> None:
     code, out = run(capsys, "features", "list-encoders")
-    lines = {line.split()[0]: line for line in out.splitlines()}
+    lines = {line.split()[0]: line for line in out.splitlines() if line}
     assert code == 0
     assert set(ENCODERS) <= set(lines)
     words = lines["uni2-h"].split()
     for word in ("1536", "256", "0.5", "681M", "missing", "gated", "CC-BY-NC-ND-4.0", "d517a8dd"):
         assert word in words
     assert "included" in lines["mini"] and "not pinned" in lines["plip"]
+    assert set(SLIDE_ENCODERS) <= set(lines)
+    assert lines["chief"].split()[1:6] == ["ctranspath", "768", "256", "1", "0.7M"]
+    assert "included" in lines["mean"] and "missing" in lines["abmil"]
 
 
 def test_the_list_is_json_too(capsys, tmp_path: Path, monkeypatch) -> None:
@@ -61,7 +65,9 @@ def test_the_list_is_json_too(capsys, tmp_path: Path, monkeypatch) -> None:
     for name in ("a.bin", "b.bin"):
         (tmp_path / "uni" / name).touch()
     _, out = run(capsys, "features", "list-encoders", "--json")
-    found = {item["name"]: item for item in json.loads(out)}
+    both = json.loads(out)
+    assert {item["name"] for item in both["slide_encoders"]} == set(SLIDE_ENCODERS)
+    found = {item["name"]: item for item in both["encoders"]}
     assert (found["phikon"]["weights"], found["phikon"]["path"]) == ("here", str(path))
     assert found["uni"]["weights"] == "unclear"
     assert found["virchow2"]["dim"] == 2560 and found["virchow2"]["mean"] == [0.485, 0.456, 0.406]
@@ -84,6 +90,22 @@ def test_one_card_is_shown_whole(capsys) -> None:
     assert fields["gated"] == "yes" and fields["num_parameters"] == "1,134,953,984"
     _, out = run(capsys, "features", "show-encoder", "plip", "--json")
     assert json.loads(out)["revision"] == ""
+
+
+def test_a_slide_encoder_is_shown_and_checked_like_others(capsys, tmp_path, monkeypatch) -> None:
+    _, out = run(capsys, "features", "show-encoder", "titan", "--json")
+    assert json.loads(out)["tile_encoder"] == "conch-v1.5"
+    code, found = checks(capsys, "--encoder", "chief")
+    assert code == 3 and "bags of ctranspath" in found["encoder"]["found"]
+    assert "CHIEF_pretraining.pth from its authors" in found["weights"]["hint"]
+    code, found = checks(capsys, "--encoder", "abmil")
+    assert code == 3 and "by training it" in found["weights"]["hint"]
+    code, found = checks(capsys, "--encoder", "mean")
+    assert code == 0 and found["weights"]["found"] == "none needed"
+    (tmp_path / "chief").mkdir()
+    (tmp_path / "chief" / "CHIEF_pretraining.pth").touch()
+    monkeypatch.setenv("RUICHAT_WEIGHTS", str(tmp_path))
+    assert checks(capsys, "--encoder", "chief")[0] == 0
 
 
 def test_an_unknown_encoder_is_a_usage_error(capsys) -> None:
