@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import ImageCms
 
 from ruichat.slide.mpp import MppChoice
 from ruichat.slide.plain_reader import PlainReader
@@ -49,6 +50,12 @@ def write_pyramid(path: Path, picture: Picture, *, mpp: float | None, levels: in
                 **resolution,
             )
     return path
+
+
+def swapping_profile() -> bytes:
+    """An ICC profile in which red and blue change places."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
 
 
 def slide_of(picture: Picture, *, mpp: float = 0.5) -> Slide:

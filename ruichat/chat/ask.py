@@ -43,6 +43,8 @@ class AskConfig(Config):
     """Name of an embedded model, or a checkpoint folder."""
     mpp: float | None = None
     """Micrometres per pixel, used only where the file states none; judged on opening the slide."""
+    icc: bool = False
+    """Whether colours are converted to sRGB by the slide's ICC profile."""
     max_tokens: int = Field(default=160, gt=0)
     """Longest answer, text tokens."""
     max_question_chars: int = Field(default=MAX_QUESTION_CHARS, gt=0)
@@ -171,7 +173,7 @@ def open_chat(
     config = config or AskConfig()
     clock = Clock(progress)
     with clock.stage("slide"):
-        slide = open_slide(path, mpp=config.mpp)
+        slide = open_slide(path, mpp=config.mpp, icc=config.icc)
     try:
         with clock.stage("model"):
             backend = backend or load_backend(config.model)
@@ -191,7 +193,7 @@ def _encode(slide: Slide, backend: Backend, cache: Path | None, clock: Clock) ->
     from ruichat.features.extract import ExtractConfig, extract
     from ruichat.storage.artifacts import cache_dir
 
-    config = ExtractConfig.for_encoder(backend.encoder.card)
+    config = ExtractConfig.for_encoder(backend.encoder.card, icc=slide.icc)
     counts = clock.counts("features")
     return extract(slide, backend.encoder, config, cache=cache or cache_dir(), progress=counts)
 

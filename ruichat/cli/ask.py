@@ -39,6 +39,9 @@ def ask(
         float | None,
         typer.Option("--mpp", help="Micrometres per pixel, where the file doesn't state it."),
     ] = None,
+    icc: Annotated[
+        bool, typer.Option("--icc", help="Convert colours to sRGB by the slide's ICC profile.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole answer as JSON.")
     ] = False,
@@ -68,7 +71,10 @@ def ask(
     from ruichat.cli.terminal import Terminal
 
     config = AskConfig(
-        model=model, mpp=mpp, language=None if lang is LanguageChoice.auto else lang.value
+        model=model,
+        mpp=mpp,
+        icc=icc,
+        language=None if lang is LanguageChoice.auto else lang.value,
     )
     if question is not None:
         clean_question(question, max_chars=config.max_question_chars)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ruichat.cli.pooling import pool_command
 from ruichat.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ruichat.features.extract import ExtractConfig
 
 app = typer.Typer(no_args_is_help=True, help="Turn slides into embeddings.")
 app.command("pool")(pool_command)
@@ -34,6 +37,9 @@ def extract_command(
         float | None,
         typer.Option("--mpp", help="Micrometres per pixel, where a file doesn't state it."),
     ] = None,
+    icc: Annotated[
+        bool, typer.Option("--icc", help="Convert colours to sRGB by the slide's ICC profile.")
+    ] = False,
     encoder_name: Annotated[
         str, typer.Option("--encoder", help="Name of the encoder's card.")
     ] = "mini",
@@ -74,14 +80,17 @@ def extract_command(
 
         find_weights(ENCODERS.get(encoder_name), weights, download=True)
     if is_single(paths, out):
-        _extract_one(paths[0], mpp, encoder_name, weights, out, as_json)
+        config = ExtractConfig.for_encoder(ENCODERS.get(encoder_name), icc=icc)
+        _extract_one(paths[0], mpp, config, weights, out, as_json)
         return
     if out is None:
         raise ConfigError(
             "the bags of several slides need a folder", hint="Give one with --out DIR"
         )
     card = ENCODERS.get(encoder_name)
-    settings = Settings(card, ExtractConfig.for_encoder(card), out.absolute(), mpp, weights)
+    settings = Settings(
+        card, ExtractConfig.for_encoder(card, icc=icc), out.absolute(), mpp, weights
+    )
     extract_many(
         paths, settings, engine=chosen, workers=workers, ray_address=ray_address, as_json=as_json
     )
@@ -111,24 +120,23 @@ def show_encoder_command(
 def _extract_one(
     path: Path,
     mpp: float | None,
-    encoder_name: str,
+    config: ExtractConfig,
     weights: Path | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
     from ruichat.cli.outputs import check_not_input
     from ruichat.cli.progress import stage_bar
-    from ruichat.features.encoder import ENCODERS, load_encoder
-    from ruichat.features.extract import ExtractConfig, extract
+    from ruichat.features.encoder import load_encoder
+    from ruichat.features.extract import extract
     from ruichat.slide.opening import open_slide
     from ruichat.storage.artifacts import cache_dir
 
     if out is not None:
         check_not_input(out, path)
-    config = ExtractConfig.for_encoder(ENCODERS.get(encoder_name))
-    with open_slide(path, mpp=mpp) as slide, stage_bar() as show:
+    with open_slide(path, mpp=mpp, icc=config.icc) as slide, stage_bar() as show:
         tiles = functools.partial(show, "encoding tiles")
-        encoder = load_encoder(encoder_name, weights=weights)
+        encoder = load_encoder(config.encoder, weights=weights)
         bag = extract(slide, encoder, config, cache=cache_dir(), progress=tiles)
         read = slide.counts.tiles
     if out is not None:

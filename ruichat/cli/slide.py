@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +14,23 @@ from ruichat.errors import InputError
 if TYPE_CHECKING:
     from ruichat.slide.slide import Slide
 
+
+class PictureChoice(StrEnum):
+    """Pictures beside the scan that can show names."""
+
+    label = "label"
+    macro = "macro"
+
+
 app = typer.Typer(no_args_is_help=True, help="Look at a slide file.")
 
 SlidePath = Annotated[Path, typer.Argument(help="Slide, DICOM folder, or PNG/JPEG/TIFF region.")]
 MppOption = Annotated[
     float | None,
     typer.Option("--mpp", help="Micrometres per pixel, where the file doesn't state it."),
+]
+IccOption = Annotated[
+    bool, typer.Option("--icc", help="Convert colours to sRGB by the slide's ICC profile.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -39,6 +51,7 @@ def info(path: SlidePath, mpp: MppOption = None, as_json: JsonOption = False) ->
 def check(
     path: SlidePath,
     mpp: MppOption = None,
+    icc: IccOption = False,
     as_json: JsonOption = False,
     overlay: Annotated[
         Path | None,
@@ -65,7 +78,7 @@ def check(
     for out in [overlay, *(checking.mask_paths(masks).values() if masks else ())]:
         if out is not None:
             check_not_input(out, path)
-    with open_slide(path, mpp=mpp) as slide:
+    with open_slide(path, mpp=mpp, icc=icc) as slide:
         tissue = find_tissue(slide, TissueConfig())
         if overlay is not None:
             checking.write_overlay(slide, tissue, overlay)
@@ -88,6 +101,29 @@ def check(
         raise error
     if error is not None and not as_json:
         typer.secho(f"warning: {error.message}", fg="yellow", err=True)
+
+
+@app.command()
+def label(
+    path: SlidePath,
+    out: Annotated[Path, typer.Option("--out", metavar="PNG", help="File for the picture.")],
+    kind: Annotated[
+        PictureChoice, typer.Option("--kind", help="The label, or the whole glass.")
+    ] = PictureChoice.label,
+) -> None:
+    """Write the picture of a slide's label or glass, which can show a patient's name."""
+    from PIL import Image
+
+    from ruichat.cli.outputs import check_not_input
+    from ruichat.slide.opening import read_picture
+    from ruichat.storage.artifacts import write_atomic
+
+    check_not_input(out, path)
+    image = Image.fromarray(read_picture(path, kind.value))
+    write_atomic(out, lambda file: image.save(file, format="PNG"))
+    typer.secho(
+        f"warning: {out} can show a patient's name: don't pass it on", fg="yellow", err=True
+    )
 
 
 def describe(slide: Slide) -> dict[str, Any]:

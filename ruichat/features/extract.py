@@ -61,11 +61,14 @@ class ExtractConfig(Config):
     tissue: TissueConfig = Field(default_factory=TissueConfig)
     quality: QualityConfig = Field(default_factory=QualityConfig)
     choice: ChoiceConfig = Field(default_factory=ChoiceConfig)
+    icc: bool = False
+    """Whether colours are converted to sRGB by the slide's ICC profile before they are encoded."""
 
     @classmethod
-    def for_encoder(cls, card: EncoderCard) -> ExtractConfig:
+    def for_encoder(cls, card: EncoderCard, *, icc: bool = False) -> ExtractConfig:
         """The usual settings with the tiles that this encoder takes."""
-        return cls(encoder=card.name, grid=GridConfig(tile_px=card.tile_px, tile_mpp=card.tile_mpp))
+        grid = GridConfig(tile_px=card.tile_px, tile_mpp=card.tile_mpp)
+        return cls(encoder=card.name, grid=grid, icc=icc)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def extract(
         ArtifactError: the cache can't be written, or holds another encoder's work.
         ModelError: the encoder returned what it must not.
     """
-    check_fit(encoder, config)
+    check_fit(slide, encoder, config)
     if cache is None:
         bag = _in_memory(slide, encoder, config, progress)
     else:
@@ -151,7 +154,7 @@ def extract_file(
     Raises:
         ConfigError, InputError, ArtifactError, ModelError: as `extract`.
     """
-    check_fit(encoder, config)
+    check_fit(slide, encoder, config)
     sweep(path)
     folder = path.with_suffix(".parts") if parts is None else parts
     shards = DiskShards(folder, cache_key(slide, encoder, config), encoder.card.dim)
@@ -204,12 +207,18 @@ def cache_key(slide: Slide, encoder: Encoder, config: ExtractConfig) -> str:
     return f"{slide.digest[:12]}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 
 
-def check_fit(encoder: Encoder, config: ExtractConfig) -> None:
-    """Refuse an encoder that the settings aren't for.
+def check_fit(slide: Slide, encoder: Encoder, config: ExtractConfig) -> None:
+    """Refuse an encoder or a slide that the settings aren't for.
 
     Raises:
-        ConfigError: it has another name, or takes other tiles.
+        ConfigError: the encoder has another name or takes other tiles, or the slide was opened
+            with other colours.
     """
+    if slide.icc != config.icc:
+        raise ConfigError(
+            f"the config says icc={config.icc}, the slide was opened with icc={slide.icc}",
+            hint="Open the slide as the config says",
+        )
     card, grid = encoder.card, config.grid
     if card.name != config.encoder:
         raise ConfigError(

@@ -166,7 +166,7 @@ def _run_held(
     attempts = Attempts(store.parts(job.name, job.path), settings.max_deaths)
     attempts.begin(job.path.name)
     try:
-        with open_slide(job.path, mpp=settings.mpp) as slide:
+        with open_slide(job.path, mpp=settings.mpp, icc=settings.config.icc) as slide:
             key = cache_key(slide, encoder, settings.config)
             place = store.place(job.name, key, alone=job.alone)
             if place.facts is not None:

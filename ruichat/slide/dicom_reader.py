@@ -40,6 +40,7 @@ class DicomReader:
         self.level_sizes = self._levels.sizes
         self.file_mpp = _spacing(levels[0][0])
         self.objective = _objective(levels[0][0])
+        self.icc_profile = _profile(levels[0][0])
         self.files = tuple(sorted(found.path for found in files))
         planes = layouts[0].num_planes
         self.warnings: tuple[str, ...] = ()
@@ -228,6 +229,13 @@ def _spacing(file: DicomFile) -> tuple[float, float] | None:
         x = float(file.data.get("ImagedVolumeWidth") or 0) * 1e3 / width
         y = float(file.data.get("ImagedVolumeHeight") or 0) * 1e3 / height
     return (x, y) if x > 0 and y > 0 else None
+
+
+def _profile(file: DicomFile) -> bytes | None:
+    try:
+        return bytes(file.data.OpticalPathSequence[0].ICCProfile)
+    except (AttributeError, IndexError, TypeError):
+        return None
 
 
 def _objective(file: DicomFile) -> float | None:

@@ -8,10 +8,11 @@ from typing import cast
 
 from ruichat.errors import InputError, PrerequisiteError, RuiChatError, UnsuitableSlideError
 from ruichat.registry import load_object
+from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import MAX_SIDE0
 from ruichat.slide.mpp import MppChoice, choose_mpp
 from ruichat.slide.plugins import PLUGIN_FORMATS, missing_plugin
-from ruichat.slide.readers import READERS, Opened, SlideReader
+from ruichat.slide.readers import READERS, Opened, PictureKind, SlideReader
 from ruichat.slide.sandbox import SandboxedReader
 from ruichat.slide.siblings import check_files, check_siblings
 from ruichat.slide.slide import Slide
@@ -27,25 +28,22 @@ SLIDE_SUFFIXES = (
 )
 
 
-def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
+def open_slide(path: Path, *, mpp: float | None = None, icc: bool = False) -> Slide:
     """Open a slide file, a DICOM folder, or a plain image region.
 
     Args:
         path: a file, or a folder that holds one DICOM series.
         mpp: micrometres per level-0 pixel, used only where the file states no plausible value.
+        icc: whether colours are converted to sRGB by the file's ICC profile.
 
     Raises:
         InputError: missing, empty, damaged, not a slide, or of absurd size.
         MissingMppError: neither the file nor `mpp` says what a pixel measures.
+        PrerequisiteError: the format needs a plug-in.
     """
     path = Path(path)
-    file = find_slide_file(path)
-    check_tiff(file)
-    check_siblings(file)
-    reader = SandboxedReader(file)
+    reader = _open_reader(path, icc=icc)
     try:
-        check_files(file, reader.files)
-        _check_levels(file, reader)
         choice, warnings = _choose_mpp(reader, mpp)
     except RuiChatError:
         reader.close()
@@ -56,8 +54,41 @@ def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
         choice,
         reader.warnings + warnings,
         opened_by=reader.opened_by,
+        icc=icc,
         new_array=reader.new_array,
     )
+
+
+def read_picture(path: Path, kind: PictureKind) -> Bytes:
+    """RGB, uint8 [h,w,3], of a slide's label or of its whole glass, which can show names.
+
+    Raises:
+        InputError: the slide can't be opened, or holds no such picture.
+    """
+    reader = _open_reader(Path(path), icc=False)
+    try:
+        found = reader.picture(kind)
+    finally:
+        reader.close()
+    if found is None:
+        raise InputError(
+            f"{path.name} holds no {kind} image", hint="Ask for the other kind, label or macro"
+        )
+    return found
+
+
+def _open_reader(path: Path, *, icc: bool) -> SandboxedReader:
+    file = find_slide_file(path)
+    check_tiff(file)
+    check_siblings(file)
+    reader = SandboxedReader(file, icc=icc)
+    try:
+        check_files(file, reader.files)
+        _check_levels(file, reader)
+    except RuiChatError:
+        reader.close()
+        raise
+    return reader
 
 
 def find_slide_file(path: Path) -> Path:

@@ -15,9 +15,13 @@ from ruichat.errors import InputError
 from ruichat.slide.alpha import over_white
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box, surrounding, to_level0_xy
+from ruichat.slide.readers import PictureKind
 from ruichat.slide.sharing import share_out
 
 SERIES = "dicom.SeriesInstanceUID"
+
+PICTURE_PX = 2_000
+"""Longer side of a label or macro image that is handed out."""
 
 STRIP_TILES = 8
 """Neighbouring tiles read in one go: each compressed tile of the file is decoded once."""
@@ -41,6 +45,20 @@ class OpenSlideReader:
     def files(self) -> tuple[Path, ...]:
         """The file, or every file of a DICOM series, a MIRAX or a Hamamatsu slide."""
         return _companions(self._path, self.vendor, self._handle.properties)
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """ICC profile of the pixels."""
+        profile = self._handle.color_profile
+        return None if profile is None else profile.tobytes()
+
+    def picture(self, kind: PictureKind) -> Bytes | None:
+        """RGB of the label or the macro image."""
+        image = self._handle.associated_images.get(kind)
+        if image is None:
+            return None
+        image.thumbnail((PICTURE_PX, PICTURE_PX))
+        return over_white(np.asarray(image.convert("RGBA")))
 
     def read_many(
         self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], *, num_threads: int = 1

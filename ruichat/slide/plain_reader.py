@@ -34,6 +34,7 @@ class PlainReader:
     file_mpp: tuple[float, float] | None
     objective: float | None = None
     warnings: tuple[str, ...] = ()
+    icc_profile: bytes | None = None
     level_sizes: tuple[tuple[int, int], ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -87,7 +88,8 @@ def _read_pillow(path: Path) -> PlainReader | None:
         else:
             rgb = np.asarray(image.convert("RGB"))
         mpp = (25_400.0 / dpi[0], 25_400.0 / dpi[1]) if dpi and min(dpi) > 0 else None
-        return PlainReader(rgb, (image.format or "image").lower(), (path,), mpp)
+        name, profile = (image.format or "image").lower(), image.info.get("icc_profile")
+        return PlainReader(rgb, name, (path,), mpp, icc_profile=profile)
 
 
 @contextmanager

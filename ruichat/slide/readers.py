@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from ruichat.registry import Registry
 from ruichat.slide.arrays import Bytes
@@ -87,6 +87,28 @@ class ReducingReader(SlideReader, Protocol):
         num_threads: int = 1,
     ) -> None:
         """As `read_many`, in pixels of the reduced level, whose odd edges are cut off."""
+        ...
+
+
+@runtime_checkable
+class ProfiledReader(SlideReader, Protocol):
+    """A reader that knows the colours of its file."""
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """ICC profile of the pixels, as it lies in the file."""
+        ...
+
+
+PictureKind = Literal["label", "macro"]
+
+
+@runtime_checkable
+class PicturedReader(SlideReader, Protocol):
+    """A reader that can show the slide's label or the whole glass; both can show names."""
+
+    def picture(self, kind: PictureKind) -> Bytes | None:
+        """RGB, uint8 [h,w,3], of such a picture; None where the file holds none."""
         ...
 
 

@@ -9,6 +9,7 @@ a hostile file has taken over can send wrong pixels, not code.
 from __future__ import annotations
 
 import atexit
+import base64
 import json
 import os
 import queue
@@ -24,6 +25,7 @@ import numpy as np
 from ruichat.errors import InputError, PrerequisiteError
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
+from ruichat.slide.readers import PictureKind
 from ruichat.slide.shared_pixels import SharedPixels
 
 PIXELS_BYTES = 192 << 20
@@ -42,21 +44,22 @@ _DAMAGED = "Copy or export it from the scanner again"
 
 
 class SandboxedReader:
-    """A slide that is open in a child process; see `readers.Reader`.
+    """A slide that is open in a child process; see `readers.SlideReader`.
 
     Args:
         path: the file.
+        icc: whether colours are converted to sRGB by the file's ICC profile.
 
     Raises:
         InputError: it isn't a slide, is damaged, or breaks its decoder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, icc: bool = False) -> None:
         self._name = path.name
         self._lock = threading.Lock()
         self._child = _take_child()
         try:
-            found = self._ask({"open": str(path.absolute())}, OPEN_S)
+            found = self._ask({"open": str(path.absolute()), "icc": icc}, OPEN_S)
         except BaseException:
             self.close()
             raise
@@ -127,6 +130,16 @@ class SandboxedReader:
         if self._child is None:
             raise InputError(f"{self._name} is closed", hint="Open the slide again")
         return self._child.pixels
+
+    def picture(self, kind: PictureKind) -> Bytes | None:
+        """RGB of the label or the macro image; None where the file holds none."""
+        with self._lock:
+            reply = self._ask({"picture": kind}, READ_S)
+        if reply["picture"] is None:
+            return None
+        width, height = reply["size"]
+        flat = np.frombuffer(base64.b64decode(reply["picture"]), np.uint8)
+        return flat.reshape(height, width, 3)
 
     def close(self) -> None:
         """Give the child back for the next slide."""

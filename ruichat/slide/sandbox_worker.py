@@ -7,6 +7,7 @@ descriptor or its path.
 
 from __future__ import annotations
 
+import base64
 import json
 import mmap
 import os
@@ -16,7 +17,13 @@ from typing import Any, BinaryIO
 
 from ruichat.errors import RuiChatError
 from ruichat.slide.geometry import Box
-from ruichat.slide.readers import Opened, ReducingReader, SlideReader
+from ruichat.slide.readers import (
+    Opened,
+    PicturedReader,
+    PictureKind,
+    ReducingReader,
+    SlideReader,
+)
 from ruichat.slide.shared_pixels import view
 
 
@@ -60,9 +67,12 @@ def _serve(requests: BinaryIO, replies: BinaryIO, pixels: mmap.mmap) -> None:
                     reader = None
                 reply = {}
                 if "open" in request:
-                    opened = _open(Path(request["open"]))
+                    opened = _open(Path(request["open"]), icc=request["icc"])
                     reader = opened.reader
                     reply = _describe(opened)
+            elif "picture" in request:
+                assert reader is not None
+                reply = _picture(reader, request["picture"])
             else:
                 assert reader is not None
                 _read(reader, request, pixels)
@@ -77,10 +87,20 @@ def _serve(requests: BinaryIO, replies: BinaryIO, pixels: mmap.mmap) -> None:
         replies.flush()
 
 
-def _open(path: Path) -> Opened:
+def _open(path: Path, *, icc: bool) -> Opened:
+    from ruichat.slide.icc import manage_colours
     from ruichat.slide.opening import read_with_any
 
-    return read_with_any(path)
+    opened = read_with_any(path)
+    return manage_colours(path, opened) if icc else opened
+
+
+def _picture(reader: SlideReader, kind: PictureKind) -> dict[str, Any]:
+    pixels = reader.picture(kind) if isinstance(reader, PicturedReader) else None
+    if pixels is None:
+        return {"picture": None}
+    data = base64.b64encode(pixels.tobytes()).decode()
+    return {"picture": data, "size": [pixels.shape[1], pixels.shape[0]]}
 
 
 def _describe(opened: Opened) -> dict[str, Any]:

@@ -77,6 +77,7 @@ class Slide:
         mpp: the resolution of level 0 and where it comes from.
         vendor: short name of the format.
         opened_by: name of the reader's card.
+        icc: whether colours are converted to sRGB by the file's ICC profile.
         level_downsamples: level-0 pixels per pixel of each level, ascending.
         warnings: what the user should know about the file.
         counts: how often pixels were read.
@@ -90,12 +91,14 @@ class Slide:
         warnings: tuple[str, ...] = (),
         *,
         opened_by: str = "memory",
+        icc: bool = False,
         new_array: NewArray = _new_array,
     ) -> None:
         self.path = path
         self.mpp = mpp
         self.vendor = reader.vendor
         self.opened_by = opened_by
+        self.icc = icc
         self.width0, self.height0 = reader.level_sizes[0]
         self.level_downsamples = tuple(
             (self.width0 / width + self.height0 / height) / 2

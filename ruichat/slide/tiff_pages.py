@@ -35,6 +35,7 @@ class Pyramid:
         objective: magnification that the file states.
         warnings: what the user should know.
         is_ome: whether OME-XML describes it.
+        icc_profile: of its colours.
     """
 
     levels: tuple[tuple[TiffPage, ...], ...]
@@ -43,6 +44,7 @@ class Pyramid:
     objective: float | None
     warnings: tuple[str, ...]
     is_ome: bool
+    icc_profile: bytes | None
 
 
 def find_pyramid(path: Path, tiff: TiffFile) -> Pyramid:
@@ -78,6 +80,7 @@ def find_pyramid(path: Path, tiff: TiffFile) -> Pyramid:
         objective=objective,
         warnings=warnings,
         is_ome=ome is not None,
+        icc_profile=finest.iccprofile,
     )
 
 

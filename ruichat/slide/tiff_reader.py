@@ -37,6 +37,7 @@ class TiffReader:
         self.file_mpp = pyramid.file_mpp
         self.objective = pyramid.objective
         self.warnings = pyramid.warnings
+        self.icc_profile = pyramid.icc_profile
         self.files = (path,)
         self._file = OpenFile(path)
         self._levels = TileLevels(

@@ -22,7 +22,7 @@ from ruichat.slide import tiff
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
 from ruichat.slide.openslide_reader import open_reader as open_with_openslide
-from ruichat.slide.readers import SlideReader
+from ruichat.slide.readers import PicturedReader, PictureKind, ProfiledReader, SlideReader
 from ruichat.slide.sharing import share_out
 from ruichat.slide.tiff import Directory, TiffError
 from ruichat.slide.tile_codecs import Decode, choose_decoder, choose_reducer
@@ -98,6 +98,17 @@ class TiledTiffReader:
             tuple(table.reduced) if table and table.reduced and self.direct_table(level) else ()
             for level, table in enumerate(tables)
         )
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """ICC profile of the pixels."""
+        reference = self._reference
+        return reference.icc_profile if isinstance(reference, ProfiledReader) else None
+
+    def picture(self, kind: PictureKind) -> Bytes | None:
+        """RGB of the label or the macro image."""
+        reference = self._reference
+        return reference.picture(kind) if isinstance(reference, PicturedReader) else None
 
     def close(self) -> None:
         """Release the file."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import draw_tissue, write_pyramid
+from drawn import draw_tissue, swapping_profile, write_pyramid
 from fakes import MeanColourEncoder
 from PIL import Image
 from typer.testing import CliRunner
@@ -130,3 +130,33 @@ def test_importing_the_commands_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_colours_are_managed_on_request(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    tissue = draw_tissue(700, 520, margin=60)
+    Image.fromarray(tissue).save(path, icc_profile=swapping_profile())
+    found: list[float] = []
+    for more in ([], ["--icc"]):
+        arguments = ["check", str(path), "--mpp", "0.5", "--json", *more]
+        result = CliRunner().invoke(slide_cli.app, arguments)
+        found.append(json.loads(result.stdout)["eosin_od"])
+    assert abs(found[0] - found[1]) > 0.01
+
+
+@pytest.mark.slides
+def test_a_label_is_written_only_where_it_is_asked_for(shared_data: Path, tmp_path: Path) -> None:
+    slide, out = shared_data / "slides" / "CMU-1-Small-Region.svs", tmp_path / "label.png"
+    result = CliRunner().invoke(slide_cli.app, ["label", str(slide), "--out", str(out)])
+    assert result.exit_code == 0 and "patient's name" in result.stderr
+    with Image.open(out) as image:
+        assert min(image.size) > 100
+    assert {p.name for p in tmp_path.rglob("*")} == {"label.png"}
+
+
+def test_a_slide_without_a_label_says_so(tiff: Path, tmp_path: Path) -> None:
+    arguments = ["label", str(tiff), "--out", str(tmp_path / "a.png"), "--kind", "macro"]
+    result = CliRunner().invoke(slide_cli.app, arguments)
+    assert isinstance(result.exception, InputError)
+    assert "holds no macro image" in str(result.exception)
+    assert not (tmp_path / "a.png").exists()
