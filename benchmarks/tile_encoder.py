@@ -176,6 +176,7 @@ def load_ways(num_threads: int) -> list[Way]:
 def openvino_way(name: str, num_threads: int, changes: dict[str, Any]) -> Way:
     """The product's own compilation, its settings completed by the number of threads."""
     from ruichat.features.mini.encoder import MiniEncoder
+    from ruichat.features.runtime.ways import RunConfig
     from ruichat.openvino import import_openvino
 
     core: Any = import_openvino().Core
@@ -189,7 +190,7 @@ def openvino_way(name: str, num_threads: int, changes: dict[str, Any]) -> Way:
         return compiled
 
     with patch.object(core, "compile_model", compile_model):
-        encoder = MiniEncoder.load(runtime="openvino")
+        encoder = MiniEncoder.load(config=RunConfig(runtime="openvino"))
         encoder.encode(np.zeros((1, 64, 64, 3), np.uint8))  # compiles
     return Way(name, num_threads, streams[0], encoder.encode)
 
@@ -199,8 +200,9 @@ def torch_way(num_threads: int) -> Way:
     import torch
 
     from ruichat.features.mini.encoder import MiniEncoder
+    from ruichat.features.runtime.ways import RunConfig
 
-    encoder = MiniEncoder.load(runtime="torch")
+    encoder = MiniEncoder.load(config=RunConfig(runtime="torch"))
 
     def encode(tiles: Tiles) -> NDArray[np.float32]:
         torch.set_num_threads(num_threads)

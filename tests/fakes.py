@@ -13,10 +13,14 @@ from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 
 from ruichat.features.encoder import EncoderCard
+from ruichat.features.runtime.ways import RunConfig
 
 
 class MeanColourEncoder:
     """Embeds a tile as the mean and spread of its colours; counts what it is asked.
+
+    Args:
+        run: how it may be run; it only says so.
 
     Attributes:
         calls: how often `encode` was called.
@@ -26,6 +30,7 @@ class MeanColourEncoder:
 
     def __init__(
         self,
+        run: RunConfig | None = None,
         *,
         name: str = "mean-colour",
         weights: str = "1",
@@ -44,6 +49,7 @@ class MeanColourEncoder:
             loader="fakes:MeanColourEncoder",
         )
         self.digest = hashlib.sha256(f"{name}-{weights}".encode()).hexdigest()
+        self.way = (run or RunConfig(runtime="torch")).ways(has_gpu=False)[0]
         self.calls = 0
         self.tiles = 0
         self.fail_after = fail_after
@@ -65,14 +71,14 @@ COUNTED_PX = 32
 """Side of the counted encoder's tiles."""
 
 
-def load_counted() -> MeanColourEncoder:
+def load_counted(run: RunConfig) -> MeanColourEncoder:
     """An encoder that writes down what every process encodes with it; what its card names.
 
     `RUICHAT_TEST_LOG` names the file of one line per batch: process, tiles. With
     `RUICHAT_TEST_SLEEP` each batch takes so many seconds; a picture that is nearly black ends the
     process, as a bug in a runtime would.
     """
-    return _CountedEncoder()
+    return _CountedEncoder(run)
 
 
 def counted_card() -> EncoderCard:
@@ -80,9 +86,14 @@ def counted_card() -> EncoderCard:
     return _CountedEncoder().card
 
 
+def load_deadly(run: RunConfig) -> MeanColourEncoder:
+    """What brings its process down before there is an encoder."""
+    os.abort()
+
+
 class _CountedEncoder(MeanColourEncoder):
-    def __init__(self) -> None:
-        super().__init__(name="counted", tile_px=COUNTED_PX)
+    def __init__(self, run: RunConfig | None = None) -> None:
+        super().__init__(run, name="counted", tile_px=COUNTED_PX)
         self.card = dataclasses.replace(self.card, loader="fakes:load_counted")
 
     def encode(

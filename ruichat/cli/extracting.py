@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -77,6 +78,7 @@ def extract_many(
             workers=workers,
             ray_address=ray_address,
             watch=bar.tiles,
+            note=functools.partial(typer.echo, err=True),
         )
         report(_shown(outcomes, bar), settings.store, as_json=as_json, num_other=found.num_other)
 

@@ -14,6 +14,7 @@ from ruichat.errors import ConfigError
 
 if TYPE_CHECKING:
     from ruichat.features.extract import ExtractConfig
+    from ruichat.features.runtime.ways import RunConfig
 
 app = typer.Typer(no_args_is_help=True, help="Turn slides into embeddings.")
 app.command("pool")(pool_command)
@@ -50,6 +51,13 @@ def extract_command(
         bool,
         typer.Option("--download", help="Fetch weights that aren't here from the hub first."),
     ] = False,
+    runtime: Annotated[
+        str, typer.Option("--runtime", help="auto, torch, openvino or cuda.")
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option("--precision", help="auto, fp32, bf16, or fp16 on a GPU.")
+    ] = "auto",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")] = "auto",
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for the bags; for one slide also a file, NAME.h5."),
@@ -73,24 +81,27 @@ def extract_command(
     from ruichat.features.encoder import ENCODERS
     from ruichat.features.extract import ExtractConfig
     from ruichat.features.jobs import Settings
+    from ruichat.features.runtime.ways import RunConfig
 
     chosen = choose_engine(engine)
     if download:
         from ruichat.features.encoders.weights import find_weights
 
         find_weights(ENCODERS.get(encoder_name), weights, download=True)
+    run = RunConfig.checked(
+        {"runtime": runtime, "precision": precision, "device": device}, source="the command line"
+    )
     if is_single(paths, out):
         config = ExtractConfig.for_encoder(ENCODERS.get(encoder_name), icc=icc)
-        _extract_one(paths[0], mpp, config, weights, out, as_json)
+        _extract_one(paths[0], mpp, config, weights, run, out, as_json)
         return
     if out is None:
         raise ConfigError(
             "the bags of several slides need a folder", hint="Give one with --out DIR"
         )
     card = ENCODERS.get(encoder_name)
-    settings = Settings(
-        card, ExtractConfig.for_encoder(card, icc=icc), out.absolute(), mpp, weights
-    )
+    config = ExtractConfig.for_encoder(card, icc=icc)
+    settings = Settings(card, config, out.absolute(), mpp, weights, run)
     extract_many(
         paths, settings, engine=chosen, workers=workers, ray_address=ray_address, as_json=as_json
     )
@@ -122,6 +133,7 @@ def _extract_one(
     mpp: float | None,
     config: ExtractConfig,
     weights: Path | None,
+    run: RunConfig,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -134,9 +146,10 @@ def _extract_one(
 
     if out is not None:
         check_not_input(out, path)
+    note = functools.partial(typer.echo, err=True)
+    encoder = load_encoder(config.encoder, weights=weights, run=run, note=note)
     with open_slide(path, mpp=mpp, icc=config.icc) as slide, stage_bar() as show:
         tiles = functools.partial(show, "encoding tiles")
-        encoder = load_encoder(config.encoder, weights=weights)
         bag = extract(slide, encoder, config, cache=cache_dir(), progress=tiles)
         read = slide.counts.tiles
     if out is not None:
@@ -147,6 +160,7 @@ def _extract_one(
         "tiles_read": read,
         "dim": bag.dim,
         "encoder": bag.encoder,
+        "way": bag.way,
         "tissue_mm2": round(bag.tissue_area_mm2, 4),
         "sha256": bag.slide_digest,
         "warnings": list(bag.warnings),

@@ -56,6 +56,7 @@ class BagFacts:
         tile_px: side of the tiles as the encoder saw them; 0 if not known.
         overlap_px: of neighbouring tiles, in such pixels.
         key: of the extraction that made it; empty if none did.
+        way: how the encoder was run, runtime and precision; empty if not known.
     """
 
     num_tiles: int
@@ -73,6 +74,7 @@ class BagFacts:
     tile_px: int = 0
     overlap_px: int = 0
     key: str = ""
+    way: str = ""
 
     def manifest(self) -> Manifest:
         """What the bag was made from."""
@@ -118,6 +120,7 @@ class BagFacts:
             tile_px=int(details["tile_px"]),
             overlap_px=int(details["overlap_px"]),
             key=manifest.made_from["key"],
+            way=str(details["way"]),
         )
 
     def check_encoder(self, name: str, digest: str, dim: int) -> None:
@@ -174,6 +177,7 @@ class FeatureBag:
     tile_px: int = 0
     overlap_px: int = 0
     key: str = ""
+    way: str = ""
 
     def __post_init__(self) -> None:
         num = len(self.xy0)

@@ -109,7 +109,7 @@ class EncoderCard:
         source: paper or page that the facts are from.
         note: what a user should know beyond that.
         architecture: how the module is made; None where `loader` does it all.
-        loader: "module:function"; called without arguments, gives the Encoder.
+        loader: "module:function"; called with a `RunConfig`, gives the Encoder.
 
     Raises:
         ConfigError: neither `architecture` nor `loader` is given, or both are.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ruichat.features.card import Architecture, EncoderCard
 from ruichat.features.encoders.cards import CARDS
 from ruichat.features.encoders.weights import own_weights
+from ruichat.features.runtime.ways import RunConfig, Way
 from ruichat.registry import Registry, load_object
 
 __all__ = ["ENCODERS", "Architecture", "Encoder", "EncoderCard", "load_card", "load_encoder"]
@@ -32,6 +33,11 @@ class Encoder(Protocol):
         """SHA-256 (hex) over its weights: bags of other weights don't mix with its own."""
         ...
 
+    @property
+    def way(self) -> Way:
+        """How it is run here; bags of another precision don't mix with its own."""
+        ...
+
     def encode(
         self, tiles: UInt8[NDArray[np.uint8], "n h w 3"]
     ) -> Float32[NDArray[np.float32], "n d"]:
@@ -45,7 +51,14 @@ for _card in CARDS:
     ENCODERS.add(_card)
 
 
-def load_encoder(name: str, *, weights: Path | None = None, download: bool = False) -> Encoder:
+def load_encoder(
+    name: str,
+    *,
+    weights: Path | None = None,
+    download: bool = False,
+    run: RunConfig | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Encoder:
     """The encoder of that name, with its weights.
 
     Args:
@@ -53,21 +66,31 @@ def load_encoder(name: str, *, weights: Path | None = None, download: bool = Fal
         weights: file or folder that holds its weights; otherwise they are looked for in
             `$RUICHAT_WEIGHTS/<name>` and the hub's cache.
         download: fetch weights that are nowhere here from the hub.
+        run: how it may be run; measured on first use if None.
+        note: told what takes long.
 
     Raises:
-        ConfigError: there is no such encoder, or weights are given for one that brings its own.
+        ConfigError: there is no such encoder, or weights are given for one that brings its own,
+            or it can't be run as `run` wants.
         PrerequisiteError: its packages or weights are missing.
         ModelError: the weights are of another encoder.
     """
-    return load_card(ENCODERS.get(name), weights=weights, download=download)
+    return load_card(ENCODERS.get(name), weights=weights, download=download, run=run, note=note)
 
 
-def load_card(card: EncoderCard, *, weights: Path | None = None, download: bool = False) -> Encoder:
+def load_card(
+    card: EncoderCard,
+    *,
+    weights: Path | None = None,
+    download: bool = False,
+    run: RunConfig | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Encoder:
     """The encoder of a card, which need not be registered; see `load_encoder`."""
     if card.architecture is not None:
         from ruichat.features.encoders.loading import load_from_card
 
-        return load_from_card(card, weights=weights, download=download)
+        return load_from_card(card, weights=weights, download=download, run=run, note=note)
     if weights is not None or download:
         raise own_weights(card)
-    return cast(Callable[[], Encoder], load_object(card.loader))()
+    return cast(Callable[[RunConfig], Encoder], load_object(card.loader))(run or RunConfig())

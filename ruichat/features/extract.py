@@ -193,7 +193,7 @@ def _blocks(grid: TileGrid, shards: Finished) -> Iterator[dict[str, NDArray[Any]
 
 
 def cache_key(slide: Slide, encoder: Encoder, config: ExtractConfig) -> str:
-    """Name of the bag: the same only for the same pixels, resolution, settings and weights."""
+    """Name of the bag: the same only for the same pixels, mpp, settings, weights and precision."""
     parts = [
         EXTRACTION,
         slide.digest,
@@ -202,6 +202,7 @@ def cache_key(slide: Slide, encoder: Encoder, config: ExtractConfig) -> str:
         config.fingerprint(),
         encoder.card.name,
         encoder.digest,
+        encoder.way.precision,
     ]
     text = json.dumps(parts)
     return f"{slide.digest[:12]}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
@@ -332,6 +333,7 @@ def _facts(
         warnings=warnings,
         tile_px=grid.tile_px,
         key=cache_key(slide, encoder, config),
+        way=str(encoder.way),
     )
 
 

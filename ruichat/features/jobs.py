@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -22,6 +22,7 @@ from ruichat.features.extract import (
     cache_key,
     extract_file,
 )
+from ruichat.features.runtime.ways import RunConfig
 from ruichat.features.store import Attempts, Place, Store
 from ruichat.slide.opening import open_slide
 from ruichat.slide.slide import Slide
@@ -47,6 +48,7 @@ class Settings:
         store: folder of the bags.
         mpp: micrometres per pixel, for slides that don't state it.
         weights: file or folder of the encoder's weights.
+        run: how the encoder may be run.
         max_deaths: see `MAX_DEATHS`.
         shard_s: seconds after which finished batches are kept.
     """
@@ -56,6 +58,7 @@ class Settings:
     store: Path
     mpp: float | None = None
     weights: Path | None = None
+    run: RunConfig = field(default_factory=RunConfig)
     max_deaths: int = MAX_DEATHS
     shard_s: float = SHARD_S
 
@@ -65,10 +68,35 @@ class Settings:
         Raises:
             RuiChatError: it can't be loaded, or the store is another's.
         """
-        encoder = load_card(self.card, weights=self.weights)
-        fingerprint = self.config.fingerprint()
-        Store(self.store).claim(encoder.card.name, encoder.digest, fingerprint, EXTRACTION)
+        encoder = load_card(self.card, weights=self.weights, run=self.run)
+        Store(self.store).claim(
+            encoder=encoder.card.name,
+            encoder_digest=encoder.digest,
+            precision=encoder.way.precision,
+            fingerprint=self.config.fingerprint(),
+            extraction=EXTRACTION,
+        )
         return encoder
+
+    def settled(self, note: Callable[[str], None] | None = None) -> Settings:
+        """With one way of running the encoder, for all who share the work: their bytes are equal.
+
+        A store that was begun goes on in its precision, unless another is asked for. Encoders
+        that load themselves choose by themselves.
+
+        Args:
+            note: told what takes long.
+
+        Raises:
+            RuiChatError: the encoder can't be loaded or run.
+        """
+        if self.run.trusted or self.card.architecture is None:
+            return self
+        run = self.run
+        if run.precision == "auto":
+            run = run.model_copy(update={"precision": Store(self.store).precision or "auto"})
+        way = load_card(self.card, weights=self.weights, run=run, note=note).way
+        return replace(self, run=RunConfig.of(way, device=run.device, num_threads=run.num_threads))
 
 
 @dataclass(frozen=True)

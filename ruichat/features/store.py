@@ -49,7 +49,23 @@ class Store:
         self.folder = folder
         self._unfinished = folder / UNFINISHED
 
-    def claim(self, encoder: str, encoder_digest: str, fingerprint: str, extraction: int) -> None:
+    @property
+    def precision(self) -> str:
+        """In which the encoder ran that filled it; empty where nothing says so."""
+        try:
+            return str(json.loads((self.folder / STORE_FILE).read_text())["precision"])
+        except (OSError, ValueError, KeyError, TypeError):  # `claim` says what is wrong
+            return ""
+
+    def claim(
+        self,
+        *,
+        encoder: str,
+        encoder_digest: str,
+        precision: str,
+        fingerprint: str,
+        extraction: int,
+    ) -> None:
         """Say what fills the store, or refuse to mix it with what filled it before.
 
         Raises:
@@ -61,6 +77,7 @@ class Store:
             "schema_version": STORE_SCHEMA,
             "encoder": encoder,
             "encoder_digest": encoder_digest,
+            "precision": precision,
             "config_fingerprint": fingerprint,
             "extraction": extraction,
         }

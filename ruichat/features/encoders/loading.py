@@ -17,27 +17,41 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from ruichat.errors import ModelError
 from ruichat.features.card import Architecture, EncoderCard, Published
 from ruichat.features.encoders.weights import digest_of, find_weights
+from ruichat.features.runtime.ways import RunConfig
 from ruichat.registry import load_object
+from ruichat.storage.artifacts import cache_dir
 
 if TYPE_CHECKING:
-    from ruichat.features.encoders.torch_encoder import TorchEncoder
+    from ruichat.features.runtime.encoder import ModuleEncoder
 
 State = dict[str, Tensor]
 
 
 def load_from_card(
-    card: EncoderCard, *, weights: Path | None = None, download: bool = False
-) -> TorchEncoder:
+    card: EncoderCard,
+    *,
+    weights: Path | None = None,
+    download: bool = False,
+    run: RunConfig | None = None,
+    note: Callable[[str], None] | None = None,
+) -> ModuleEncoder:
     """The encoder of a card that has an architecture, with its weights.
 
     Raises:
         PrerequisiteError: the weights aren't here.
         ModelError: they are of another encoder.
     """
-    from ruichat.features.encoders.torch_encoder import TorchEncoder
+    from ruichat.features.runtime.encoder import ModuleEncoder
 
     path = find_weights(card, weights, download=download)
-    return TorchEncoder(card, load_module(card, path), digest_of(path))
+    return ModuleEncoder(
+        card,
+        load_module(card, path),
+        digest_of(path),
+        run or RunConfig(),
+        cache=cache_dir(),
+        note=note,
+    )
 
 
 def load_module(card: Published, path: Path) -> nn.Module:

@@ -9,6 +9,8 @@ from ruichat.features.jobs import Job, Outcome, Settings
 
 EngineName = Literal["local", "ray"]
 
+Note = Callable[[str], None]
+
 Watch = Callable[[str, int, int], None]
 """Called with a slide's path, its tiles done and its tiles in all."""
 
@@ -21,6 +23,7 @@ def run_jobs(
     workers: int | None = None,
     ray_address: str | None = None,
     watch: Watch | None = None,
+    note: Note | None = None,
 ) -> Iterator[Outcome]:
     """Extract slides; outcomes come as they are ready, one per job.
 
@@ -33,6 +36,7 @@ def run_jobs(
         workers: processes that each hold an encoder; chosen by the machine if None.
         ray_address: of a running cluster; Ray is started on this machine if None.
         watch: told of tiles where the engine hears of them.
+        note: told what takes long.
 
     Raises:
         RuiChatError: nothing can be done for any slide, for example without weights.
@@ -40,11 +44,11 @@ def run_jobs(
     if engine == "ray":
         from ruichat.features.engines.ray import run_ray
 
-        outcomes = run_ray(jobs, settings, workers=workers, address=ray_address)
+        outcomes = run_ray(jobs, settings, workers=workers, address=ray_address, note=note)
     else:
         from ruichat.features.engines.local import run_local
 
-        outcomes = run_local(jobs, settings, workers=workers, watch=watch)
+        outcomes = run_local(jobs, settings.settled(note), workers=workers, watch=watch)
     for outcome in outcomes:
         if outcome.status == "stopped":
             outcome.raise_error()

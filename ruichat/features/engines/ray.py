@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ def run_ray(
     *,
     workers: int | None = None,
     address: str | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Iterator[Outcome]:
     """Extract slides with Ray Data; actors that die are started again, their slides taken up.
 
@@ -54,6 +55,7 @@ def run_ray(
         settings: of the extraction.
         workers: actors; chosen by the cluster's size if None.
         address: of a running cluster; Ray is started on this machine if None.
+        note: told what takes long.
 
     Raises:
         PrerequisiteError: Ray isn't installed, or the cluster can't be reached.
@@ -67,6 +69,7 @@ def run_ray(
     try:
         share = divide([node["Resources"] for node in ray.nodes() if node["Alive"]], workers)
         waiting = [replace(job, wait=True) for job in jobs]
+        settings = _settle(ray, settings, share, note)
         lasting = replace(settings, max_deaths=max(settings.max_deaths, MAX_DEATHS))
         context = data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -131,6 +134,34 @@ def divide(nodes: Sequence[dict[str, float]], workers: int | None) -> Share:
         each = max(1, min(each, sum(cpus) // workers))
     actors = workers or gpus or sum(num // each for num in cpus)
     return Share(actors, each, min(1.0, gpus / actors))
+
+
+def _settle(
+    ray: Any, settings: Settings, share: Share, note: Callable[[str], None] | None
+) -> Settings:
+    """Settings with the one way in which all actors run the encoder.
+
+    Actors with a GPU are on other machines than this, so one like them chooses.
+
+    Raises:
+        RuiChatError: the encoder can't be loaded or run.
+    """
+    if share.num_gpus == 0:
+        if settings.run.device == "auto":  # a GPU here is no actor's
+            settings = replace(settings, run=settings.run.model_copy(update={"device": "cpu"}))
+        return settings.settled(note)
+    remote = ray.remote(num_cpus=share.num_cpus, num_gpus=share.num_gpus)(_settled)
+    found: Settings | Outcome = ray.get(remote.remote(settings))
+    if isinstance(found, Outcome):
+        found.raise_error()
+    return found
+
+
+def _settled(settings: Settings) -> Settings | Outcome:
+    try:
+        return settings.settled()
+    except RuiChatError as error:
+        return Outcome.of_error(Path(), error, "stopped")
 
 
 def _connect(ray: Any, address: str | None) -> None:

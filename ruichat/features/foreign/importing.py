@@ -48,7 +48,13 @@ def import_files(files: Sequence[Path], store: Store, given: Given) -> Iterator[
 def _import_one(path: Path, store: Store, given: Given, *, alone: bool) -> Outcome:
     key = _key(path, given)
     bag = convert(path, given, key=key)
-    store.claim(bag.encoder, "", FINGERPRINT, CONVERSION)
+    store.claim(
+        encoder=bag.encoder,
+        encoder_digest="",
+        precision="",
+        fingerprint=FINGERPRINT,
+        extraction=CONVERSION,
+    )
     with store.hold(path.stem, wait=True):
         place = store.place(path.stem, key, alone=alone)
         if place.facts is None:

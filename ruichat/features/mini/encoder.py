@@ -6,7 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from ruichat.errors import ArtifactError, PrerequisiteError
 from ruichat.features.encoder import ENCODERS, EncoderCard
 from ruichat.features.mini.graph import Arrays, array_shapes, build_graph
+from ruichat.features.runtime.ways import RunConfig, Way
 from ruichat.openvino import import_openvino
 
 WEIGHTS = Path(__file__).parents[2] / "assets" / "mini" / "encoder.safetensors"
-
-Runtime = Literal["auto", "torch", "openvino"]
 
 _BATCH = 32
 """Tiles per call; larger batches leave the cache and gain nothing on a CPU."""
@@ -34,18 +33,19 @@ class MiniEncoder:
     Args:
         arrays: weights by name, float32; see `network.MiniModule`.
         digest: of the weights' file.
-        runtime: "auto" takes a GPU through torch where there is one, else OpenVINO.
+        config: how it may be run; "auto" takes a GPU where there is one, else OpenVINO.
     """
 
-    def __init__(self, arrays: Arrays, digest: str, runtime: Runtime = "auto") -> None:
+    def __init__(self, arrays: Arrays, digest: str, config: RunConfig) -> None:
         self.card: EncoderCard = ENCODERS.get("mini")
         self.digest = digest
         self._arrays = arrays
-        self._runtime: Runtime = runtime
+        self._config = config
+        self._way: Way | None = None
         self._run: Runner | None = None
 
     @classmethod
-    def load(cls, path: Path = WEIGHTS, runtime: Runtime = "auto") -> MiniEncoder:
+    def load(cls, path: Path = WEIGHTS, config: RunConfig | None = None) -> MiniEncoder:
         """Load weights from a safetensors file; nothing is compiled before the first tile.
 
         Raises:
@@ -70,7 +70,18 @@ class MiniEncoder:
         wrong = [name for name in wanted.keys() | shapes if wanted.get(name) != shapes.get(name)]
         if wrong:
             raise _foreign(path, f"{len(wrong)} arrays differ, such as {min(wrong)}")
-        return cls(arrays, hashlib.sha256(content).hexdigest(), runtime)
+        return cls(arrays, hashlib.sha256(content).hexdigest(), config or RunConfig())
+
+    @property
+    def way(self) -> Way:
+        """How it is run.
+
+        Raises:
+            ConfigError, PrerequisiteError: it can't be run as its config wants.
+        """
+        if self._way is None:
+            self._way = self._config.ways(has_gpu=self._finds_gpu())[0]
+        return self._way
 
     def encode(self, tiles: UInt8[NDArray[np.uint8], "n h w 3"]) -> Float32[np.ndarray, "n d"]:
         """One embedding per RGB tile.
@@ -79,12 +90,31 @@ class MiniEncoder:
             tiles: of any one size from 64 px; the card states what training saw.
         """
         if self._run is None:
-            self._run = _choose_runner(self._arrays, self.card, self._runtime)
+            self._run = self._start()
         parts = [
             self._run(np.ascontiguousarray(part.transpose(0, 3, 1, 2), dtype=np.float32))
             for part in (tiles[i : i + _BATCH] for i in range(0, len(tiles), _BATCH))
         ]
         return np.concatenate(parts) if parts else np.zeros((0, self.card.dim), np.float32)
+
+    def _finds_gpu(self) -> bool:
+        config = self._config
+        if config.device == "cpu" or config.runtime not in ("auto", "cuda"):
+            return False
+        # Importing torch takes seconds; without a driver it can't find a GPU.
+        if shutil.which("nvidia-smi") is None:
+            return False
+        import torch
+
+        return torch.cuda.is_available()
+
+    def _start(self) -> Runner:
+        threads, device = self._config.num_threads, self._config.device
+        if self.way.runtime == "openvino":
+            return _openvino_runner(self._arrays, self.card, threads)
+        if self.way.runtime == "cuda":
+            return _torch_runner(self._arrays, self.card, "cuda" if device == "auto" else device)
+        return _torch_runner(self._arrays, self.card, "cpu", threads)
 
 
 def _foreign(path: Path, why: str) -> ArtifactError:
@@ -94,19 +124,15 @@ def _foreign(path: Path, why: str) -> ArtifactError:
     )
 
 
-def _choose_runner(arrays: Arrays, card: EncoderCard, runtime: Runtime) -> Runner:
-    # Importing torch takes seconds; without a driver it can't find a GPU.
-    if runtime == "auto" and shutil.which("nvidia-smi") is not None:
-        import torch
-
-        runtime = "torch" if torch.cuda.is_available() else "openvino"
-    return _torch_runner(arrays, card) if runtime == "torch" else _openvino_runner(arrays, card)
-
-
-def _openvino_runner(arrays: Arrays, card: EncoderCard) -> Runner:
+def _openvino_runner(arrays: Arrays, card: EncoderCard, num_threads: int | None) -> Runner:
     ov = import_openvino()
     # Full precision: bf16 moves embeddings by 3e-2, more than a stain shift does.
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    if num_threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = num_threads
     compiled: Any = ov.Core().compile_model(build_graph(arrays, card), "CPU", settings)
 
     def run(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -115,17 +141,20 @@ def _openvino_runner(arrays: Arrays, card: EncoderCard) -> Runner:
     return run
 
 
-def _torch_runner(arrays: Arrays, card: EncoderCard) -> Runner:
+def _torch_runner(
+    arrays: Arrays, card: EncoderCard, device: str, num_threads: int | None = None
+) -> Runner:
     import torch
 
     from ruichat.features.mini.network import MiniModule
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     module = MiniModule(card)
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     # Counters of training steps, which no answer depends on, aren't kept.
     module.load_state_dict(state, strict=False)
     module.eval().to(device)
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
 
     def run(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():

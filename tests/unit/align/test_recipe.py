@@ -28,6 +28,7 @@ from ruichat.align.tile_classifier import ClassifierConfig
 from ruichat.align.tokenizer import TokenizerConfig, held_out_texts
 from ruichat.errors import ConfigError, PrerequisiteError
 from ruichat.features.mini.encoder import MiniEncoder
+from ruichat.features.runtime.ways import RunConfig
 from ruichat.features.tile_classifier import TileClassifier
 from ruichat.histology import CLASSES, Language
 from ruichat.model.checkpoint import ADAPTER_DIR, read_manifest
@@ -199,7 +200,7 @@ def test_a_second_run_does_nothing_again(twice: Twice) -> None:
 
 def test_the_parts_belong_together(twice: Twice) -> None:
     final = twice.out / "mini"
-    encoder = MiniEncoder.load(final / "encoder.safetensors", "torch")
+    encoder = MiniEncoder.load(final / "encoder.safetensors", RunConfig(runtime="torch"))
     assert TileClassifier.load(final / "tiles.safetensors").encoder_digest == encoder.digest
     assert read_manifest(final / "lm").made_from["encoder"] == encoder.digest
     assert (final / "lm" / ADAPTER_DIR).is_dir()
@@ -211,7 +212,7 @@ def test_the_bank_holds_what_the_saved_encoder_sees(twice: Twice) -> None:
     bank = TileBank.load(final / "bank.npz")
     colours = np.array([item.color for item in CLASSES], np.uint8)
     tiles = np.broadcast_to(colours[:, None, None], (len(CLASSES), 224, 224, 3))
-    encoder = MiniEncoder.load(final / "encoder.safetensors", "torch")
+    encoder = MiniEncoder.load(final / "encoder.safetensors", RunConfig(runtime="torch"))
     seen = encoder.encode(tiles)[:, : len(CLASSES)]
     kept = bank.embeddings[bank.source == SOURCE.name][: len(CLASSES), 0, : len(CLASSES)]
     # The saved matrices have half precision.

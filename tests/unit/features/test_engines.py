@@ -19,6 +19,7 @@ from ruichat.features.engines import run_jobs
 from ruichat.features.engines.ray import divide
 from ruichat.features.extract import BATCH_TILES, ExtractConfig
 from ruichat.features.jobs import Outcome, Settings, make_jobs, run_job
+from ruichat.features.runtime.ways import RunConfig
 
 NUM_TILES = 12 * 8
 
@@ -165,7 +166,7 @@ def test_workers_that_cannot_start_are_not_started_forever(
 ) -> None:
     card = settings(tmp_path).card
     deadly = type(card)(
-        **{f: getattr(card, f) for f in card.__dataclass_fields__} | {"loader": "os:abort"}
+        **{f: getattr(card, f) for f in card.__dataclass_fields__} | {"loader": "fakes:load_deadly"}
     )
     chosen = Settings(deadly, ExtractConfig.for_encoder(deadly), tmp_path / "store")
     with pytest.raises(PrerequisiteError, match="3 workers ended with -6"):
@@ -195,5 +196,5 @@ def test_a_cluster_without_machines_is_refused() -> None:
 
 
 def test_the_counted_encoder_counts(log: Path) -> None:
-    load_counted().encode(np.full((3, 8, 8, 3), 200, np.uint8))
+    load_counted(RunConfig()).encode(np.full((3, 8, 8, 3), 200, np.uint8))
     assert encoded(log) == {os.getpid(): 3}

@@ -16,7 +16,13 @@ from ruichat.features.extract import ExtractConfig
 from ruichat.features.jobs import Job, Outcome, Settings, make_jobs, run_job
 from ruichat.features.store import Attempts, Store
 
-CLAIM = {"encoder": "mini", "encoder_digest": "ab", "fingerprint": "cd", "extraction": 1}
+CLAIM = {
+    "encoder": "mini",
+    "encoder_digest": "ab",
+    "precision": "fp32",
+    "fingerprint": "cd",
+    "extraction": 1,
+}
 
 
 def draw(path: Path, seed: int = 0, mpp: float | None = 0.5) -> Path:
@@ -103,6 +109,8 @@ def test_a_store_belongs_to_one_encoder(tmp_path: Path) -> None:
     store.claim(**CLAIM)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="encoder is 'mini', wanted is 'uni'"):
         store.claim(**CLAIM | {"encoder": "uni"})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="precision is 'fp32', wanted is 'bf16'"):
+        store.claim(**CLAIM | {"precision": "bf16"})  # type: ignore[arg-type]
     (tmp_path / "store" / "store.json").write_text("{")
     with pytest.raises(ArtifactError, match="can't be read"):
         store.claim(**CLAIM)  # type: ignore[arg-type]

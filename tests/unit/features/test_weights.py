@@ -19,6 +19,12 @@ from ruichat.errors import ConfigError, ModelError, PrerequisiteError
 from ruichat.features.card import Architecture, EncoderCard
 from ruichat.features.encoder import ENCODERS, load_encoder
 from ruichat.features.encoders.preprocess import prepare
+from ruichat.features.extract import ExtractConfig
+from ruichat.features.jobs import Settings
+from ruichat.features.runtime.ways import RunConfig, Way
+
+PLAIN = RunConfig(runtime="torch", precision="fp32")
+"""Nothing is measured."""
 
 CARD = EncoderCard(
     name="small",
@@ -59,7 +65,7 @@ def state() -> dict[str, torch.Tensor]:
 def test_a_file_gives_the_published_embeddings(state, tmp_path: Path) -> None:
     path = tmp_path / "any-name.safetensors"
     save_file(state, path)
-    encoder = load_encoder("small", weights=path)
+    encoder = load_encoder("small", weights=path, run=PLAIN)
     assert encoder.digest == hashlib.sha256(path.read_bytes()).hexdigest()
     tiles = np.random.default_rng(0).integers(0, 256, (19, 32, 32, 3), dtype=np.uint8)
     wanted = tokens_of(state, torch.from_numpy(prepare(tiles, CARD)), heads=2)[:, 0]
@@ -73,8 +79,9 @@ def test_pickled_weights_are_read_as_arrays_only(state, tmp_path, nested, name) 
     torch.save({"state_dict": state} if nested else state, tmp_path / name)
     save_file(state, tmp_path / "reference.safetensors")
     tiles = np.zeros((1, 28, 28, 3), np.uint8)
-    given = load_encoder("small", weights=tmp_path / name).encode(tiles)
-    wanted = load_encoder("small", weights=tmp_path / "reference.safetensors").encode(tiles)
+    given = load_encoder("small", weights=tmp_path / name, run=PLAIN).encode(tiles)
+    reference = tmp_path / "reference.safetensors"
+    wanted = load_encoder("small", weights=reference, run=PLAIN).encode(tiles)
     np.testing.assert_array_equal(given, wanted)
 
 
@@ -87,8 +94,23 @@ def test_half_precision_weights_become_float32(state, tmp_path: Path) -> None:
         torch.from_numpy(prepare(tiles, CARD)),
         heads=2,
     )[:, 0]
-    given = load_encoder("small", weights=tmp_path).encode(tiles)
+    given = load_encoder("small", weights=tmp_path, run=PLAIN).encode(tiles)
     np.testing.assert_allclose(given, wanted.numpy(), atol=1e-5)
+
+
+def test_a_store_goes_on_in_its_precision(state, tmp_path: Path) -> None:
+    save_file(state, tmp_path / "model.safetensors")
+    run = RunConfig(runtime="torch")
+    settings = Settings(
+        CARD, ExtractConfig.for_encoder(CARD), tmp_path / "store", weights=tmp_path, run=run
+    )
+    replace(settings, run=PLAIN).load()
+    chosen = settings.settled().run
+    assert (chosen.runtime, chosen.precision, chosen.trusted) == ("torch", "fp32", True)
+    other = replace(settings, run=RunConfig.of(Way("torch", "bf16")))
+    assert other.settled() is other
+    with pytest.raises(ConfigError, match="precision is 'fp32', wanted is 'bf16'"):
+        other.load()
 
 
 class _Runs:
@@ -100,10 +122,10 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil.bin"
     path.write_bytes(pickle.dumps(_Runs()))
     with pytest.raises(ModelError, match=r"evil\.bin"):
-        load_encoder("small", weights=path)
+        load_encoder("small", weights=path, run=PLAIN)
     torch.save({"state_dict": _Runs()}, path)
     with pytest.raises(ModelError, match="could run code"):
-        load_encoder("small", weights=path)
+        load_encoder("small", weights=path, run=PLAIN)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04" + bytes(50)])
@@ -111,7 +133,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_weights_file_is_refused(tmp_path: Path, content: bytes, name: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match=name):
-        load_encoder("small", weights=tmp_path / name)
+        load_encoder("small", weights=tmp_path / name, run=PLAIN)
 
 
 def test_other_weights_are_refused_with_names(state, tmp_path: Path) -> None:
@@ -120,7 +142,7 @@ def test_other_weights_are_refused_with_names(state, tmp_path: Path) -> None:
     state["head.weight"] = torch.zeros(2, 24)
     save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(ModelError) as caught:
-        load_encoder("small", weights=tmp_path)
+        load_encoder("small", weights=tmp_path, run=PLAIN)
     assert "1 missing" in caught.value.message and "layernorm.bias" in caught.value.message
     assert "1 left over, such as head.weight" in caught.value.message
     assert "(1, 10, 24) instead of (1, 17, 24)" in caught.value.message
@@ -164,7 +186,7 @@ def test_the_hubs_cache_is_used_at_the_cards_revision(tmp_path: Path) -> None:
 
 def test_missing_weights_say_where_was_looked_and_what_to_do() -> None:
     with pytest.raises(PrerequisiteError) as caught:
-        load_encoder("small")
+        load_encoder("small", run=PLAIN)
     assert "$RUICHAT_WEIGHTS/small (not set)" in caught.value.message
     assert "nobody/small" in caught.value.message
     assert "hf auth login" in caught.value.hint and "Accept the licence" in caught.value.hint

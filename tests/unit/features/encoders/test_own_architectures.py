@@ -16,6 +16,7 @@ from ruichat.features.encoder import ENCODERS
 from ruichat.features.encoders import conch, ctranspath, musk
 from ruichat.features.encoders.loading import load_from_card
 from ruichat.features.encoders.preprocess import prepare
+from ruichat.features.runtime.ways import RunConfig
 
 
 def drawn(shapes, seed=0):
@@ -254,7 +255,9 @@ def test_weights_file_in_its_published_form_makes_an_encoder(tmp_path):
     card = ENCODERS.get("ctranspath")
     small = replace(card.architecture, options=options)
     card = replace(card, dim=64, resize_px=56, crop_px=56, architecture=small)
-    encoder = load_from_card(card, weights=tmp_path)
+    encoder = load_from_card(
+        card, weights=tmp_path, run=RunConfig(runtime="torch", precision="fp32")
+    )
     tiles = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     module = placed(ctranspath.build(**options), ctranspath.rename, state)
     wanted = module(torch.from_numpy(prepare(tiles, card))).detach()
