@@ -319,7 +319,7 @@ def _kaiko(name: str, title: str, size: str, patch_px: int, num_parameters: int)
         pooling=_CLS,
         license="Kaiko Non-Commercial Public License 1",
         hub=hub,
-        files=("model.safetensors",),
+        files=("model.safetensors", f"{name.removeprefix('kaiko-')}.pth"),
         num_parameters=num_parameters,
         source="https://github.com/kaiko-ai/towards_large_pathology_fms",
         note="Trained at 0.25 to 2 um/px.",
@@ -341,12 +341,17 @@ KAIKO_VITL14 = EncoderCard(
     pooling=_CLS,
     license="Kaiko Non-Commercial Public License 1",
     hub="1aurent/vit_large_patch14_reg4_224.kaiko_ai_towards_large_pathology_fms",
-    files=("model.safetensors",),
+    files=("model.safetensors", "vitl14.pth"),
     revision="d86df45eccdb957aa7869bab7d11f8e158dcbda2",
     num_parameters=304_370_688,
     source="https://github.com/kaiko-ai/towards_large_pathology_fms",
     note="Trained at 0.25 to 2 um/px; its position embeddings for 518 px are resampled to 224.",
-    architecture=timm_vit(SHAPES["L"], patch_px=14, registers=4, positions="patches", grid=16),
+    architecture=Architecture(
+        build=f"{_HERE}.vit:build",
+        rename=f"{_HERE}.dino_names:rename_teacher_or_timm",
+        options={"body": "dinov2", **SHAPES["L"], "patch_px": 14, "registers": 4},
+        rename_options={"body": "dinov2", "positions": "patches", "grid": 16},
+    ),
 )
 
 KAIKO = (

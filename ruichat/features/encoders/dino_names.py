@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ruichat.errors import ModelError
 from ruichat.features.encoders.vit import Body, Mlp
-from ruichat.features.encoders.vit_names import State, finish, rename_timm, unwrap
+from ruichat.features.encoders.vit_names import Positions, State, finish, rename_timm, unwrap
 
 _TRAINING_ONLY = re.compile(
     r"(dino_head|ibot_head)\..*|mask_token|rope_embed\.periods|local_cls_norm\.(weight|bias)"
@@ -26,12 +26,13 @@ _TRANSFORMERS = (
 """What older releases of transformers, whose files these are, called otherwise."""
 
 
-def rename_teacher(content: Mapping[str, Any], *, body: Body) -> State:
+def rename_teacher(content: Mapping[str, Any], *, body: Body, grid: int = 0) -> State:
     """A teacher of DINOv2's or DINOv3's training as the state dict of `vit.build`.
 
     Args:
-        content: `{"teacher": {"backbone.*": ...}}`, or the backbone alone, also as timm has it.
+        content: `{"teacher": {"backbone.*": ...}}`, or the backbone alone.
         body: "dinov2" or "dinov3".
+        grid: as in `rename_timm`.
 
     Source:
         facebookresearch/dinov2 and dinov3, `models/vision_transformer.py`; with `block_chunks`
@@ -47,7 +48,23 @@ def rename_teacher(content: Mapping[str, Any], *, body: Body) -> State:
             renamed[name] = value[:, None]
         elif _TRAINING_ONLY.fullmatch(name) is None:
             renamed[name] = value
-    return rename_timm(renamed, body=body, positions="cls")
+    return rename_timm(renamed, body=body, positions="cls", grid=grid)
+
+
+def rename_teacher_or_timm(
+    content: Mapping[str, Any], *, body: Body, positions: Positions, grid: int = 0
+) -> State:
+    """A teacher's backbone, as its authors published it, or its conversion to timm's names.
+
+    Args:
+        content: of either file.
+        body: as in `rename_timm`.
+        positions: of timm's form; a teacher's are for CLS and patches.
+        grid: as in `rename_timm`.
+    """
+    if "register_tokens" in content:
+        return rename_teacher(content, body=body, grid=grid)
+    return rename_timm(content, body=body, positions=positions, grid=grid)
 
 
 def rename_transformers(

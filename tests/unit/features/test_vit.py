@@ -262,6 +262,28 @@ def test_a_dinov2_teacher_computes_the_same(num_chunks: int) -> None:
     close(loaded(architecture, bare)(pixels()), tokens[:, 0])
 
 
+def test_kaikos_large_is_read_in_both_forms() -> None:
+    card = ENCODERS.get("kaiko-vitl14").architecture
+    assert card is not None
+    options = {**card.options, **SHAPE, "image_px": 6 * PATCH}
+    architecture = Architecture(
+        card.build, card.rename, options, {**card.rename_options, "grid": 6}
+    )
+    extra = {
+        "backbone.pos_embed": (1, 1 + GRID * GRID, WIDTH),
+        "backbone.register_tokens": (1, 4, WIDTH),
+    }
+    own = backbone(teacher(0, extra), 0)
+    own = {name: value for name, value in own.items() if "head" not in name}
+    # timm adds CLS's position to CLS itself, and has no token for masked patches.
+    timm = {name: value for name, value in own.items() if name != "mask_token"}
+    timm["reg_token"] = timm.pop("register_tokens")
+    timm["cls_token"] = own["cls_token"] + own["pos_embed"][:, :1]
+    timm["pos_embed"] = own["pos_embed"][:, 1:]
+    given, wanted = (loaded(architecture, form)(pixels(6 * PATCH)) for form in (own, timm))
+    close(given, wanted)
+
+
 def ruipath(name: str, depth: int = DEPTH) -> Architecture:
     card = ENCODERS.get(name).architecture
     assert card is not None
@@ -349,3 +371,20 @@ def test_transformers_positions_are_resampled_as_transformers_does(registers: in
 
     side = 3 * PATCH
     close(module(side, 3)(pixels(side)), module(SIDE, 0)(pixels(side)))
+
+
+@pytest.mark.filterwarnings("ignore")  # the tracer's, about shapes that stay as they are
+@pytest.mark.parametrize("name", ["registers-patches-gated", "dinov3"])
+def test_the_graph_is_the_module_for_any_number_of_tiles(name: str) -> None:
+    ov = pytest.importorskip("openvino")
+    if name == "dinov3":
+        module = loaded(ruipath("ruipath-dinov3"), teacher(0, DINOV3_ONLY))
+    else:
+        family, state = timm_family(name)
+        module = loaded(timm_architecture(family, "cls+mean"), state)
+    graph = ov.convert_model(module, example_input=pixels()[:1])
+    graph.reshape([-1, 3, SIDE, SIDE])
+    run = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    with torch.no_grad():
+        wanted = module(pixels()).numpy()
+    assert abs(run(pixels().numpy())[0] - wanted).max() < 1e-4
