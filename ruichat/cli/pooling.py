@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def pool_command(
-    bags: Annotated[list[Path], typer.Argument(metavar="BAG...", help="Bags of slides (.h5).")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="BAG...", help="Bags of slides, or folders of bags.")
+    ],
     name: Annotated[str, typer.Option("--slide-encoder", help="Name of the slide encoder's card.")],
     out: Annotated[
         Path,
@@ -36,7 +38,7 @@ def pool_command(
     from ruichat.errors import InputError, RuiChatError
     from ruichat.features.slide_encoders.encoder import load_slide_encoder
 
-    files = _files(bags, out)
+    files = _files(_bags(paths), out)
     encoder = load_slide_encoder(name, weights=weights, download=download)
     failed = 0
     with stage_bar() as show:
@@ -53,6 +55,24 @@ def pool_command(
         raise typer.Exit(InputError.exit_code)
 
 
+def _bags(paths: list[Path]) -> list[Path]:
+    """The bags named, and those in the folders named.
+
+    Raises:
+        InputError: a folder holds none.
+    """
+    from ruichat.errors import InputError
+    from ruichat.features.bag import SUFFIX
+
+    bags: list[Path] = []
+    for path in paths:
+        found = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        if not found:
+            raise InputError(f"{path} holds no {SUFFIX} files", hint="Give a folder of bags")
+        bags += found
+    return bags
+
+
 def _files(bags: list[Path], out: Path) -> dict[Path, Path]:
     """File of the embedding by bag.
 
@@ -62,7 +82,7 @@ def _files(bags: list[Path], out: Path) -> dict[Path, Path]:
     from ruichat.cli.outputs import check_not_input
     from ruichat.errors import ConfigError
 
-    if len(bags) == 1 and not out.is_dir():
+    if len(bags) == 1 and out.suffix and not out.is_dir():
         files = {bags[0]: out}
     else:
         files = {bag: out / f"{bag.stem}.h5" for bag in bags}

@@ -199,7 +199,10 @@ def _opened(path: Path) -> Generator[h5py.File]:
 def _manifest(path: Path, table: h5py.File, kind: str, schema_version: int) -> Manifest:
     text = table.attrs.get(MANIFEST_KEY)
     if not isinstance(text, bytes):
-        raise damaged(path, "it has no manifest, so RuiChat didn't write it")
+        raise ArtifactError(
+            f"{path} has no manifest, so RuiChat didn't write it",
+            hint="Turn other tools' files into bags with `ruichat features import`",
+        )
     manifest = parse_manifest(path, text)
     check_kind(path, manifest, kind=kind, schema_version=schema_version)
     return manifest

@@ -154,7 +154,8 @@ def kept(
     """The published arrays that an embedding needs.
 
     Args:
-        content: published state dict, or a checkpoint that holds it under `model`, `module` or
+        content: published state dict, perhaps with `module.` before all names, as parallel
+            training leaves them; or a checkpoint that holds it under `model`, `module` or
             `state_dict`.
         unneeded: beginnings of names of arrays that other towers and heads are made of.
         prefix: taken off the names of the others.
@@ -162,6 +163,8 @@ def kept(
     for holder in ("model", "module", "state_dict"):
         if isinstance(content.get(holder), Mapping):
             content = content[holder]
+    if all(name.startswith("module.") for name in content):
+        content = {name.removeprefix("module."): value for name, value in content.items()}
     return {
         name.removeprefix(prefix): value
         for name, value in content.items()

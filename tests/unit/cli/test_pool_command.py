@@ -6,13 +6,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from fakes_bags import drawn_bag
 from typer.testing import CliRunner
 
 from ruichat.cli import features
-from ruichat.errors import ConfigError, PrerequisiteError
+from ruichat.errors import ArtifactError, ConfigError, InputError, PrerequisiteError
 from ruichat.features.slide_encoders.embedding import SlideEmbedding
 
 
@@ -44,6 +45,23 @@ def test_several_bags_go_to_a_folder_and_one_that_fails_stops_none(tmp_path: Pat
     lines = run(*bags, "--slide-encoder", "mean", "--out", out, "--json", exit_code=4)
     assert [json.loads(line)["num_tiles"] for line in lines.splitlines()] == [9, 4]
     assert sorted(path.name for path in out.iterdir()) == ["a.h5", "c.h5"]
+
+
+def test_a_folder_stands_for_its_bags(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no \.h5 files"):
+        run(tmp_path, "--slide-encoder", "mean", "--out", tmp_path / "pooled")
+    (tmp_path / "store.json").write_text("{}")
+    drawn_bag(9, 5).save(tmp_path / "a.h5")
+    run(tmp_path, "--slide-encoder", "mean", "--out", tmp_path / "pooled")
+    assert [path.name for path in (tmp_path / "pooled").iterdir()] == ["a.h5"]
+
+
+def test_a_file_of_another_tool_is_to_be_imported_first(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "theirs.h5", "w") as file:
+        file["features"] = np.zeros((3, 4), np.float32)
+    with pytest.raises(ArtifactError, match="no manifest") as caught:
+        run(tmp_path / "theirs.h5", "--slide-encoder", "mean", "--out", tmp_path / "out.h5")
+    assert "features import" in caught.value.hint
 
 
 def test_nothing_is_written_over_a_bag_or_twice(tmp_path: Path) -> None:

@@ -263,3 +263,9 @@ def test_weights_file_in_its_published_form_makes_an_encoder(tmp_path):
     wanted = module(torch.from_numpy(prepare(tiles, card))).detach()
     found = torch.from_numpy(encoder.encode(tiles))
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_names_left_by_parallel_training_are_understood():
+    state = drawn(towers.conch_v15(width=16, depth=1, dim=8, grid=2))
+    parallel = {"state_dict": {f"module.{name}": value for name, value in state.items()}}
+    assert conch.rename_v15(parallel).keys() == state.keys()
