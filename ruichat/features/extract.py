@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -21,7 +20,9 @@ from pydantic import Field
 from ruichat.config import Config
 from ruichat.errors import ArtifactError, ConfigError, ModelError
 from ruichat.features.bag import SUFFIX, BagFacts, FeatureBag, save_bag
+from ruichat.features.cores import usable_cores
 from ruichat.features.encoder import Encoder, EncoderCard
+from ruichat.features.prefetch import prefetch
 from ruichat.features.shards import DiskShards, Finished, MemoryShards, Part, join
 from ruichat.slide.choice import ChoiceConfig, choose_tiles
 from ruichat.slide.grid import GridConfig, TileGrid, lay_grid
@@ -48,6 +49,9 @@ SHARD_S = 2.0
 
 READ_AHEAD = 2
 """Batches that may wait for the encoder."""
+
+MAX_READERS = 4
+"""Threads that read and measure tiles, and that decode in each; so many feed a GPU."""
 
 Progress = Callable[[int, int], None]
 
@@ -270,7 +274,10 @@ def encode_missing(
     ranges = [batch for first, end in gaps for batch in _batches(first, end)]
     pending: list[Part] = []
     since = time.monotonic()
-    with _ReadAhead(slide, grid, ranges) as batches:
+    cores = len(usable_cores())
+    readers = min(MAX_READERS, cores)
+    read = functools.partial(_read, slide, grid, max(1, min(MAX_READERS, cores // 2)))
+    with prefetch(read, ranges, num_threads=readers, ahead=READ_AHEAD) as batches:
         for (_, end), batch in zip(ranges, batches, strict=True):
             pending.append(_encode(encoder, batch))
             finished += len(batch.tiles)
@@ -290,6 +297,14 @@ def _gaps(spans: list[tuple[int, int]], num: int) -> list[tuple[int, int]]:
 
 def _batches(first: int, end: int) -> list[tuple[int, int]]:
     return [(b, min(b + BATCH_TILES, end)) for b in range(first, end, BATCH_TILES)]
+
+
+def _read(slide: Slide, grid: TileGrid, num_threads: int, span: tuple[int, int]) -> _Batch:
+    first, end = span
+    tiles = slide.read_tiles(
+        grid.xy0[first:end], span0=grid.span0, tile_px=grid.tile_px, num_threads=num_threads
+    )
+    return _Batch(tiles, measure_tiles(tiles))
 
 
 def _encode(encoder: Encoder, batch: _Batch) -> Part:
@@ -335,46 +350,3 @@ def _facts(
         key=cache_key(slide, encoder, config),
         way=str(encoder.way),
     )
-
-
-class _ReadAhead:
-    """Batches of tiles, read by a thread of their own so that reading overlaps encoding."""
-
-    def __init__(self, slide: Slide, grid: TileGrid, ranges: list[tuple[int, int]]) -> None:
-        self._slide, self._grid, self._ranges = slide, grid, ranges
-        self._queue: queue.Queue[_Batch | BaseException] = queue.Queue(READ_AHEAD)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tile-reader", daemon=True)
-
-    def __enter__(self) -> Iterator[_Batch]:
-        self._thread.start()
-        return self._batches()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        while self._thread.is_alive():  # the reader may wait on a full queue
-            try:
-                self._queue.get(timeout=0.05)
-            except queue.Empty:
-                continue
-        self._thread.join()
-
-    def _batches(self) -> Iterator[_Batch]:
-        for _ in self._ranges:
-            item = self._queue.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def _run(self) -> None:
-        grid = self._grid
-        try:
-            for first, end in self._ranges:
-                if self._stop.is_set():
-                    return
-                tiles = self._slide.read_tiles(
-                    grid.xy0[first:end], span0=grid.span0, tile_px=grid.tile_px
-                )
-                self._queue.put(_Batch(tiles, measure_tiles(tiles)))
-        except BaseException as error:  # handed to the thread that waits for batches
-            self._queue.put(error)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from ruichat.errors import PrerequisiteError, RuiChatError
+from ruichat.features.cores import usable_cores
 from ruichat.features.engines import Watch
 from ruichat.features.jobs import Job, Outcome, Settings, run_job
 
@@ -28,13 +29,6 @@ REPORT_S = 0.2
 
 Message = Literal["ready"] | tuple[int, int] | Outcome
 """What a worker sends: that it has its encoder; tiles done and in all; a finished slide."""
-
-
-def usable_cores() -> list[int]:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def run_local(

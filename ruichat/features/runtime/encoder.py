@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import gc
 import logging
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ruichat.features.card import EncoderCard
+from ruichat.features.cores import usable_cores
 from ruichat.features.encoders.preprocess import fit
 from ruichat.features.runtime.batches import Batches
 from ruichat.features.runtime.choice import Note, choose, cpu_name, place_of
@@ -86,7 +85,7 @@ class ModuleEncoder:
             return ways[0]
         on_gpu = ways[0].runtime == "cuda"
         device = torch.cuda.get_device_name(self._gpu) if on_gpu else cpu_name()
-        threads = self._config.num_threads or num_cpus()
+        threads = self._config.num_threads or len(usable_cores())
         sample = functools.partial(draw_sample, self.card, SAMPLE_ON_GPU if on_gpu else 1)
         place = place_of(self.digest, ways, device, threads)
         return choose(ways, self._start, sample, place=place, cache=self._cache, note=self._note)
@@ -141,10 +140,3 @@ def draw_sample(card: EncoderCard, repeats: int = 1) -> Tiles:
     rows = draw_phantom(config).rgb.reshape(num, side, num, side, 3).swapaxes(1, 2)
     tiles = fit(np.ascontiguousarray(rows.reshape(-1, side, side, 3)), card)
     return np.ascontiguousarray(np.concatenate([tiles] * repeats))
-
-
-def num_cpus() -> int:
-    """CPUs that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
