@@ -170,7 +170,7 @@ def _connect(ray: Any, address: str | None) -> None:
         settings["include_dashboard"] = False
     try:
         ray.init(address=address or "local", **settings)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise PrerequisiteError(
             f"Ray can't be reached at {address or 'this machine'} "
             f"({str(error).splitlines()[0][:200]})",

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from drawn import draw_tissue, write_pyramid
 from fakes import COUNTED_PX, counted_card, load_counted
+from pydantic import TypeAdapter
 
 from ruichat.errors import ConfigError, PrerequisiteError
 from ruichat.features.engines import run_jobs
-from ruichat.features.engines.ray import divide
+from ruichat.features.engines.ray import Extractor, divide
 from ruichat.features.extract import BATCH_TILES, ExtractConfig
 from ruichat.features.jobs import Outcome, Settings, make_jobs, run_job
 from ruichat.features.runtime.ways import RunConfig
@@ -188,6 +189,25 @@ def test_a_cluster_is_divided_by_its_size(
 ) -> None:
     found = divide(nodes, workers)
     assert (found.num_actors, found.num_cpus, found.num_gpus) == share
+
+
+def test_an_actor_tells_its_outcomes_as_json(slides: list[Path], tmp_path: Path) -> None:
+    jobs = make_jobs(slides)
+    actor = Extractor(settings(tmp_path / "store"), jobs)
+    row = actor({"item": np.array([1])})
+    outcome = TypeAdapter(Outcome).validate_json(row["outcome"][0])
+    assert (outcome.status, outcome.bag, outcome.num_tiles) == ("done", "s1.h5", NUM_TILES)
+    assert outcome.slide == str(slides[1])
+
+
+def test_an_actor_without_an_encoder_says_why(slides: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "theirs.h5").touch()
+    actor = Extractor(settings(tmp_path / "store"), make_jobs(slides))
+    outcome = TypeAdapter(Outcome).validate_json(actor({"item": np.array([0])})["outcome"][0])
+    assert outcome.status == "stopped"
+    with pytest.raises(ConfigError, match="isn't a store"):
+        outcome.raise_error()
 
 
 def test_a_cluster_without_machines_is_refused() -> None:
