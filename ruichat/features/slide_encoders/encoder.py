@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +12,7 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 from torch import nn
 
-from ruichat.errors import ArtifactError, ModelError
+from ruichat.errors import ArtifactError, ConfigError, ModelError
 from ruichat.features.bag import FeatureBag
 from ruichat.features.slide_encoders.card import SlideEncoderCard
 from ruichat.features.slide_encoders.embedding import SlideEmbedding
@@ -72,8 +72,16 @@ class SlideEncoder:
             slide_digest=bag.slide_digest,
             fingerprint=bag.fingerprint,
             num_tiles=len(bag),
-            warnings=(*bag.warnings, *_overlaps(self.card, cells)),
+            warnings=(*bag.warnings, *self._doubts(bag, cells)),
         )
+
+    def _doubts(self, bag: FeatureBag, cells: Int64[NDArray[np.int64], "n 2"]) -> Iterator[str]:
+        """What the user should know of this bag in this slide encoder."""
+        if self.tile_digest and not bag.encoder_digest:
+            yield f"nobody knows which weights of {bag.encoder} made the bag"
+        shared = len(cells) - len(np.unique(cells, axis=0))
+        if shared and self.card.positions != "unused":
+            yield f"{shared} tiles lie where others lie: {self.card.title} is for a plain grid"
 
 
 def check_bag(card: SlideEncoderCard, bag: FeatureBag, tile_digest: str = "") -> None:
@@ -95,7 +103,8 @@ def check_bag(card: SlideEncoderCard, bag: FeatureBag, tile_digest: str = "") ->
 
 def _check_tile_encoder(card: SlideEncoderCard, bag: FeatureBag, tile_digest: str) -> None:
     wanted = card.tile_encoder or bag.encoder, card.tile_dim or bag.dim
-    if (bag.encoder, bag.dim) == wanted and tile_digest in ("", bag.encoder_digest):
+    same_weights = bag.encoder_digest in ("", tile_digest) or not tile_digest
+    if (bag.encoder, bag.dim) == wanted and same_weights:
         return
     weights = f", weights {tile_digest[:8]}" if tile_digest else ""
     raise ArtifactError(
@@ -126,7 +135,8 @@ def load_slide_encoder(
         download: fetch weights that are nowhere here from the hub.
 
     Raises:
-        ConfigError: there is no such slide encoder, or it has no weights and some are given.
+        ConfigError: there is no such slide encoder, or it has no weights and some are given or
+            to be fetched.
         PrerequisiteError: its weights are missing.
         ModelError: the weights are of another architecture.
     """
@@ -136,16 +146,11 @@ def load_slide_encoder(
 
     card = SLIDE_ENCODERS.get(name)
     if card.architecture is None:
+        if download:
+            raise ConfigError(
+                f"slide encoder {name!r} isn't on the hub", hint="Leave out --download"
+            )
         load = cast(Callable[..., SlideEncoder], load_object(card.loader))
         return load(card, weights)
     path = find_weights(card, weights, download=download)
     return SlideEncoder(card, load_module(card, path), digest=digest_of(path))
-
-
-def _overlaps(card: SlideEncoderCard, cells: Int64[NDArray[np.int64], "n 2"]) -> tuple[str, ...]:
-    if card.positions == "unused":
-        return ()
-    shared = len(cells) - len(np.unique(cells, axis=0))
-    if not shared:
-        return ()
-    return (f"{shared} tiles lie where another tile lies: {card.title} was made for a plain grid",)

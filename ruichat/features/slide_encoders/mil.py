@@ -130,7 +130,7 @@ def save_abmil(path: Path, module: Abmil, *, encoder: str, encoder_digest: str) 
         path: of the safetensors file.
         module: as trained, averaging what it projects.
         encoder: name of the tile encoder of the bags that it was trained on.
-        encoder_digest: of that encoder's weights.
+        encoder_digest: of that encoder's weights; empty if not known.
 
     Raises:
         ArtifactError: the file can't be written.
@@ -161,13 +161,14 @@ def load_abmil(card: SlideEncoderCard, weights: Path | None) -> SlideEncoder:
             f"{card.name} has no published weights",
             hint=f"Train some, and give them with --weights FILE or put them into {folder}",
         )
+    path = path / card.files[0] if path.is_dir() else path
     artifact = read_checked(path, kind=KIND, schema_version=SCHEMA_VERSION)
     state = {name: torch.from_numpy(value.copy()) for name, value in artifact.arrays.items()}
     module = _shaped_as(state)
     place(module, state, card=card, file=path.name)
     manifest = artifact.manifest
-    encoder, digest = manifest.details.get("encoder"), manifest.made_from.get("encoder")
-    if not encoder or not digest:
+    encoder, digest = manifest.details.get("encoder"), manifest.made_from.get("encoder", "")
+    if not encoder:
         raise ArtifactError(
             f"{path.name} doesn't name the tile encoder that it was trained on",
             hint="Write it with save_abmil",

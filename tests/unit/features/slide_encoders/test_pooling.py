@@ -36,6 +36,8 @@ def test_the_mean_is_the_mean_and_survives_the_disk(tmp_path: Path) -> None:
 def test_the_mean_takes_no_weights(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no weights"):
         load_slide_encoder("mean", weights=tmp_path)
+    with pytest.raises(ConfigError, match="isn't on the hub"):
+        load_slide_encoder("mean", download=True)
 
 
 def test_an_embedding_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -51,13 +53,15 @@ def test_trained_attention_pools_bags_of_its_encoder_alone(tmp_path: Path, proje
     bag = drawn_bag(30, 7)
     path = tmp_path / "abmil.safetensors"
     save_abmil(path, module, encoder="mini", encoder_digest=bag.encoder_digest)
-    encoder = load_slide_encoder("abmil", weights=path)
+    encoder = load_slide_encoder("abmil", weights=tmp_path)
     with torch.no_grad():
         wanted = module(torch.from_numpy(bag.embeddings), torch.zeros(30, 2, dtype=torch.long))
     np.testing.assert_allclose(encoder.encode(bag).vector, wanted.numpy(), rtol=1e-5, atol=1e-6)
     assert encoder.encode(bag).vector.shape == (project or 7,)
     with pytest.raises(ArtifactError, match=r"'plip'.*takes bags of 'mini'"):
         encoder.encode(replace(bag, encoder="plip"))
+    (doubt,) = encoder.encode(replace(bag, encoder_digest="")).warnings
+    assert "which weights of mini" in doubt
     with pytest.raises(ArtifactError, match=r"weights dddddddd.*weights eeeeeeee"):
         encoder.encode(replace(bag, encoder_digest="d" * 64))
 
@@ -119,4 +123,4 @@ def test_tiles_that_lie_on_each_other_are_told() -> None:
     xy0 = bag.xy0.copy()
     xy0[3] = xy0[2]
     (warning,) = encoder.encode(replace(bag, xy0=xy0)).warnings
-    assert warning.startswith("1 tiles lie where another")
+    assert warning.startswith("1 tiles lie where others")
