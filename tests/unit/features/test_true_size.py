@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from ruichat.features.encoder import ENCODERS, load_encoder
 from ruichat.features.encoders.preprocess import prepare
+from ruichat.features.runtime.ways import RunConfig
 
 LARGE = pytest.mark.skipif(
     "RUICHAT_TEST_LARGE" not in os.environ,
@@ -52,7 +53,8 @@ def test_a_whole_encoder_computes_what_the_published_one_does(
     path = draw(name, tmp_path / "model.safetensors")
     side = card.tile_px
     tiles = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
-    given = load_encoder(name, weights=path).encode(tiles)
+    run = RunConfig(runtime="torch", precision="fp32")
+    given = load_encoder(name, weights=path, run=run).encode(tiles)
     with torch.inference_mode():
         pixels = torch.from_numpy(prepare(tiles, card))
         wanted = tokens_of(load_file(path), pixels, **reference)[:, 0].numpy()
