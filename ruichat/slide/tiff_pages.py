@@ -61,16 +61,19 @@ def find_pyramid(path: Path, tiff: TiffFile) -> Pyramid:
         raise InputError(f"{path.name} holds no image", hint="Export it again")
     finest = max(chain, key=_num_pixels)
     ome, objective, warnings = _describe(path, chain[0].description, _size(finest))
-    count = 1
-    if ome is not None:
-        warnings += _check_stack(path, ome)
-        count = len(ome.samples)
-    else:
-        warnings += _check_imagej(path, chain[0].description)
     same = [page for page in chain if _size(page) == _size(finest)]
-    planes = same[:count] if count > 1 else [finest]
-    if len(planes) < count:
+    if ome is not None:
+        depth = _check_stack(path, ome, finest.samplesperpixel)
+        colours = 1 if finest.samplesperpixel > 1 else len(ome.samples)
+    else:
+        depth, colours = _check_imagej(path, chain[0].description), 1
+    middle = depth // 2 if len(same) == depth else 0
+    planes = same[middle : middle + colours]
+    if len(planes) < colours:
         raise InputError(f"{path.name} lacks the plane of a colour", hint="Export it again")
+    if depth > 1:
+        which = "middle" if middle else "first"
+        warnings += (f"of its {depth} focal planes the {which} one is read",)
     return Pyramid(
         levels=tuple(_levels(planes, chain)),
         bits=(ome.significant_bits if ome else None) or finest.bitspersample,
@@ -144,32 +147,42 @@ def _describe(
     return None, ome.objective, ("its OME-XML doesn't describe the image: it isn't used",)
 
 
-def _check_stack(path: Path, image: OmeImage) -> tuple[str, ...]:
-    """Refuse what isn't one brightfield picture in this file; a warning where planes are left."""
+def _check_stack(path: Path, image: OmeImage, samples: int) -> int:
+    """Refuse what isn't one brightfield picture in this file.
+
+    Args:
+        path: the file, for messages.
+        image: what OME-XML says.
+        samples: of a pixel of the page.
+
+    Returns:
+        Its focal planes.
+    """
     if image.other_files:
         raise UnsuitableSlideError(
             f"{path.name} is one of several files of an OME-TIFF",
             hint="Export the slide as one OME-TIFF",
         )
     num = sum(image.samples)
-    is_colour = image.samples in ((1,), (3,), (4,)) or image.channel_names in RGB_NAMES
+    is_colour = num in (1, samples) or image.channel_names in RGB_NAMES
     if image.is_fluorescence or not is_colour:
         names = ", ".join(image.channel_names[:6])
         raise not_brightfield(path, f"{num} channels{f' ({names})' if names.strip(', ') else ''}")
     if image.num_t > 1:
         raise not_brightfield(path, f"{image.num_t} points in time")
-    if image.num_z > 1:
-        return (f"of its {image.num_z} focal planes the first is read",)
-    return ()
+    if image.num_z > 1 and samples == 1 < num:
+        raise not_brightfield(path, f"{num} colours in {image.num_z} focal planes each")
+    return image.num_z
 
 
-def _check_imagej(path: Path, description: str) -> tuple[str, ...]:
+def _check_imagej(path: Path, description: str) -> int:
+    """Refuse a stack of channels or points in time; the focal planes of any other image."""
     said = _imagej(description)
     for key, words in (("channels", "channels"), ("frames", "points in time")):
         if said.get(key, "1") != "1":
             raise not_brightfield(path, f"{said[key]} {words}")
     slices = said.get("slices", "1")
-    return () if slices == "1" else (f"of its {slices} focal planes the first is read",)
+    return int(slices) if slices.isdigit() and len(slices) < 6 else 1
 
 
 def _imagej(description: str) -> dict[str, str]:

@@ -96,6 +96,8 @@ JPEG: dict[str, Any] = {
         ({"byteorder": ">", "subsampling": (1, 1), **JPEG}, True, 4),
         ({"compression": "zstd"}, False, 0),
         ({"compression": "lerc"}, False, 0),
+        ({"compression": "jpeg2000", "compressionargs": {"reversible": True}}, True, 0),
+        ({"compression": "webp", "compressionargs": {"lossless": True}}, False, 0),
         ({"tile": None, "rowsperstrip": 20, "compression": "zlib"}, False, 0),
         ({"tile": None, "rowsperstrip": 7}, False, 0),
     ],
@@ -228,6 +230,12 @@ def _ome_colours_that_glow(path: Path) -> None:
     tifffile.imwrite(path, planes, ome=True, metadata=metadata, photometric="minisblack")
 
 
+def _ome_colours_in_depth(path: Path) -> None:
+    metadata = {"axes": "ZCYX", "Channel": {"Name": ["Red", "Green", "Blue"]}}
+    planes = np.stack([np.moveaxis(PICTURE, 2, 0)] * 2)
+    tifffile.imwrite(path, planes, ome=True, metadata=metadata, photometric="minisblack")
+
+
 def _ome_times(path: Path) -> None:
     tifffile.imwrite(path, np.stack([PICTURE] * 2), ome=True, metadata={"axes": "TYXS"}, **RGB)
 
@@ -266,6 +274,7 @@ def _ome_that_hides_something(path: Path) -> None:
         (_ome_channels, r"2 channels \(dapi, cd8\)"),
         (_ome_colours_that_glow, "3 channels"),
         (_ome_times, "2 points in time"),
+        (_ome_colours_in_depth, "3 colours in 2 focal planes"),
         (_deep_grey, "uint16, 1 channel;"),
         (_floats, "float32, 3 channels"),
         (_ome_of_several_files, "one of several files"),
@@ -283,14 +292,17 @@ def test_what_is_no_brightfield_slide_is_refused_as_such(
         open_reader(tmp_path / "a.ome.tif")
 
 
-def test_of_focal_planes_the_first_is_read_and_told(tmp_path: Path) -> None:
-    stack = np.stack([PICTURE, 255 - PICTURE, 255 - PICTURE])
+def test_of_focal_planes_the_middle_one_is_read_and_told(tmp_path: Path) -> None:
+    stack = np.stack([255 - PICTURE, PICTURE, 255 - PICTURE])
     tifffile.imwrite(
         tmp_path / "a.ome.tif", stack, ome=True, metadata={"axes": "ZYXS", **MPP}, **RGB
     )
     with open_slide(tmp_path / "a.ome.tif") as slide:
-        assert "3 focal planes the first" in slide.warnings[0]
+        assert "3 focal planes the middle" in slide.warnings[0]
         assert np.array_equal(slide.read(slide.bounds0, mpp=0.5), PICTURE)
+    tifffile.imwrite(tmp_path / "b.tif", stack, imagej=True, metadata={"axes": "ZYXS"})
+    with open_slide(tmp_path / "b.tif", mpp=0.5) as slide:
+        assert "3 focal planes" in slide.warnings[0]
 
 
 def test_tiles_that_were_left_out_are_white(tmp_path: Path) -> None:
