@@ -13,6 +13,7 @@ from ruichat.errors import InputError
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
 from ruichat.slide.readers import Opened, ProfiledReader, ReducingReader, SlideReader
+from ruichat.slide.saying import say
 from ruichat.slide.sharing import share_out
 
 MAX_PROFILE_BYTES = 64 << 20
@@ -35,7 +36,7 @@ def manage_colours(path: Path, opened: Opened) -> Opened:
         transform = None if profile is None else Transform(profile)
     except Exception as error:  # LittleCMS and readers of foreign files raise anything
         raise InputError(
-            f"the ICC profile of {path.name} can't be used ({error})",
+            f"the ICC profile of {path.name} can't be used ({say(error)})",
             hint="Open the slide without --icc",
         ) from error
     return replace(opened, reader=ManagedReader(reader, transform))

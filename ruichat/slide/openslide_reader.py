@@ -16,6 +16,7 @@ from ruichat.slide.alpha import over_white
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box, surrounding, to_level0_xy
 from ruichat.slide.readers import PictureKind
+from ruichat.slide.saying import say
 from ruichat.slide.sharing import share_out
 
 SERIES = "dicom.SeriesInstanceUID"
@@ -112,7 +113,7 @@ def open_reader(path: Path) -> OpenSlideReader | None:
         return None
     except openslide.OpenSlideError as error:
         raise InputError(
-            f"{path.name} is damaged or incomplete ({error})",
+            f"{path.name} is damaged or incomplete ({say(error)})",
             hint="Copy or export it from the scanner again",
         ) from error
 

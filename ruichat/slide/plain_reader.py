@@ -15,6 +15,7 @@ from ruichat.errors import InputError, RuiChatError
 from ruichat.slide.alpha import over_white
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
+from ruichat.slide.saying import say
 
 MAX_PIXELS = 300_000_000
 """Largest plain image held in memory: 900 MB of RGB."""
@@ -64,7 +65,7 @@ def open_reader(path: Path) -> PlainReader | None:
         raise
     except Exception as error:  # image decoders raise anything on damaged files
         raise InputError(
-            f"{path.name} is damaged or incomplete ({type(error).__name__}: {error})",
+            f"{path.name} is damaged or incomplete ({say(error)})",
             hint="Copy or export it again",
         ) from error
 

@@ -24,6 +24,7 @@ from ruichat.slide.readers import (
     ReducingReader,
     SlideReader,
 )
+from ruichat.slide.saying import say
 from ruichat.slide.shared_pixels import view
 
 
@@ -82,7 +83,7 @@ def _serve(requests: BinaryIO, replies: BinaryIO, pixels: mmap.mmap) -> None:
         except MemoryError:
             reply = {"error": "MemoryError", "message": "it asks for more memory than allowed"}
         except Exception as error:  # decoders of foreign files raise anything
-            reply = {"error": "Exception", "message": f"{type(error).__name__}: {error}"}
+            reply = {"error": "Exception", "message": say(error)}
         replies.write(json.dumps(reply).encode() + b"\n")
         replies.flush()
 

@@ -166,8 +166,7 @@ def _check_stack(path: Path, image: OmeImage, samples: int) -> int:
     num = sum(image.samples)
     is_colour = num in (1, samples) or image.channel_names in RGB_NAMES
     if image.is_fluorescence or not is_colour:
-        names = ", ".join(image.channel_names[:6])
-        raise not_brightfield(path, f"{num} channels{f' ({names})' if names.strip(', ') else ''}")
+        raise not_brightfield(path, f"{num} channels")
     if image.num_t > 1:
         raise not_brightfield(path, f"{image.num_t} points in time")
     if image.num_z > 1 and samples == 1 < num:

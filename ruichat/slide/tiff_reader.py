@@ -18,6 +18,7 @@ from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
 from ruichat.slide.open_file import OpenFile
 from ruichat.slide.readers import SlideReader
+from ruichat.slide.saying import say
 from ruichat.slide.tiff_pages import Pyramid, find_pyramid
 from ruichat.slide.tiff_plane import Plane, finisher, join
 from ruichat.slide.tile_levels import TileLevel, TileLevels, in_rows
@@ -92,7 +93,7 @@ def open_reader(path: Path) -> SlideReader | None:
         raise
     except Exception as error:  # tifffile raises anything on damaged files
         raise InputError(
-            f"{path.name} is damaged or incomplete ({type(error).__name__}: {error})",
+            f"{path.name} is damaged or incomplete ({say(error)})",
             hint="Copy or export it again",
         ) from error
     tables = _tables(path, pyramid)

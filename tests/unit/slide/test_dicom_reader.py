@@ -14,7 +14,7 @@ from dicoms import Written, edit, write_level, write_series
 from drawn import draw_tissue
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEGLSLossless, RLELossless
+from pydicom.uid import HTJ2KLossless, JPEGLSLossless, RLELossless
 
 from ruichat.errors import InputError, UnsuitableSlideError
 from ruichat.slide.dicom_reader import open_reader
@@ -152,6 +152,16 @@ def _jpeg_ls(path: Path) -> None:
     data.save_as(path)
 
 
+def _high_throughput(path: Path) -> None:
+    data = pydicom.dcmread(path)
+    frames = np.frombuffer(data.PixelData, np.uint8).reshape(-1, 64, 64, 3)
+    data.PixelData = encapsulate([imagecodecs.htj2k_encode(f) for f in frames])
+    data["PixelData"].is_undefined_length = True
+    data.PhotometricInterpretation = "YBR_RCT"
+    data.file_meta.TransferSyntaxUID = HTJ2KLossless
+    data.save_as(path)
+
+
 @pytest.mark.parametrize(
     ("change", "sparse", "mean", "shift"),
     [
@@ -162,6 +172,7 @@ def _jpeg_ls(path: Path) -> None:
         (_implicit, True, 0, (0, 0)),
         (_run_length, False, 0, (0, 0)),
         (_jpeg_ls, False, 0, (0, 0)),
+        (_high_throughput, False, 0, (0, 0)),
     ],
 )
 def test_what_openslide_refuses_opens(

@@ -271,7 +271,7 @@ def _ome_that_hides_something(path: Path) -> None:
     ("write", "words"),
     [
         (_imagej_channels, "2 channels"),
-        (_ome_channels, r"2 channels \(dapi, cd8\)"),
+        (_ome_channels, "2 channels;"),
         (_ome_colours_that_glow, "3 channels"),
         (_ome_times, "2 points in time"),
         (_ome_colours_in_depth, "3 colours in 2 focal planes"),
