@@ -14,7 +14,7 @@ from ruichat.cli.progress import stage_bar
 from ruichat.errors import InputError
 
 if TYPE_CHECKING:
-    from ruichat.truth.datasets.check import Report
+    from ruichat.truth.datasets.check import Extra, Report
     from ruichat.truth.datasets.formats.card import FormatCard
     from ruichat.truth.datasets.patients import Patients
     from ruichat.truth.datasets.source import OnBytes
@@ -67,6 +67,10 @@ def check_command(
     format_name: _Format = None,
     sha256: _Sha = "",
     patients: _PatientsOption = "record",
+    bags: Annotated[
+        list[Path] | None,
+        typer.Option("--bags", metavar="DIR", help="Folder of bags; may be given several times."),
+    ] = None,
     limit: Annotated[
         int, typer.Option("--limit", min=0, help="Findings to print of each file.")
     ] = 20,
@@ -76,10 +80,13 @@ def check_command(
     from ruichat.truth.datasets.check import check_file
 
     card, rule = _chosen(format_name, patients)
+    extra = _looking_in(bags)
     failed = False
     for file in files:
         with _bar(file) as on_bytes:
-            report = check_file(file, card=card, sha256=sha256, patients=rule, on_bytes=on_bytes)
+            report = check_file(
+                file, card=card, sha256=sha256, patients=rule, extra=extra, on_bytes=on_bytes
+            )
         failed = failed or bool(report.num_errors) or not report.num_records
         if as_json:
             typer.echo(json.dumps(report.to_json(), ensure_ascii=False))
@@ -129,6 +136,101 @@ def convert_command(
     if done.num_without_patient:
         line += f"; the patient of {done.num_without_patient} isn't known (--patients)"
     _say(line)
+
+
+@app.command("split")
+def split_command(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON, JSONL or CSV.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the parts.")],
+    parts: Annotated[
+        str, typer.Option("--parts", help="Names and shares of the parts.")
+    ] = "train=0.8,val=0.1,test=0.1",
+    seed: Annotated[int, typer.Option("--seed", help="Another one deals anew.")] = 0,
+    format_name: _Format = None,
+    patients: _PatientsOption = "record",
+    as_json: _AsJson = False,
+) -> None:
+    """Split dialogues by patient; patients added later never move those that were there."""
+    from ruichat.truth.datasets.splits import Shares, split
+
+    card, rule = _chosen(format_name, patients)
+    shares = Shares.parse(parts)
+    with _bar(out) as on_bytes:
+        done = split(files, out, shares, seed=seed, card=card, patients=rule, on_bytes=on_bytes)
+    rows = {
+        name: {
+            "file": str(done.paths[name]),
+            "dialogues": done.dialogues[name],
+            "patients": done.patients[name],
+        }
+        for name in done.paths
+    }
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    for name, row in rows.items():
+        _say(f"{name}: {row['dialogues']} dialogues of {row['patients']} patients, {row['file']}")
+
+
+@app.command("overlap")
+def overlap_command(
+    files: Annotated[list[Path], typer.Argument(metavar="TRAIN...", help="Training files.")],
+    held: Annotated[
+        list[Path],
+        typer.Option("--with", metavar="FILE", help="Of the evaluation; may be given repeatedly."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the training without what overlaps.")
+    ] = None,
+    patients: _PatientsOption = "record",
+    evaluation_patients: Annotated[
+        str | None,
+        typer.Option("--evaluation-patients", metavar="RULE", help="Like --patients, for --with."),
+    ] = None,
+    questions: Annotated[
+        bool, typer.Option(help="Whether nearly identical questions count.")
+    ] = True,
+    as_json: _AsJson = False,
+) -> None:
+    """Refuse training data that holds patients, slides, tiles or questions of the evaluation."""
+    from ruichat.truth.datasets.check import open_report
+    from ruichat.truth.datasets.convert import convert
+    from ruichat.truth.datasets.overlap import find_overlap
+    from ruichat.truth.datasets.patients import Patients
+
+    rule = Patients.parse(patients)
+    with _bar(files[0]) as on_bytes:
+        overlap = find_overlap(
+            [open_report(file) for file in files],
+            [open_report(file) for file in held],
+            patients=rule,
+            evaluation_patients=Patients.parse(evaluation_patients or patients),
+            questions=questions,
+            on_bytes=on_bytes,
+        )
+        if out is not None:
+            convert(files, out, patients=rule, without=overlap.records, on_bytes=on_bytes)
+    if as_json:
+        typer.echo(json.dumps(overlap.to_json(), ensure_ascii=False))
+    if out is None:
+        overlap.require_none()
+    if not as_json:
+        shared = ", ".join(f"{kind} {n}" for kind, n in overlap.counts.items()) or "nothing"
+        line = f"{overlap.num_dialogues} of {overlap.num_train} training dialogues overlap with "
+        _say(f"{line}{overlap.num_evaluation} of the evaluation (sharing {shared})")
+        if out is not None:
+            _say(f"{overlap.num_train - overlap.num_dialogues} dialogues in {out}")
+
+
+def _looking_in(bags: list[Path] | None) -> Extra | None:
+    """What looks for bags in those folders; None without any.
+
+    Raises:
+        InputError: a folder can't be read.
+    """
+    from ruichat.truth.datasets.bags import Bags, looking_for
+
+    return looking_for(Bags(bags)) if bags else None
 
 
 def _chosen(format_name: str | None, patients: str) -> tuple[FormatCard | None, Patients]:

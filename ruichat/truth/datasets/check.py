@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ruichat.errors import ConfigError, InputError
 from ruichat.truth.datasets.dialogue import Dialogue
 from ruichat.truth.datasets.fields import Records
-from ruichat.truth.datasets.finding import Finding, Wrong, wrongs_of
+from ruichat.truth.datasets.finding import Finding, Severity, Wrong, wrongs_of
 from ruichat.truth.datasets.formats import FORMATS
 from ruichat.truth.datasets.formats.card import FormatCard
 from ruichat.truth.datasets.patients import Patients
@@ -24,10 +24,10 @@ NUM_TRIED = 20
 """Records by which a format is recognised."""
 
 NUM_KEPT = 1000
-"""Findings that a report keeps; all are counted."""
+"""Findings that a report keeps, beside the first of each kind; all are counted."""
 
-Extra = Callable[[Dialogue], list[Wrong]]
-"""Looks for more that deserves a look, such as a bag that isn't there."""
+Extra = Callable[[Dialogue], Iterable[tuple[Wrong, Severity]]]
+"""Looks for more that is wrong with a dialogue, such as a bag that isn't there."""
 
 
 class BrokenRecordsError(InputError):
@@ -58,7 +58,7 @@ class Report:
         num_records: whole and broken ones.
         num_broken: records that can't be used.
         counts: findings by code.
-        findings: the first `NUM_KEPT`.
+        findings: the first `NUM_KEPT`, and the first of each kind.
         num_errors: findings that break a record.
         parts: records by the part of the set that they say they are in.
     """
@@ -72,13 +72,16 @@ class Report:
     counts: Counter[str] = field(default_factory=Counter[str])
     findings: list[Finding] = field(default_factory=list[Finding])
     parts: Counter[str] = field(default_factory=Counter[str])
+    _kinds: set[tuple[str, Severity]] = field(default_factory=set[tuple[str, Severity]], repr=False)
 
     def add(self, finding: Finding) -> None:
         """Count a finding, and keep it while there is room."""
         self.counts[finding.code] += 1
         self.num_errors += finding.severity == "error"
-        if len(self.findings) < NUM_KEPT:
+        kind = finding.code, finding.severity
+        if len(self.findings) < NUM_KEPT or kind not in self._kinds:
             self.findings.append(finding)
+        self._kinds.add(kind)
 
     def require_sound(self) -> Report:
         """Return self.
@@ -186,7 +189,7 @@ def read_dialogues(
     Args:
         report: on the file, from `open_report`; filled while this goes on.
         patients: how they are told; as the format says if None.
-        extra: further warnings on a sound dialogue.
+        extra: what else to look for in sound dialogues; an error of it breaks the record.
         on_bytes: told how far the file was read.
 
     Raises:
@@ -215,8 +218,12 @@ def read_dialogues(
             twice = Wrong("id", "id_twice", "an earlier record has that id", "Give each its own")
             report.add(_finding(report, raw, twice, "warning"))
         seen.add(hash(dialogue.id))
-        for wrong in extra(dialogue) if extra else ():
-            report.add(_finding(report, raw, wrong, "warning"))
+        more = list(extra(dialogue)) if extra else []
+        for wrong, severity in more:
+            report.add(_finding(report, raw, wrong, severity))
+        if any(severity == "error" for _, severity in more):
+            report.num_broken += 1
+            continue
         report.parts[dialogue.split] += 1
         yield Placed(dialogue, report.file.name, raw.line, raw.record)
 
@@ -253,7 +260,7 @@ def _wrongs(error: Wrong | Records | ValidationError) -> tuple[Wrong, ...]:
     return error.wrongs if isinstance(error, Records) else tuple(wrongs_of(error))
 
 
-def _finding(report: Report, raw: Raw | Unreadable, wrong: Wrong, severity: Any) -> Finding:
+def _finding(report: Report, raw: Raw | Unreadable, wrong: Wrong, severity: Severity) -> Finding:
     return Finding(
         file=report.file.name,
         line=raw.line,

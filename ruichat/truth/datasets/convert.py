@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -37,12 +37,14 @@ class Converted:
         reports: on the files that were read.
         num_written: dialogues in it.
         num_without_patient: those whose patient isn't known.
+        num_overlapping: dialogues left out because evaluation holds them.
     """
 
     path: Path
     reports: tuple[Report, ...]
     num_written: int
     num_without_patient: int
+    num_overlapping: int
 
 
 def convert(
@@ -53,6 +55,7 @@ def convert(
     sha256: str = "",
     patients: Patients | None = None,
     leave_out_broken: bool = False,
+    without: Container[tuple[int, int]] = (),
     on_bytes: OnBytes | None = None,
 ) -> Converted:
     """Write the dialogues of some files as one file of our format, whole or not at all.
@@ -64,6 +67,7 @@ def convert(
         sha256: digest that a single source must have; "" for any.
         patients: how they are told; as the formats say if None.
         leave_out_broken: go on without records that can't be used; the manifest counts them.
+        without: records to leave out, by the place of their file and their number; counted too.
         on_bytes: told how far each file was read.
 
     Raises:
@@ -82,9 +86,12 @@ def convert(
     counts: Counter[str] = Counter()
 
     def write(file: BinaryIO) -> None:
-        for report in reports:
+        for at, report in enumerate(reports):
             for placed in read_dialogues(report, patients=patients, on_bytes=on_bytes):
                 dialogue = placed.dialogue
+                if (at, placed.record) in without:
+                    counts["overlapping"] += 1
+                    continue
                 if len(reports) > 1:
                     # Sets count from 1, each of them.
                     name = f"{report.file.stem}:{dialogue.id}"
@@ -103,7 +110,13 @@ def convert(
             )
 
     write_atomic(out, write)
-    done = Converted(out, tuple(reports), counts["written"], counts["without_patient"])
+    done = Converted(
+        out,
+        tuple(reports),
+        num_written=counts["written"],
+        num_without_patient=counts["without_patient"],
+        num_overlapping=counts["overlapping"],
+    )
     write_manifest(done, digest.hexdigest(), patients)
     return done
 
@@ -121,6 +134,7 @@ def write_manifest(done: Converted, digest: str, patients: Patients) -> None:
         details={
             "num_dialogues": done.num_written,
             "num_without_patient": done.num_without_patient,
+            "num_overlapping": done.num_overlapping,
             "patients": patients.rule,
             "formats": {report.file.name: report.format for report in done.reports},
             "left_out": {report.file.name: report.num_broken for report in done.reports},

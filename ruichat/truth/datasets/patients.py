@@ -15,7 +15,8 @@ from ruichat.truth.datasets.finding import Wrong
 
 Rule = Literal["record", "tcga", "slide", "unknown", "table"]
 """As the record or its format says; by the TCGA barcode of each slide; every slide or tile is a
-patient of its own; nobody can tell; by a table of the user's."""
+patient of its own; as "record", and where that doesn't say it nobody can; by a table of the
+user's."""
 
 RULES: tuple[Rule, ...] = ("record", "tcga", "slide", "unknown")
 
@@ -60,10 +61,8 @@ class Patients:
         Raises:
             Wrong: its slides are of several patients.
         """
-        if self.rule == "record":
+        if self.rule in ("record", "unknown"):
             return dialogue.patient
-        if self.rule == "unknown":
-            return None
         names = dialogue.slides or dialogue.tiles
         if not names:
             return dialogue.patient
@@ -76,6 +75,24 @@ class Patients:
                 "Make one dialogue for each patient, or correct the table",
             )
         return found.pop()
+
+    def require(self, dialogue: Dialogue, where: object) -> str | None:
+        """The patient of a dialogue that has been read by this rule.
+
+        Args:
+            dialogue: its patient is filled in.
+            where: it stands, for the message.
+
+        Raises:
+            UnknownPatientError: it isn't known, and nobody said that it can't be.
+        """
+        if dialogue.patient is None and self.rule != "unknown":
+            raise UnknownPatientError(
+                f"{where}: it can't be told whose tissue this is, so that it can't be kept apart",
+                hint="Give --patients: tcga, slide, a .csv with columns slide and patient, or "
+                "unknown where nobody can tell",
+            )
+        return dialogue.patient
 
     def _of_name(self, name: str) -> str | None:
         if self.rule == "tcga":

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from ruichat.cli import data as data_cli
 from ruichat.errors import ConfigError, InputError
 from ruichat.truth.datasets.check import BrokenRecordsError, EmptySplitError
+from ruichat.truth.datasets.overlap import OverlapError
 from ruichat.truth.datasets.source import file_digest
 
 
@@ -131,3 +132,34 @@ def test_patients_come_from_a_table(tmp_path: Path) -> None:
         table.write_text(rows)
         with pytest.raises(InputError, match=message):
             invoke("check", tmp_path / file, "--patients", table)
+
+
+def test_splits_and_overlaps(tmp_path: Path) -> None:
+    records = [
+        {"Id": f"TCGA-AA-{1000 + at}", "Question": f"which grade is slide {at}?", "Answer": "two"}
+        for at in range(30)
+    ]
+    source = tmp_path / "set.jsonl"
+    source.write_text(lines(records))
+    parts = tmp_path / "parts"
+    code, out = invoke("split", source, "--out", parts, "--parts", "train=0.7,test=0.3")
+    assert code == 0
+    (train, test) = out.splitlines()
+    assert train.startswith("train: ") and test.endswith("test.jsonl")
+    code, out = invoke("overlap", parts / "train.jsonl", "--with", parts / "test.jsonl", "--json")
+    found = json.loads(out)
+    assert (code, found["overlapping"], found["train"] + found["evaluation"]) == (0, 0, 30)
+    with pytest.raises(OverlapError, match="sharing patient"):
+        invoke("overlap", source, "--with", parts / "test.jsonl")
+    clean = tmp_path / "clean.jsonl"
+    code, out = invoke("overlap", source, "--with", parts / "test.jsonl", "--out", clean)
+    assert code == 0 and f"{found['train']} dialogues in {clean}" in out
+    assert invoke("overlap", clean, "--with", parts / "test.jsonl")[0] == 0
+    manifest = json.loads((tmp_path / "clean.jsonl.manifest.json").read_text())
+    assert manifest["details"]["num_overlapping"] == found["evaluation"]
+
+
+def test_bags_are_looked_for(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "bags").mkdir()
+    code, out = invoke("check", good, "--bags", tmp_path / "bags")
+    assert code == 0 and out.count("no bag of any slide of the patient was found") == 2

@@ -1,0 +1,85 @@
+"""Bags by the names of slides, and regions that a bag can't have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from published.dialogues import OTHER, SLIDE, lines
+
+from ruichat.errors import InputError
+from ruichat.truth.datasets.bags import Bags, looking_for
+from ruichat.truth.datasets.check import check_file
+from ruichat.truth.datasets.finding import Wrong
+
+
+def bag(path: Path, num_tiles: int = 3, dataset: str = "features") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file[dataset] = np.zeros((num_tiles, 4), np.float32)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    bag(tmp_path / "bags" / "lung" / f"{SLIDE.lower()}.h5")
+    bag(tmp_path / "bags" / "s.1.h5", dataset="feats")
+    (tmp_path / "bags" / f"{OTHER}.csv").write_text("0,1\n")
+    (tmp_path / "bags" / ".hidden.h5").write_text("")
+    (tmp_path / "bags" / "notes.txt").write_text("")
+    return tmp_path / "bags"
+
+
+def test_bags_are_found_by_name(folder: Path) -> None:
+    bags = Bags([folder])
+    assert len(bags) == 3
+    assert bags.of_slide(SLIDE) == folder / "lung" / f"{SLIDE.lower()}.h5"
+    # Its barcode alone is enough, where it is one slide's.
+    assert bags.of_slide("TCGA-21-1076-01Z-00-DX1") == bags.of_slide(SLIDE)
+    assert bags.of_slide("TCGA-21-1076-01Z-00-DX1.AB") is None
+    assert bags.of_slide("s.1") == folder / "s.1.h5" and bags.of_slide("s") is None
+    assert bags.of_patient("tcga-66-2758") == (folder / f"{OTHER}.csv",)
+    assert bags.of_patient("TCGA-66-275") == ()
+    assert [bags.num_tiles(path) for path in (folder / "s.1.h5", folder / f"{OTHER}.csv")] == [
+        3,
+        None,
+    ]
+
+
+def test_two_bags_of_one_slide_are_one_too_many(folder: Path) -> None:
+    bag(folder.parent / "more" / "S.1.h5")
+    with pytest.raises(Wrong, match="2 files hold embeddings of one slide"):
+        Bags([folder, folder.parent / "more"]).of_slide("s.1")
+    with pytest.raises(InputError, match="none can't be read"):
+        Bags([folder / "none"])
+
+
+def test_missing_bags_and_regions_are_listed(folder: Path, tmp_path: Path) -> None:
+    def one(slide: str, cited: int, **more: Any) -> dict[str, Any]:
+        said = [("user", "Where?"), ("assistant", f"There [R{cited}].")]
+        return {
+            "format": "ruichat-dialogue-1",
+            "id": f"{slide}-{cited}",
+            "slides": [slide],
+            "num_regions": 32,
+            "turns": [{"role": role, "text": text} for role, text in said],
+        } | more
+
+    about_patient = one("x", 1, slides=[], patient="TCGA-21-1076")
+    path = tmp_path / "set.jsonl"
+    path.write_text(
+        lines(
+            [one("s.1", 3), one("s.1", 4), one("gone", 1), about_patient, one("a", 1, tiles=["t"])]
+        )
+    )
+    report = check_file(path, extra=looking_for(Bags([folder])))
+    assert [(one.code, one.record, one.severity) for one in report.findings] == [
+        ("no_such_region", 2, "error"),
+        ("no_bag", 3, "warning"),
+    ]
+    assert report.findings[0].field == "turns.1.text" and "3 tiles" in report.findings[0].message
+    assert "'gone'" in report.findings[1].message
+    assert (report.num_records, report.num_broken) == (5, 1)
