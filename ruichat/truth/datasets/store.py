@@ -1,0 +1,131 @@
+"""A file of our format by number, for training: any line at once, none kept in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from ruichat.errors import ArtifactError, InputError
+from ruichat.storage.artifacts import check_kind, parse_manifest
+from ruichat.truth.datasets.check import EmptySplitError
+from ruichat.truth.datasets.convert import KIND, SCHEMA_VERSION, manifest_path
+from ruichat.truth.datasets.dialogue import Dialogue
+from ruichat.truth.datasets.finding import Wrong, wrongs_of
+from ruichat.truth.datasets.json_stream import parse_record
+from ruichat.truth.datasets.source import file_digest
+
+_BLOCK = 1 << 20
+
+
+class DialogueFile(Sequence[Dialogue]):
+    """The dialogues of a file that `convert`, `split` or a user wrote.
+
+    Processes that load data get copies of their own by pickling; each opens the file for itself.
+
+    Args:
+        path: of the file; a manifest beside it is compared with it.
+
+    Raises:
+        InputError: the file can't be read.
+        ArtifactError: it isn't what its manifest says.
+        EmptySplitError: it holds no line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sha256 = file_digest(path)
+        _check_manifest(path, self.sha256)
+        self._starts = _line_starts(path)
+        if not len(self._starts):
+            raise EmptySplitError(
+                f"{path.name} holds no dialogues", hint="Give a file that holds some"
+            )
+        self._open: tuple[int, BinaryIO] | None = None
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, index: int) -> Dialogue: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Dialogue]: ...
+    def __getitem__(self, index: int | slice) -> Dialogue | list[Dialogue]:
+        """The dialogue of a line, from 0.
+
+        Raises:
+            IndexError: there is none of that number.
+            InputError: the line is none.
+        """
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        at = index % len(self)
+        file = self._file()
+        file.seek(int(self._starts[at]))
+        try:
+            return Dialogue.model_validate(parse_record(file.readline().decode("utf-8-sig")))
+        except (Wrong, ValidationError, UnicodeDecodeError) as error:
+            raise _refused(self.path, at, error) from None
+
+    def __iter__(self) -> Iterator[Dialogue]:
+        return (self[at] for at in range(len(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": None}
+
+    def _file(self) -> BinaryIO:
+        # A forked process must not share its parent's place in the file.
+        if self._open is None or self._open[0] != os.getpid():
+            self._open = os.getpid(), self.path.open("rb")
+        return self._open[1]
+
+
+def _line_starts(path: Path) -> NDArray[np.int64]:
+    """Where lines begin that hold anything."""
+    starts: list[NDArray[np.int64]] = []
+    at = 0
+    with path.open("rb") as file:
+        for line in _blocks_of_lines(file):
+            ends = np.flatnonzero(np.frombuffer(line, np.uint8) == ord("\n")) + 1
+            begins = np.concatenate([[0], ends])
+            lengths = np.diff(np.concatenate([begins, [len(line)]]))
+            # Shorter than the shortest dialogue: an empty line, with or without a carriage return.
+            starts.append((begins[lengths > 2] + at).astype(np.int64))
+            at += len(line)
+    return np.concatenate(starts) if starts else np.zeros(0, np.int64)
+
+
+def _blocks_of_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Blocks that end where a line does."""
+    while block := file.read(_BLOCK):
+        yield block + file.readline()
+
+
+def _check_manifest(path: Path, digest: str) -> None:
+    beside = manifest_path(path)
+    if not beside.exists():
+        return
+    manifest = parse_manifest(beside, beside.read_bytes())
+    check_kind(beside, manifest, kind=KIND, schema_version=SCHEMA_VERSION)
+    if manifest.sha256 != digest:
+        raise ArtifactError(
+            f"{path.name} has changed since {beside.name} was written",
+            hint="Make it again, or delete the manifest where the change is meant",
+        )
+
+
+def _refused(path: Path, at: int, error: Exception) -> InputError:
+    where = f"{path.name} dialogue {at + 1}"
+    if isinstance(error, ValidationError):
+        error = next(wrongs_of(error))
+    if isinstance(error, Wrong):
+        field = f", {error.field}" if error.field else ""
+        return InputError(f"{where}{field}: {error.message}", hint=error.remedy)
+    return InputError(f"{where}: {error}", hint="Save the file as UTF-8")

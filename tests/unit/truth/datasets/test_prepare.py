@@ -1,0 +1,135 @@
+"""Everything that can be known before the first step, and files read by number."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from published.dialogues import PUBLISHED, SLIDE, lines, wsi_bench
+
+from ruichat.errors import ArtifactError, ConfigError, InputError
+from ruichat.truth.datasets.check import BrokenRecordsError, EmptySplitError
+from ruichat.truth.datasets.convert import convert
+from ruichat.truth.datasets.overlap import OverlapError
+from ruichat.truth.datasets.prepare import DataConfig, MissingBagsError, prepare
+from ruichat.truth.datasets.source import file_digest
+from ruichat.truth.datasets.store import DialogueFile
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """WSI-Bench to train on, WSI-VQA to be scored on, and a folder of bags."""
+    for name in ("wsi-bench", "wsi-vqa"):
+        file, text = PUBLISHED[name]
+        (tmp_path / file).write_text(text)
+    (tmp_path / "bags").mkdir()
+    (tmp_path / "bags" / f"{SLIDE}.pt").write_text("")
+    return tmp_path
+
+
+def config(root: Path, **changes: Any) -> DataConfig:
+    held = {"file": "WsiVQA_train.json", "sha256": file_digest(root / "WsiVQA_train.json")}
+    values = {
+        "train": [{"file": "Grading_train.json"}],
+        "evaluation": [held],
+        "bags": ["bags"],
+    } | changes
+    return DataConfig.checked(values, source="the test")
+
+
+def test_sound_data_is_converted(root: Path) -> None:
+    (data,) = prepare(config(root), root, root / "out")
+    assert [one.slides for one in data] == [(SLIDE,)] * 2
+    assert data.path == root / "out" / "00.jsonl"
+
+
+def test_data_that_cannot_be_trained_on_is_refused_before_the_first_step(root: Path) -> None:
+    (root / "bags" / f"{SLIDE}.pt").rename(root / "bags" / "other.pt")
+    with pytest.raises(MissingBagsError, match=r"2 dialogues of Grading_train\.json have no bag"):
+        prepare(config(root), root, root / "out")
+    leak = [{**one, "id": "TCGA-LD-A74U", "image": "x/TCGA-LD-A74U-01Z.pt"} for one in wsi_bench()]
+    (root / "Grading_train.json").write_text(json.dumps(leak))
+    with pytest.raises(OverlapError, match=r"Grading_train\.json line 1, record 1 and WsiVQA"):
+        prepare(config(root, bags=[]), root, root / "out")
+    (root / "Grading_train.json").write_text(json.dumps([{**wsi_bench()[0], "conversations": []}]))
+    with pytest.raises(BrokenRecordsError, match="line 1, record 1, conversations"):
+        prepare(config(root), root, root / "out")
+    (root / "Grading_train.json").write_text("[]")
+    with pytest.raises(EmptySplitError, match=r"Grading_train\.json holds no dialogues"):
+        prepare(
+            config(root, train=[{"file": "Grading_train.json", "format": "wsi-bench"}]),
+            root,
+            root / "out",
+        )
+    assert not (root / "out").exists()
+
+
+def test_the_version_of_an_evaluation_is_pinned(root: Path) -> None:
+    with pytest.raises(ConfigError, match="sha256"):
+        config(root, evaluation=[{"file": "WsiVQA_train.json"}])
+    pinned = config(root)
+    file, text = PUBLISHED["wsi-vqa"]
+    (root / file).write_text(text.replace("ductal", "lobular"))
+    with pytest.raises(InputError, match="another version of the set"):
+        prepare(pinned, root, root / "out")
+
+
+@given(
+    texts=st.lists(st.text("ab 肿\n", min_size=1, max_size=30).map(lambda s: f"x{s}"), min_size=1),
+    ends=st.lists(st.sampled_from(["\n", "\r\n", "\n\n", "\r\n\r\n"]), min_size=1),
+    last=st.booleans(),
+)
+def test_any_line_is_found_by_its_number(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], ends: list[str], last: bool
+) -> None:
+    path = tmp_path_factory.mktemp("set") / "set.jsonl"
+    said = ""
+    for at, text in enumerate(texts):
+        turns = [{"role": "user", "text": text}, {"role": "assistant", "text": "a"}]
+        record = {"format": "ruichat-dialogue-1", "id": f"{at}", "slides": ["s"], "turns": turns}
+        end = ends[at % len(ends)] if last or at + 1 < len(texts) else ""
+        said += json.dumps(record, ensure_ascii=False) + end
+    path.write_bytes(b"\xef\xbb\xbf" + said.encode())
+    data = DialogueFile(path)
+    assert len(data) == len(texts)
+    assert [one.turns[0].text for one in data] == texts
+    assert data[-1] == data[len(texts) - 1] and data[: len(texts)] == list(data)
+    with pytest.raises(IndexError):
+        data[len(texts)]
+
+
+def test_processes_share_a_file(root: Path) -> None:
+    done = convert([root / "Grading_train.json"], root / "x.jsonl")
+    data = DialogueFile(done.path)
+    first = data[0]
+    copy: DialogueFile = pickle.loads(pickle.dumps(data))
+    assert (copy[1], copy.sha256) == (data[1], data.sha256)
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writer, data[1].id.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 999).decode() == data[1].id and data[0] == first
+
+
+def test_files_that_changed_or_broke_are_refused(root: Path) -> None:
+    done = convert([root / "Grading_train.json"], root / "x.jsonl")
+    with done.path.open("a") as file:
+        file.write('{"format": "ruichat-dialogue-1"}\n')
+    with pytest.raises(ArtifactError, match=r"x\.jsonl has changed since x\.jsonl\.manifest"):
+        DialogueFile(done.path)
+    done.path.with_name("x.jsonl.manifest.json").unlink()
+    with pytest.raises(InputError, match=r"x\.jsonl dialogue 3, id: the field is missing"):
+        DialogueFile(done.path)[2]
+    done.path.write_bytes(b"\n\r\n")
+    with pytest.raises(EmptySplitError):
+        DialogueFile(done.path)
+    done.path.write_text(lines([{"a": 1}]).replace("}", ""))
+    with pytest.raises(InputError, match="not JSON"):
+        DialogueFile(done.path)[0]
