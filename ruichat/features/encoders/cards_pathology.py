@@ -1,7 +1,8 @@
 """Cards of vision transformers trained on histology.
 
 Transforms, poolings and licences are those of the model cards named in `source`. Revisions are
-commits that public code pins; where none was found the field is empty.
+commits that public code pins or that a public copy of the repository's page shows with the file;
+where none was found the field is empty.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ RUIPATH_V1 = EncoderCard(
     license="not stated",
     files=("ruipath_visionfoundation_v1.0.bin",),
     num_parameters=303_350_784,
-    source="https://github.com/SHDMIC/RuiPath",
+    source="https://www.modelscope.cn/datasets/Ruijin_Hospital/RuiPath_Open_Source_Intro",
     note="Its authors publish neither normalisation nor resolution: ImageNet's and 0.5 um/px "
     "are assumed.",
     architecture=Architecture(
@@ -300,7 +301,9 @@ MIDNIGHT_12K = EncoderCard(
 )
 
 
-def _kaiko(name: str, title: str, size: str, patch_px: int, num_parameters: int) -> EncoderCard:
+def _kaiko(
+    name: str, title: str, size: str, patch_px: int, num_parameters: int, revision: str
+) -> EncoderCard:
     words = {"S": "small", "B": "base"}
     hub = f"1aurent/vit_{words[size]}_patch{patch_px}_224.kaiko_ai_towards_large_pathology_fms"
     width = SHAPES[size]["width"]
@@ -320,6 +323,7 @@ def _kaiko(name: str, title: str, size: str, patch_px: int, num_parameters: int)
         license="Kaiko Non-Commercial Public License 1",
         hub=hub,
         files=("model.safetensors", f"{name.removeprefix('kaiko-')}.pth"),
+        revision=revision,
         num_parameters=num_parameters,
         source="https://github.com/kaiko-ai/towards_large_pathology_fms",
         note="Trained at 0.25 to 2 um/px.",
@@ -355,10 +359,38 @@ KAIKO_VITL14 = EncoderCard(
 )
 
 KAIKO = (
-    _kaiko("kaiko-vits8", "Kaiko ViT-S/8", "S", 8, 21_670_272),
-    _kaiko("kaiko-vits16", "Kaiko ViT-S/16", "S", 16, 21_665_664),
-    _kaiko("kaiko-vitb8", "Kaiko ViT-B/8", "B", 8, 85_807_872),
-    _kaiko("kaiko-vitb16", "Kaiko ViT-B/16", "B", 16, 85_798_656),
+    _kaiko(
+        "kaiko-vits8",
+        "Kaiko ViT-S/8",
+        "S",
+        8,
+        21_670_272,
+        "003775444da0119f90ca63e2b86e454fd06ba797",
+    ),
+    _kaiko(
+        "kaiko-vits16",
+        "Kaiko ViT-S/16",
+        "S",
+        16,
+        21_665_664,
+        "48560ea39969fe44b7b2ab057de01484243a7d43",
+    ),
+    _kaiko(
+        "kaiko-vitb8",
+        "Kaiko ViT-B/8",
+        "B",
+        8,
+        85_807_872,
+        "a4eb74de76274a5f3fe8260841a1b07a90930f43",
+    ),
+    _kaiko(
+        "kaiko-vitb16",
+        "Kaiko ViT-B/16",
+        "B",
+        16,
+        85_798_656,
+        "797c524a94c7fdae8ea33064d0ac6966ed8956bb",
+    ),
     KAIKO_VITL14,
 )
 
@@ -458,7 +490,8 @@ PLIP = EncoderCard(
     pooling="projected CLS token",
     license="not stated",
     hub="vinid/plip",
-    files=_SAFETENSORS_OR_BIN,
+    files=("pytorch_model.bin", "model.safetensors"),
+    revision="67ade53ddd32195868f422585f72698ef5d15094",
     num_parameters=87_849_216,
     source=_page("vinid/plip"),
     note="Trained on pictures of mixed resolution; 0.5 um/px is assumed.",

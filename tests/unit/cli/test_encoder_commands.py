@@ -53,7 +53,7 @@ def test_the_list_shows_every_card(capsys) -> None:
     words = lines["uni2-h"].split()
     for word in ("1536", "256", "0.5", "681M", "missing", "gated", "CC-BY-NC-ND-4.0", "d517a8dd"):
         assert word in words
-    assert "included" in lines["mini"] and "not pinned" in lines["plip"]
+    assert "included" in lines["mini"] and "not pinned" in lines["gpfm"]
     assert set(SLIDE_ENCODERS) <= set(lines)
     assert lines["chief"].split()[1:6] == ["ctranspath", "768", "256", "1", "0.7M"]
     assert "included" in lines["mean"] and "missing" in lines["abmil"]
@@ -88,7 +88,7 @@ def test_one_card_is_shown_whole(capsys) -> None:
     fields = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert fields["resize_px"] == "256" and fields["crop_px"] == "224"
     assert fields["gated"] == "yes" and fields["num_parameters"] == "1,134,953,984"
-    _, out = run(capsys, "features", "show-encoder", "plip", "--json")
+    _, out = run(capsys, "features", "show-encoder", "gpfm", "--json")
     assert json.loads(out)["revision"] == ""
 
 
