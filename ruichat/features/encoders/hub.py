@@ -25,9 +25,9 @@ def download_weights(card: Published) -> Path:
     Raises:
         PrerequisiteError: the repository is gated, unknown or out of reach, or lacks the files.
     """
-    if not card.hub:
-        from ruichat.features.encoders.weights import how_to_get
+    from ruichat.features.encoders.weights import how_to_bring, how_to_get
 
+    if not card.hub:
         raise PrerequisiteError(
             f"the weights of encoder {card.name!r} aren't on the hub", hint=how_to_get(card)
         )
@@ -45,28 +45,39 @@ def download_weights(card: Published) -> Path:
             raise _failure(card, error) from error
     raise PrerequisiteError(
         f"{card.hub} has none of {', '.join(card.files)}",
-        hint="Download the weights by hand and give them with --weights",
+        hint=how_to_bring(card),
     )
 
 
 def _failure(card: Published, error: Exception) -> PrerequisiteError:
     """What went wrong with the hub, in the user's terms."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
-    from ruichat.features.encoders.weights import how_to_get
+    from ruichat.features.encoders.weights import how_to_bring
 
+    page = f"https://huggingface.co/{card.hub}"
     if isinstance(error, GatedRepoError):
         return PrerequisiteError(
             f"{card.hub} is gated and this account isn't let in",
-            hint=f"Accept the licence ({card.license}) at https://huggingface.co/{card.hub} and "
-            "run `hf auth login`",
+            hint=f"Accept the licence ({card.license}) at {page} and run `hf auth login`",
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return PrerequisiteError(
+            f"{card.hub} has no revision {card.revision} any more", hint=how_to_bring(card)
         )
     if isinstance(error, RepositoryNotFoundError):
         return PrerequisiteError(
             f"the hub shows no {card.hub} to this account",
             hint="Run `hf auth login` with an account that may see it",
         )
-    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    reason = "no connection"
+    if not isinstance(error, LocalEntryNotFoundError):
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return PrerequisiteError(
-        f"the hub can't be reached for {card.hub} ({reason})", hint=how_to_get(card)
+        f"the hub can't be reached for {card.hub} ({reason})", hint=how_to_bring(card)
     )

@@ -86,7 +86,7 @@ def places(card: Published) -> list[str]:
 
 def how_to_get(card: Published) -> str:
     """What the user can do to have the weights here, as an instruction."""
-    target = f"--weights FILE, or put it into ${WEIGHTS_VARIABLE}/{card.name}/"
+    target = _target(card)
     if not card.hub:
         way = "from its authors" if card.architecture is not None else "by training it"
         return f"Get {' or '.join(card.files)} {way} ({card.source}); give {target}"
@@ -97,6 +97,16 @@ def how_to_get(card: Published) -> str:
             f"--download; or give the file with {target}"
         )
     return f"Add --download ({page}, licence {card.license}); or give the file with {target}"
+
+
+def how_to_bring(card: Published) -> str:
+    """What the user can do where the hub doesn't help, as an instruction."""
+    page = f"https://huggingface.co/{card.hub}"
+    return f"Download {' or '.join(card.files)} from {page} elsewhere; give it with {_target(card)}"
+
+
+def _target(card: Published) -> str:
+    return f"--weights FILE, or put it into ${WEIGHTS_VARIABLE}/{card.name}/"
 
 
 def digest_of(path: Path) -> str:

@@ -118,6 +118,7 @@ class _Runs:
         return exec, ("raise SystemExit('code of a weights file ran')",)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil.bin"
     path.write_bytes(pickle.dumps(_Runs()))
@@ -221,6 +222,32 @@ def test_the_hub_is_asked_only_when_the_user_says_so(monkeypatch, tmp_path: Path
     with pytest.raises(PrerequisiteError, match="gated") as caught:
         find_weights(card, download=True)
     assert "hf auth login" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "hint"),
+    [
+        ("RepositoryNotFoundError", "shows no nobody/small", "hf auth login"),
+        ("RevisionNotFoundError", "no revision abc any more", "elsewhere; give it with --weights"),
+        ("LocalEntryNotFoundError", "can't be reached.*no connection", "elsewhere"),
+        ("OfflineModeIsEnabled", "can't be reached.*told why", "elsewhere"),
+    ],
+)
+def test_what_the_hub_answers_is_said(monkeypatch, kind: str, message: str, hint: str) -> None:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    from ruichat.features.encoders.weights import find_weights
+
+    def refuse(*_: object, **__: object) -> str:
+        over_http = kind in ("RepositoryNotFoundError", "RevisionNotFoundError")
+        answer = {"response": Mock(headers={})} if over_http else {}
+        raise getattr(errors, kind)("told why", **answer)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(PrerequisiteError, match=message) as caught:
+        find_weights(replace(CARD, revision="abc"), download=True)
+    assert hint in caught.value.hint
 
 
 def test_an_encoder_with_its_own_weights_takes_no_others(monkeypatch, tmp_path: Path) -> None:
