@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,13 @@ from ruichat.features.encoder import ENCODERS, load_encoder
 from ruichat.features.encoders.preprocess import prepare
 from ruichat.features.runtime.ways import RunConfig
 
-LARGE = pytest.mark.skipif(
-    "RUICHAT_TEST_LARGE" not in os.environ,
-    reason="takes a minute, 9 GB of memory and 3 GB of disk: set RUICHAT_TEST_LARGE=1",
-)
-
 CASES: list[Any] = [
     pytest.param("kaiko-vits16", {"heads": 6}, id="kaiko-vits16"),
     pytest.param(
         "uni2-h",
         {"heads": 24, "positions": "patches", "gated": True},
         id="uni2-h",
-        marks=[pytest.mark.slow, LARGE],
+        marks=pytest.mark.proof,  # a minute, 9 GB of memory, 3 GB of disk
     ),
 ]
 
