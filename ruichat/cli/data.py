@@ -198,13 +198,11 @@ def overlap_command(
     from ruichat.truth.datasets.overlap import find_overlap
     from ruichat.truth.datasets.patients import Patients
 
-    rule = Patients.parse(patients)
+    rule, held_rule = Patients.parse(patients), Patients.parse(evaluation_patients or patients)
     with _bar(files[0]) as on_bytes:
         overlap = find_overlap(
-            [open_report(file) for file in files],
-            [open_report(file) for file in held],
-            patients=rule,
-            evaluation_patients=Patients.parse(evaluation_patients or patients),
+            [(open_report(file), rule) for file in files],
+            [(open_report(file), held_rule) for file in held],
             questions=questions,
             on_bytes=on_bytes,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ _SUFFIX = re.compile(
 )
 _MARKER = re.compile(r"\s*<image>\s*")
 _LABEL = re.compile(r"(?<!\S)([A-Z])(?:\)\s*|\.\s+)(?=[^\s,.;:?!)])")
+_HAN = re.compile(r"[\u4e00-\u9fff]")
 _LETTER = re.compile(r"[A-Ja-j][.)]?")
 _TCGA = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
 _FORMULA = re.compile(r"^\s*(?:=|[@+\-]\s*[A-Za-z_.]+\s*\()|^#(?:NAME\?|REF!|VALUE!|N/A|DIV/0!)$")
@@ -158,8 +160,26 @@ def tcga_patient(name: str) -> str | None:
     return found[0].upper() if found else None
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Names that a set gives to the fields of a question, for messages."""
+
+    question: str
+    options: str
+    answer: str
+
+    def rename(self, error: ValidationError, *, answer: bool) -> Records:
+        """What is wrong with a turn of ours, under the set's names."""
+        text = self.answer if answer else self.question
+        names = {"text": text, "options": self.options}
+        wrongs = list(wrongs_of(error))
+        for wrong in wrongs:
+            wrong.field = names.get(wrong.field.split(".")[0], wrong.field)
+        return Records(wrongs)
+
+
 def turns_of(
-    question: str, options: Sequence[str], answer: str, field: str, *, by_letter: bool = False
+    question: str, options: Sequence[str], answer: str, places: Places, *, by_letter: bool = False
 ) -> tuple[Turn, Turn]:
     """A question and its answer; with options the answer in the words of one.
 
@@ -167,21 +187,43 @@ def turns_of(
         question: without its options.
         options: in the set's order, without letters.
         answer: as the set has it.
-        field: of the answer, for messages.
+        places: of all three.
         by_letter: see `choose`.
 
     Raises:
         Wrong: the answer is none of the options, or the letter of one that isn't there.
-        ValidationError: a text can't be trained on.
+        Records: a text can't be trained on.
     """
     if not options and _LETTER.fullmatch(answer.strip()):
         message = f"the answer is the letter {shown(answer)}; the question lists no options"
-        raise Wrong(field, "no_options", message, "Restore the options, or take the record out")
-    if not options:
-        return Turn(role="user", text=question), Turn(role="assistant", text=answer)
-    asked = Turn(role="user", text=question, options=tuple(options))
-    number = choose(answer, options, field, by_letter=by_letter)
-    return asked, Turn(role="assistant", text=options[number - 1], choice=number)
+        raise Wrong(places.answer, "no_options", message, "Restore them, or take the record out")
+    try:
+        asked = Turn(role="user", text=question, options=tuple(options))
+    except ValidationError as error:
+        raise places.rename(error, answer=False) from None
+    number = choose(answer, options, places.answer, by_letter=by_letter) if options else None
+    said = options[number - 1] if number else answer
+    try:
+        return asked, Turn(role="assistant", text=said, choice=number)
+    except ValidationError as error:
+        raise places.rename(error, answer=True) from None
+
+
+def one_patient(slides: Sequence[str], field: str) -> str | None:
+    """The patient whose TCGA barcode slides begin with; None where one has none.
+
+    Raises:
+        Wrong: they are of several.
+    """
+    found = {tcga_patient(name) for name in slides}
+    if len(found) > 1:
+        message = f"its slides are of {len(found)} patients"
+        raise Wrong(field, "several_patients", message, "Make one dialogue for each patient")
+    return found.pop() if found else None
+
+
+def _language(turns: Sequence[Turn]) -> str:
+    return "zh" if any(_HAN.search(turn.text) for turn in turns) else "en"
 
 
 def build(raw: Raw, **fields: Any) -> Dialogue:
@@ -190,7 +232,8 @@ def build(raw: Raw, **fields: Any) -> Dialogue:
     Raises:
         Records: it breaks the format's rules.
     """
-    given: dict[str, Any] = {"id": f"record-{raw.record}", "split": raw.part, **fields}
+    own = {"id": f"record-{raw.record}", "split": raw.part, "language": _language(fields["turns"])}
+    given: dict[str, Any] = own | fields
     try:
         return Dialogue(**given)
     except ValidationError as error:

@@ -179,7 +179,7 @@ def _items(window: _Window, record: int, part: str) -> Iterator[Raw | Unreadable
         wants_comma = True
         record += 1
         line = window.line
-        length = _object_length(window) if first == "{" else _scalar_length(window)
+        length = _nested_length(window) if first in '{["' else _scalar_length(window)
         if length is None:
             wrong = _endless() if len(window) >= MAX_RECORD_CHARS else _cut_off()
             window.stop()
@@ -188,8 +188,8 @@ def _items(window: _Window, record: int, part: str) -> Iterator[Raw | Unreadable
         yield _parsed(window.take(length), record, line, part)
 
 
-def _object_length(window: _Window) -> int | None:
-    """Characters of the object that the window begins with; None if it doesn't end."""
+def _nested_length(window: _Window) -> int | None:
+    """Characters of the object, list or string that the window begins with; None without end."""
     depth = seen = 0
     while True:
         token = _TOKEN.search(window.text, window.at + seen)
@@ -200,16 +200,13 @@ def _object_length(window: _Window) -> int | None:
                 return None
             continue
         seen = token.end() - window.at
-        if token[0] in "{[":
-            depth += 1
-        elif token[0] in "}]":
-            depth -= 1
-            if depth == 0:
-                return seen
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token[0], 0)
+        if depth == 0:
+            return seen
 
 
 def _scalar_length(window: _Window) -> int | None:
-    """Characters of what isn't an object: up to the next comma or closing bracket."""
+    """Characters of a number or a word: up to the next comma or closing bracket."""
     seen = 0
     while (found := _SCALAR_ENDS.search(window.text, window.at + seen)) is None:
         seen = len(window)

@@ -214,22 +214,22 @@ class Held:
                 overlap.add(met.source, met.record, meeting)
 
 
+Read = tuple[Report, Patients]
+"""A fresh report on a file, from `open_report`, and how its patients are told."""
+
+
 def find_overlap(
-    train: Sequence[Report],
-    evaluation: Sequence[Report],
+    train: Sequence[Read],
+    evaluation: Sequence[Read],
     *,
-    patients: Patients | None = None,
-    evaluation_patients: Patients | None = None,
     questions: bool = True,
     on_bytes: OnBytes | None = None,
 ) -> Overlap:
     """What training files share with those of the evaluation.
 
     Args:
-        train: fresh reports on files, from `open_report`.
-        evaluation: likewise.
-        patients: how those of the training are told; as the formats say if None.
-        evaluation_patients: those of the evaluation; like `patients` if None.
+        train: files of the training.
+        evaluation: files of the evaluation.
         questions: whether nearly identical questions count.
         on_bytes: told how far each file was read.
 
@@ -239,12 +239,11 @@ def find_overlap(
         EmptySplitError: a file holds nothing.
         InputError: a file can't be read.
     """
-    patients = patients or Patients()
     overlap, held = Overlap(), Held()
-    for _, placed in _sound(evaluation, evaluation_patients or patients, on_bytes):
+    for _, placed in _sound(evaluation, on_bytes):
         overlap.num_evaluation += 1
         held.add(placed)
-    for source, placed in _sound(train, patients, on_bytes):
+    for source, placed in _sound(train, on_bytes):
         overlap.num_train += 1
         held.meet(placed, source, overlap)
     if questions:
@@ -252,10 +251,8 @@ def find_overlap(
     return overlap
 
 
-def _sound(
-    reports: Sequence[Report], patients: Patients, on_bytes: OnBytes | None
-) -> Iterator[tuple[int, Placed]]:
-    for source, report in enumerate(reports):
+def _sound(files: Sequence[Read], on_bytes: OnBytes | None) -> Iterator[tuple[int, Placed]]:
+    for source, (report, patients) in enumerate(files):
         for placed in read_dialogues(report, patients=patients, on_bytes=on_bytes):
             patients.require(placed.dialogue, placed)
             yield source, placed

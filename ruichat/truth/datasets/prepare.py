@@ -9,7 +9,7 @@ from pydantic import Field
 from ruichat.config import Config
 from ruichat.errors import InputError
 from ruichat.truth.datasets.bags import Bags, looking_for
-from ruichat.truth.datasets.check import Report, open_report, read_dialogues
+from ruichat.truth.datasets.check import Extra, Report, open_report, read_dialogues
 from ruichat.truth.datasets.convert import Converted, convert
 from ruichat.truth.datasets.finding import Finding
 from ruichat.truth.datasets.formats import FORMATS
@@ -99,19 +99,24 @@ def prepare(
         EmptySplitError: a file holds nothing.
         InputError, ConfigError, ArtifactError: a file or a setting can't be used.
     """
+    extra = looking_for(Bags([root / one for one in config.bags])) if config.bags else None
     for source in config.train:
-        _check(source, config, root, on_bytes)
-    for source in config.train if config.evaluation else ():
-        _keep_apart(source, config, root, on_bytes)
+        _check(source, extra, root, on_bytes)
+    if config.evaluation:
+        find_overlap(
+            [(source.report(root), source.rule(root)) for source in config.train],
+            [(held.report(root), held.rule(root)) for held in config.evaluation],
+            questions=config.questions,
+            on_bytes=on_bytes,
+        ).require_none()
     return tuple(
         DialogueFile(_converted(source, root, out / f"{at:02d}.jsonl", on_bytes).path)
         for at, source in enumerate(config.train)
     )
 
 
-def _check(source: DataSource, config: DataConfig, root: Path, on_bytes: OnBytes | None) -> None:
+def _check(source: DataSource, extra: Extra | None, root: Path, on_bytes: OnBytes | None) -> None:
     report = source.report(root)
-    extra = looking_for(Bags([root / one for one in config.bags])) if config.bags else None
     for _ in read_dialogues(report, patients=source.rule(root), extra=extra, on_bytes=on_bytes):
         pass
     report.require_sound()
@@ -119,20 +124,6 @@ def _check(source: DataSource, config: DataConfig, root: Path, on_bytes: OnBytes
     if num:
         missing = tuple(one for one in report.findings if one.code == "no_bag")
         raise MissingBagsError(report, num, missing)
-
-
-def _keep_apart(
-    source: DataSource, config: DataConfig, root: Path, on_bytes: OnBytes | None
-) -> None:
-    for held in config.evaluation:
-        find_overlap(
-            [source.report(root)],
-            [held.report(root)],
-            patients=source.rule(root),
-            evaluation_patients=held.rule(root),
-            questions=config.questions,
-            on_bytes=on_bytes,
-        ).require_none()
 
 
 def _converted(source: DataSource, root: Path, out: Path, on_bytes: OnBytes | None) -> Converted:

@@ -9,12 +9,13 @@ from typing import Any, cast
 
 from ruichat.truth.datasets.dialogue import Dialogue, Turn
 from ruichat.truth.datasets.fields import (
+    Places,
     build,
+    one_patient,
     optional,
     said,
     slide_name,
     split_options,
-    tcga_patient,
     text_of,
     turns_of,
     without_marker,
@@ -23,6 +24,7 @@ from ruichat.truth.datasets.finding import Wrong, shown
 from ruichat.truth.datasets.formats.card import FormatCard, Warn
 from ruichat.truth.datasets.source import Raw
 
+_BENCH = Places("question", "question", "T-answer")
 _ROLES = {"human": "user", "gpt": "assistant"}
 
 
@@ -31,7 +33,7 @@ def _turns(raw: Raw, warn: Warn, num_images: int) -> tuple[Turn, ...]:
 
     Raises:
         Wrong: a turn has no known role or text, speaks out of turn, or the markers don't fit.
-        ValidationError: a text can't be trained on.
+        Records: a text can't be trained on.
     """
     spoken = raw.value.get("conversations")
     if not isinstance(spoken, list) or not spoken:
@@ -57,8 +59,9 @@ def _turns(raw: Raw, warn: Warn, num_images: int) -> tuple[Turn, ...]:
         question, options = split_options(words[at][0])
         if not question:
             question, options = words[at][0], ()
-        where = f"conversations.{at + 1}.value"
-        turns += turns_of(question, options, words[at + 1][0], where, by_letter=True)
+        asked, said_at = f"conversations.{at}.value", f"conversations.{at + 1}.value"
+        places = Places(asked, asked, said_at)
+        turns += turns_of(question, options, words[at + 1][0], places, by_letter=True)
     return tuple(turns)
 
 
@@ -123,7 +126,7 @@ def _read_slides(raw: Raw, warn: Warn, source: str) -> Dialogue:
         raw,
         id=text_of(raw, "id"),
         source=source,
-        patient=tcga_patient(slides[0]),
+        patient=one_patient(slides, "image"),
         slides=slides,
         turns=turns,
         kind=_kind(turns, turns[0].text),
@@ -148,9 +151,9 @@ def _read_bench(raw: Raw, warn: Warn) -> Dialogue:
         raw,
         id=text_of(raw, "question_id"),
         source="wsi-bench",
-        patient=tcga_patient(slide),
+        patient=one_patient((slide,), "image"),
         slides=(slide,),
-        turns=turns_of(question, options, said(raw, "T-answer"), "T-answer", by_letter=True),
+        turns=turns_of(question, options, said(raw, "T-answer"), _BENCH, by_letter=True),
         split="test",
         tags={**_project(path), **({"task": task} if task else {})},
     )

@@ -23,7 +23,7 @@ _PIXELS = re.compile(r"[0-9]{1,9}")
 def _read_histgen(raw: Raw, warn: Warn) -> Dialogue:
     del warn
     split = raw.value.get("split", raw.part)
-    if split != raw.part:
+    if not isinstance(split, str) or (raw.part and split != raw.part):
         message = f"it is {shown(split)} in the list of {shown(raw.part)}"
         raise Wrong("split", "wrong_split", message, "Move the record, or correct it")
     slide = slide_name(text_of(raw, "id"), "id")
@@ -39,6 +39,7 @@ def _read_histgen(raw: Raw, warn: Warn) -> Dialogue:
         slides=(slide,),
         turns=turns,
         kind="report",
+        split=split,
     )
 
 

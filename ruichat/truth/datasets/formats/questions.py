@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ruichat.truth.datasets.dialogue import Dialogue, is_polar
 from ruichat.truth.datasets.fields import (
+    Places,
     build,
     folded,
     optional,
@@ -16,6 +17,9 @@ from ruichat.truth.datasets.finding import Wrong, shown
 from ruichat.truth.datasets.formats.card import FormatCard, Warn
 from ruichat.truth.datasets.source import Raw
 
+_WSI_VQA = Places("Question", "Choice", "Answer")
+_TILE = Places("question", "question", "answer")
+
 
 def _read_wsi_vqa(raw: Raw, warn: Warn) -> Dialogue:
     patient = tcga_patient(text_of(raw, "Id"))
@@ -24,7 +28,7 @@ def _read_wsi_vqa(raw: Raw, warn: Warn) -> Dialogue:
         raise Wrong("Id", "no_patient", message, "Correct it, or take the record out")
     options = _choices(raw)
     answer = said(raw, "Answer")
-    turns = turns_of(said(raw, "Question"), options, answer, "Answer")
+    turns = turns_of(said(raw, "Question"), options, answer, _WSI_VQA)
     if options and turns[1].text != answer:
         message = f"{shown(answer)} stands for the option {shown(turns[1].text)}"
         warn(Wrong("Answer", "answer_reworded", message, "Nothing, if that is meant"))
@@ -50,7 +54,7 @@ def _read_tile(raw: Raw, source: str) -> Dialogue:
         raw,
         source=source,
         tiles=(text_of(raw, "image"),),
-        turns=turns_of(said(raw, "question"), (), said(raw, "answer"), "answer"),
+        turns=turns_of(said(raw, "question"), (), said(raw, "answer"), _TILE),
     )
 
 

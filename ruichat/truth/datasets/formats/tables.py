@@ -7,6 +7,7 @@ import re
 
 from ruichat.truth.datasets.dialogue import LETTERS, Dialogue
 from ruichat.truth.datasets.fields import (
+    Places,
     build,
     optional,
     said,
@@ -20,6 +21,8 @@ from ruichat.truth.datasets.finding import Wrong, shown
 from ruichat.truth.datasets.formats.card import FormatCard, Warn
 from ruichat.truth.datasets.source import Raw
 
+_BENCH = Places("Question", "A", "Answer")
+_MULTI = Places("prompt", "options", "answer")
 _BENCH_LETTERS = "ABCD"
 _BENCH_TAGS = {
     "Tumor": "tumor",
@@ -56,7 +59,7 @@ def _read_slidebench(raw: Raw, warn: Warn) -> Dialogue:
         source="slidebench",
         patient=tcga_patient(slide),
         slides=(slide,),
-        turns=turns_of(said(raw, "Question"), options, letter, "Answer", by_letter=True),
+        turns=turns_of(said(raw, "Question"), options, letter, _BENCH, by_letter=True),
         split="test",
         tags={
             ours: value for theirs, ours in _BENCH_TAGS.items() if (value := optional(raw, theirs))
@@ -85,7 +88,7 @@ def _read_multipath(raw: Raw, warn: Warn) -> Dialogue:
         source="multipathqa",
         patient=tcga_patient(slide),
         slides=(slide,),
-        turns=turns_of(question, options, answer, "answer"),
+        turns=turns_of(question, options, answer, _MULTI),
         split="test",
         tags={
             key: value

@@ -217,3 +217,19 @@ def test_real_files_hold_what_was_found_in_them(shared_data: Path) -> None:
     report, dialogues = read(shared_data / "text" / "wsi_vqa" / "WsiVQA_val.json")
     assert (report.num_records, report.num_broken) == (742, 2)
     assert all(one.patient for one in dialogues)
+
+
+def test_findings_use_the_names_of_the_set(tmp_path: Path) -> None:
+    report, _ = read(write(tmp_path, changed(VQA, Choice=["a", "a "], Answer="a")))
+    assert [(one.code, one.field) for one in report.findings] == [("twice", "Choice")]
+    report, _ = read(write(tmp_path, changed(VQA, 1, Answer="x" * 40_000)))
+    assert [(one.code, one.field) for one in report.findings] == [("too_long", "Answer")]
+    two = changed(INSTRUCT, image=[f"{SLIDE}.csv", f"{OTHER}.csv"])
+    report, _ = read(write(tmp_path, two))
+    assert ("several_patients", "image") in {(one.code, one.field) for one in report.findings}
+
+
+def test_the_language_is_that_of_the_words(tmp_path: Path) -> None:
+    words = said("<image>\n有肿瘤吗？", "有。")
+    _, (first, second) = read(write(tmp_path, changed(INSTRUCT, conversations=words)))
+    assert (first.language, second.language) == ("zh", "en")

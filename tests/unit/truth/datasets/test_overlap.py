@@ -42,8 +42,9 @@ class Sets:
     ) -> Overlap:
         (self.folder / "train.jsonl").write_text(lines(train))
         (self.folder / "held.jsonl").write_text(lines(held))
-        reports = [open_report(self.folder / name) for name in ("train.jsonl", "held.jsonl")]
-        return find_overlap(reports[:1], reports[1:], patients=Patients.parse(rule))
+        names = ("train.jsonl", "held.jsonl")
+        files = [(open_report(self.folder / name), Patients.parse(rule)) for name in names]
+        return find_overlap(files[:1], files[1:])
 
 
 @pytest.fixture

@@ -92,6 +92,8 @@ HOSTILE: list[tuple[bytes, str]] = [
     (b'{"a" 1}', "bad_json"),
     (b'{"a": [1}', "bad_json"),
     (b'"text"', "not_a_record"),
+    (b'"te],[\\"xt"', "not_a_record"),
+    (b'[[], {"a": "]"}]', "not_a_record"),
     (b"17", "not_a_record"),
 ]
 
