@@ -18,7 +18,7 @@ from ruichat.slide.stain import optical_density
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BLOCK_CELLS = 512
+BLOCK_CELLS = 1024
 """Side of the blocks in which bubbles are looked for, without their overlap."""
 
 STRONG_RIM = 0.07
@@ -30,7 +30,7 @@ STEP = 1.07
 MIN_VOTES = 0.5
 """Share of a circle's cells that must vote for its centre before it is looked at closely."""
 
-MOST_CIRCLES = 100
+MOST_CIRCLES = 300
 """Circles looked at closely in one block."""
 
 NUM_ANGLES = 48
@@ -80,7 +80,9 @@ class Ring:
     squeeze: float
 
 
-def find_bubbles(rgb: UInt8[Bytes, "h w 3"], config: BubbleConfig) -> Bool[Bools, "h w"]:
+def find_bubbles(
+    rgb: UInt8[Bytes, "h w 3"], near: Bool[Bools, "h w"], config: BubbleConfig
+) -> Bool[Bools, "h w"]:
     """Find bubbles on and around the tissue.
 
     Refraction takes light of every colour away from a bubble's rim, while stained tissue differs
@@ -91,6 +93,7 @@ def find_bubbles(rgb: UInt8[Bytes, "h w 3"], config: BubbleConfig) -> Bool[Bools
 
     Args:
         rgb: the slide at `config.mpp`.
+        near: where the tissue is; blocks without any are left.
         config: sizes and limits.
 
     Source:
@@ -102,9 +105,11 @@ def find_bubbles(rgb: UInt8[Bytes, "h w 3"], config: BubbleConfig) -> Bool[Bools
     margin = round(2 * config.max_radius_um / config.mpp)
     for y in range(0, height, BLOCK_CELLS):
         for x in range(0, width, BLOCK_CELLS):
+            if not near[y : y + BLOCK_CELLS, x : x + BLOCK_CELLS].any():
+                continue
             top, left = max(0, y - margin), max(0, x - margin)
-            end = BLOCK_CELLS + margin
-            for ring in find_rings(optical_density(rgb[top : y + end, left : x + end]), config):
+            block = rgb[top : y + BLOCK_CELLS + margin, left : x + BLOCK_CELLS + margin]
+            for ring in find_rings(optical_density(block), config):
                 _paint(found, ring, left, top)
     return found
 

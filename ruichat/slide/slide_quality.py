@@ -123,6 +123,8 @@ def inspect_slide(slide: Slide, tissue: TissueMask, config: QualityConfig) -> Sl
     cell_mpp = slide.width0 * slide.mpp.value / width
     downsample = cell_mpp / slide.mpp.value
     solid = _on_grid(tissue.mask, height, width)
+    near = _on_grid(tissue.mask, *fine.shape[:2])
+    bubbles = _on_grid(find_bubbles(fine, near, config.bubbles), height, width)
     focus = measure_focus(slide, tissue.mask, tissue.downsample, config.focus)
     nothing = np.zeros_like(solid)
     ink = nothing if tissue.stain_warning else find_ink(od, cell_mpp, config.ink)
@@ -133,7 +135,7 @@ def inspect_slide(slide: Slide, tissue: TissueMask, config: QualityConfig) -> Sl
         "blur": _blurred(focus, config.focus.max_blur_um, seen, downsample),
         "pen": ink & ~border,
         "fold": folds,
-        "bubble": _on_grid(find_bubbles(fine, config.bubbles), height, width),
+        "bubble": bubbles,
         "border": border,
         "odd_stain": seen & ~looks_like_he(od) & (extremes(od)[1] > BARE_OD),
     }
