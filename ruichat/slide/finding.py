@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ruichat.errors import InputError
-from ruichat.slide.opening import SLIDE_SUFFIXES
+from ruichat.slide.opening import slide_suffixes
 
 PLAIN_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 """Of pictures, which folders of slides hold as thumbnails, masks, labels and parts of slides; they
@@ -61,6 +61,7 @@ def find_slides(paths: Sequence[Path]) -> Found:
 def _walk(folder: Path) -> Iterator[tuple[Path, bool]]:
     """Files and DICOM folders, each with whether it is a slide; links to folders are followed."""
     seen: set[str] = set()
+    known = slide_suffixes() - PLAIN_SUFFIXES
 
     def fail(error: OSError) -> None:
         raise InputError(
@@ -80,4 +81,4 @@ def _walk(folder: Path) -> Iterator[tuple[Path, bool]]:
         for file in visible:
             suffix = Path(file).suffix.lower()
             if suffix != DICOM_SUFFIX:
-                yield here / file, suffix in SLIDE_SUFFIXES and suffix not in PLAIN_SUFFIXES
+                yield here / file, suffix in known

@@ -28,6 +28,12 @@ SLIDE_SUFFIXES = (
 )
 
 
+def slide_suffixes() -> frozenset[str]:
+    """Suffixes of files that are taken for slides: ours, and those that plug-ins bring."""
+    brought = (suffix for name in READERS for suffix in READERS.get(name).suffixes)
+    return frozenset((*SLIDE_SUFFIXES, *brought))
+
+
 def open_slide(path: Path, *, mpp: float | None = None, icc: bool = False) -> Slide:
     """Open a slide file, a DICOM folder, or a plain image region.
 
@@ -125,7 +131,8 @@ def _file_in_folder(folder: Path) -> Path:
             )
         if found:
             return _one_series(folder, found)
-    slides = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in SLIDE_SUFFIXES)
+    known = slide_suffixes()
+    slides = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in known)
     if (folder / "Slidedat.ini").exists():
         hint = f"Give the .mrxs file beside it: {folder.with_suffix('.mrxs').name}"
     elif slides:

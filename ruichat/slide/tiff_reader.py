@@ -27,6 +27,9 @@ from ruichat.slide.tiled_tiff import TiledTiffReader, TileTable, tile_table
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
+KEEP_ROWS = 1_100
+"""Of a TIFF in strips: two rows of the largest tiles that encoders take, 512 px."""
+
 HEADS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
@@ -42,7 +45,8 @@ class TiffReader:
         self.files = (path,)
         self._file = OpenFile(path)
         self._levels = TileLevels(
-            [self._level(path, pages, pyramid.bits) for pages in pyramid.levels]
+            [self._level(path, pages, pyramid.bits) for pages in pyramid.levels],
+            keep_rows=0 if pyramid.levels[0][0].is_tiled else KEEP_ROWS,
         )
         self.level_sizes = self._levels.sizes
 

@@ -12,6 +12,9 @@ from ruichat.slide.geometry import Box
 from ruichat.slide.sharing import share_out
 from ruichat.slide.tiled_tiff import CACHE_BYTES, DecodedTiles
 
+MAX_CACHE_BYTES = 1 << 30
+"""Of decoded strips: a sixth of what a decoding process may have."""
+
 WHITE = np.full((1, 1, 3), 255, np.uint8)
 
 
@@ -50,11 +53,18 @@ def in_rows(
 
 
 class TileLevels:
-    """Boxes of pixels from levels of tiles; a tile that straddles boxes is decoded once."""
+    """Boxes of pixels from levels of tiles; a tile that straddles boxes is decoded once.
 
-    def __init__(self, levels: Sequence[TileLevel]) -> None:
+    Args:
+        levels: finest first.
+        keep_rows: rows of the finest level for which decoded tiles are kept at least: strips, which
+            are as wide as the level, come back for each box along a row.
+    """
+
+    def __init__(self, levels: Sequence[TileLevel], *, keep_rows: int = 0) -> None:
         self._levels = levels
-        self._decoded = DecodedTiles(CACHE_BYTES)
+        kept = min(keep_rows * levels[0].size[0] * 3, MAX_CACHE_BYTES)
+        self._decoded = DecodedTiles(max(kept, CACHE_BYTES))
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:

@@ -12,8 +12,10 @@ from drawn import draw_tissue
 
 from ruichat.errors import InputError, PrerequisiteError
 from ruichat.slide import sandbox
+from ruichat.slide.finding import find_slides
 from ruichat.slide.opening import open_slide
 from ruichat.slide.plugins import PLUGIN_FORMATS
+from ruichat.slide.readers import READERS, ReaderCard
 
 TEMPLATE = Path(__file__).parents[3] / "docs" / "examples" / "reader-plugin"
 PICTURE = draw_tissue(150, 90)
@@ -79,6 +81,16 @@ def test_a_plug_in_that_cannot_be_loaded_is_named(plug_in: Path, tmp_path: Path)
         with pytest.raises(PrerequisiteError, match=r"ruichat_rawslide:card.*is_gone") as caught:
             open_slide(write_raw(tmp_path / "a.rawslide"))
         assert "uninstall" in caught.value.hint
+
+
+def test_a_folder_is_searched_for_the_slides_of_plug_ins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = ReaderCard("raw", "RAWSLIDE", 50, "nowhere:open_reader", suffixes=(".rawslide",))
+    write_raw(tmp_path / "a.rawslide")
+    assert find_slides([tmp_path]).slides == ()
+    monkeypatch.setitem(READERS._cards, "raw", card)
+    assert find_slides([tmp_path]).slides == (tmp_path / "a.rawslide",)
 
 
 @pytest.mark.parametrize("suffix", PLUGIN_FORMATS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ruichat.errors import InputError, UnsuitableSlideError
-from ruichat.slide import tiff_plane
+from ruichat.slide import tiff_plane, tile_levels
 from ruichat.slide.geometry import Box
+from ruichat.slide.open_file import OpenFile
 from ruichat.slide.opening import open_slide
 from ruichat.slide.tiff_reader import TiffReader, open_reader
 from ruichat.slide.tiled_tiff import TiledTiffReader
@@ -334,6 +336,27 @@ def test_grey_and_palette_become_rgb(tmp_path: Path) -> None:
     assert reader is not None
     got = pixels(reader, 0, Box(0, 0, 500, 360))
     assert np.array_equal(got, np.asarray(picture.convert("RGB")))
+
+
+def test_strips_are_decoded_once_along_a_row_of_tiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PICTURE, photometric="rgb", compression="zlib", rowsperstrip=1)
+    counts: Counter[int] = Counter()
+    decode = tiff_plane.Plane.decode
+
+    def count(plane: tiff_plane.Plane, index: int, file: OpenFile) -> Any:
+        counts[index] += 1
+        return decode(plane, index, file)
+
+    monkeypatch.setattr(tile_levels, "CACHE_BYTES", 1000)
+    monkeypatch.setattr(tiff_plane.Plane, "decode", count)
+    reader = open_reader(path)
+    assert reader is not None
+    for x in range(0, 500, 100):
+        assert np.array_equal(pixels(reader, 0, Box(x, 50, 100, 100)), PICTURE[50:150, x : x + 100])
+    assert set(counts) == set(range(50, 150)) and set(counts.values()) == {1}
 
 
 def test_each_tile_is_decoded_once(tmp_path: Path) -> None:
