@@ -22,6 +22,7 @@ from ruichat.evaluate.data import Counts
 from ruichat.evaluate.metrics import Estimate
 from ruichat.evaluate.report import Row
 from ruichat.evaluate.tile_scores import Draws
+from ruichat.truth.datasets.dialogue import pose
 from ruichat.units import Region0
 
 _LETTERS = "ABCDEFGHIJ"
@@ -88,11 +89,7 @@ class Item(Config):
 
     def posed(self, order: Sequence[int] | None = None) -> str:
         """The question as it is asked, options listed in that order."""
-        if not self.options:
-            return self.question
-        order = order or range(len(self.options))
-        listed = " ".join(f"{_LETTERS[at]}. {self.options[i]}" for at, i in enumerate(order))
-        return f"{self.question} {listed}"
+        return pose(self.question, self.options, order)
 
 
 def fold(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr, model_validator
@@ -155,6 +155,26 @@ class Dialogue(Config):
         plain = self.model_copy(update={"format": FORMAT})
         text = plain.model_dump_json(exclude_defaults=True)
         return f'{{"format":"{FORMAT}",{text[1:]}\n'.encode()
+
+
+def labels(num: int) -> tuple[str, ...]:
+    """What options are called by: letters, or numbers from 1 where there are more than letters."""
+    return tuple(LETTERS[:num]) if num <= len(LETTERS) else tuple(map(str, range(1, num + 1)))
+
+
+def pose(question: str, options: Sequence[str], order: Sequence[int] | None = None) -> str:
+    """A question as it is asked, its options listed after it.
+
+    Args:
+        question: without its options.
+        options: without letters; none for an open question.
+        order: indices of the options as they are listed; as they are if None.
+    """
+    order = range(len(options)) if order is None else order
+    listed = (
+        f"{label}. {options[i]}" for label, i in zip(labels(len(options)), order, strict=True)
+    )
+    return " ".join((question, *listed))
 
 
 def is_polar(answer: str) -> bool:

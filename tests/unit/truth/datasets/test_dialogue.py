@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ruichat.truth.datasets.dialogue import Dialogue, cited_numbers
+from ruichat.truth.datasets.dialogue import Dialogue, cited_numbers, labels, pose
 from ruichat.truth.datasets.finding import wrongs_of
 
 
@@ -112,3 +112,10 @@ def test_a_region_can_be_cited_if_the_slide_has_it(k: int, number: int) -> None:
     else:
         with pytest.raises(ValidationError, match=rf"\[R{number}\]"):
             Dialogue.model_validate(value)
+
+
+def test_options_are_listed_in_any_order() -> None:
+    assert pose("Which?", ()) == "Which?"
+    assert pose("Which?", ("one", "two")) == "Which? A. one B. two"
+    assert pose("Which?", ("one", "two"), [1, 0]) == "Which? A. two B. one"
+    assert labels(26)[-1] == "Z" and labels(30)[-1] == "30"
