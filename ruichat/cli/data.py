@@ -63,7 +63,9 @@ def formats_command(as_json: _AsJson = False) -> None:
 
 @app.command("check")
 def check_command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON, JSONL or CSV.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="JSON, JSONL, CSV or Parquet.")
+    ],
     format_name: _Format = None,
     sha256: _Sha = "",
     patients: _PatientsOption = "record",
@@ -98,7 +100,9 @@ def check_command(
 
 @app.command("convert")
 def convert_command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON, JSONL or CSV.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="JSON, JSONL, CSV or Parquet.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="File to write, NAME.jsonl.")],
     format_name: _Format = None,
     sha256: _Sha = "",
@@ -106,6 +110,10 @@ def convert_command(
     leave_out_broken: Annotated[
         bool, typer.Option("--leave-out-broken", help="Go on without records that are broken.")
     ] = False,
+    pictures: Annotated[
+        Path | None,
+        typer.Option("--pictures", metavar="DIR", help="Folder for pictures in Parquet files."),
+    ] = None,
     as_json: _AsJson = False,
 ) -> None:
     """Turn files of any known format into one of RuiChat's, with a manifest beside it."""
@@ -120,6 +128,7 @@ def convert_command(
             sha256=sha256,
             patients=rule,
             leave_out_broken=leave_out_broken,
+            pictures=pictures,
             on_bytes=on_bytes,
         )
     left_out = sum(report.num_broken for report in done.reports)
@@ -140,7 +149,9 @@ def convert_command(
 
 @app.command("split")
 def split_command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON, JSONL or CSV.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="JSON, JSONL, CSV or Parquet.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the parts.")],
     parts: Annotated[
         str, typer.Option("--parts", help="Names and shares of the parts.")

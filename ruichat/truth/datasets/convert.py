@@ -19,8 +19,9 @@ from ruichat.truth.datasets.check import (
     read_dialogues,
 )
 from ruichat.truth.datasets.formats.card import FormatCard
+from ruichat.truth.datasets.parquet import write_pictures
 from ruichat.truth.datasets.patients import Patients
-from ruichat.truth.datasets.source import OnBytes
+from ruichat.truth.datasets.source import OnBytes, find_container
 
 KIND = "dialogues"
 SCHEMA_VERSION = 1
@@ -56,6 +57,7 @@ def convert(
     patients: Patients | None = None,
     leave_out_broken: bool = False,
     without: Container[tuple[int, int]] = (),
+    pictures: Path | None = None,
     on_bytes: OnBytes | None = None,
 ) -> Converted:
     """Write the dialogues of some files as one file of our format, whole or not at all.
@@ -68,10 +70,12 @@ def convert(
         patients: how they are told; as the formats say if None.
         leave_out_broken: go on without records that can't be used; the manifest counts them.
         without: records to leave out, by the place of their file and their number; counted too.
+        pictures: folder for the pictures that Parquet files hold.
         on_bytes: told how far each file was read.
 
     Raises:
-        ConfigError: a format can't be told, or the output is one of the sources.
+        ConfigError: a format can't be told, the output is one of the sources, or there are
+            pictures and no folder for them.
         InputError: a file can't be read or is another version than pinned.
         BrokenRecordsError: records can't be used, and none is to be left out.
         EmptySplitError: nothing is left to write.
@@ -80,6 +84,9 @@ def convert(
     _check_out(sources, out)
     if sha256 and len(sources) != 1:
         raise ConfigError("--sha256 pins one file", hint="Convert the files one by one")
+    full = [path for path in sources if find_container(path) == "columns"]
+    if full and pictures is None:
+        raise ConfigError(f"{full[0].name} holds pictures", hint="Say where to, with --pictures")
     patients = patients or Patients()
     reports = [open_report(path, card, sha256=sha256) for path in sources]
     digest = hashlib.sha256()
@@ -110,6 +117,9 @@ def convert(
             )
 
     write_atomic(out, write)
+    if pictures is not None:
+        for path in full:
+            write_pictures(path, pictures)
     done = Converted(
         out,
         tuple(reports),

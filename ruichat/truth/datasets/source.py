@@ -1,4 +1,4 @@
-"""Records one by one from JSON, JSONL and CSV of any length, each with its place in the file."""
+"""Records one by one from JSON, JSONL, CSV and Parquet of any length, each with its place."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, Literal
 from ruichat.errors import InputError
 from ruichat.truth.datasets.finding import Wrong
 
-Container = Literal["list", "lines", "parts", "table"]
-"""A JSON list; JSON objects one to a line; a JSON object of such lists; CSV."""
+Container = Literal["list", "lines", "parts", "table", "columns"]
+"""A JSON list; JSON objects one to a line; a JSON object of such lists; CSV; Parquet."""
 
 OnBytes = Callable[[int, int], None]
 """Called with bytes read and bytes in all."""
@@ -23,6 +23,7 @@ PARTS = ("train", "val", "valid", "validation", "test")
 """Keys of a JSON object of lists."""
 
 _PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth"})
+_PARQUET = b"PAR1"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -64,9 +65,12 @@ def read_raw(path: Path, on_bytes: OnBytes | None = None) -> Iterator[Raw | Unre
     Raises:
         InputError: the file is missing, empty, or none of the containers.
     """
-    from ruichat.truth.datasets import json_stream
+    from ruichat.truth.datasets import json_stream, parquet
 
     container = find_container(path)
+    if container == "columns":
+        yield from parquet.read_parquet(path, on_bytes)
+        return
     with _open(path) as file:
         size = path.stat().st_size
         counted = _Counted(file, size, on_bytes)
@@ -77,7 +81,7 @@ def read_raw(path: Path, on_bytes: OnBytes | None = None) -> Iterator[Raw | Unre
                 yield from json_stream.read_lines(counted)
             case "list":
                 yield from json_stream.read_list(counted)
-            case "parts":
+            case _:
                 yield from json_stream.read_parts(counted)
 
 
@@ -96,6 +100,8 @@ def find_container(path: Path) -> Container:
             f"{path.name} is a pickle, which runs whatever code it holds when it is read",
             hint="Write it out as JSON where you trust it",
         )
+    if head.startswith(_PARQUET):
+        return "columns"
     if head.startswith(_WIDE):
         raise InputError(f"{path.name} is UTF-16", hint="Save the file as UTF-8")
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -109,7 +115,7 @@ def find_container(path: Path) -> Container:
         return "parts" if opens_parts(start) else "lines"
     raise InputError(
         f"{path.name} begins with neither '[' nor '{{' and isn't called .csv",
-        hint="Give a JSON, JSONL or CSV file",
+        hint="Give a JSON, JSONL, CSV or Parquet file",
     )
 
 
