@@ -9,14 +9,14 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
 from ruichat.errors import PrerequisiteError, RuiChatError
-from ruichat.features.cores import usable_cores
+from ruichat.features.cores import usable_cores, usable_gpus
 from ruichat.features.engines import Watch
 from ruichat.features.jobs import Job, Outcome, Settings, run_job
 
@@ -48,25 +48,51 @@ def run_local(
     Raises:
         PrerequisiteError: workers die before they have loaded the encoder.
     """
-    wanted = workers or max(1, len(usable_cores()) // CORES_EACH)
-    pool = _Pool(jobs, settings, min(wanted, len(jobs)), watch)
+    gpus = usable_gpus() if settings.run.may_choose_gpu else []
+    wanted = workers or len(gpus) or max(1, len(usable_cores()) // CORES_EACH)
+    pool = _Pool(jobs, settings, share_machine(min(wanted, len(jobs)), gpus), watch)
     try:
         yield from pool.run()
     finally:
         pool.close()
 
 
+@dataclass(frozen=True)
+class Share:
+    """A worker's part of the machine.
+
+    Attributes:
+        cores: of its own: encoders would otherwise start threads for all of them.
+        environment: that it is to have.
+    """
+
+    cores: list[int]
+    environment: dict[str, str]
+
+
+def share_machine(num_workers: int, gpus: Sequence[str]) -> list[Share]:
+    """Parts for so many workers; where there are GPUs, one for each in turn."""
+    cores, environment = usable_cores(), dict(os.environ)
+    return [
+        Share(
+            cores[i::num_workers] or cores,
+            environment | ({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {}),
+        )
+        for i in range(num_workers)
+    ]
+
+
 class _Worker:
     """One process, and the slide that it has."""
 
-    def __init__(self, settings: Settings, cores: list[int]) -> None:
+    def __init__(self, settings: Settings, share: Share) -> None:
         context: Any = multiprocessing.get_context(_START_METHOD)
         if _START_METHOD == "forkserver":
             context.set_forkserver_preload(["__main__", __name__])
-        self.cores = cores
+        self.share = share
         self.connection, theirs = multiprocessing.Pipe()
         self.process: BaseProcess = context.Process(
-            target=_work, args=(theirs, settings, cores, dict(os.environ)), daemon=True
+            target=_work, args=(theirs, settings, share), daemon=True
         )
         self.process.start()
         theirs.close()
@@ -100,15 +126,12 @@ class _Pool:
     """Workers and the queue of slides."""
 
     def __init__(
-        self, jobs: Sequence[Job], settings: Settings, num_workers: int, watch: Watch | None
+        self, jobs: Sequence[Job], settings: Settings, shares: list[Share], watch: Watch | None
     ) -> None:
         self._queue = deque(jobs)
         self._left = len(jobs)
         self._settings, self._watch = settings, watch
         self._false_starts = 0
-        cores = usable_cores()
-        # Each has cores of its own: encoders would otherwise start threads for all of them.
-        shares = [cores[i::num_workers] or cores for i in range(num_workers)]
         self._workers = [_Worker(settings, share) for share in shares]
 
     def run(self) -> Iterator[Outcome]:
@@ -166,17 +189,15 @@ class _Pool:
                 )
         if dead.job is not None:
             self._queue.appendleft(dead.job)
-        self._workers[self._workers.index(dead)] = _Worker(self._settings, dead.cores)
+        self._workers[self._workers.index(dead)] = _Worker(self._settings, dead.share)
 
 
-def _work(
-    connection: Connection, settings: Settings, cores: list[int], environment: dict[str, str]
-) -> None:
+def _work(connection: Connection, settings: Settings, share: Share) -> None:
     """A worker's life."""
-    os.environ.update(environment)  # the server that forked us knows an earlier one
+    os.environ.update(share.environment)  # the server that forked us knows an earlier one
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
+        os.sched_setaffinity(0, share.cores)
     try:
         encoder = settings.load()
     except RuiChatError as error:

@@ -70,6 +70,11 @@ class RunConfig(Config):
     trusted: bool = False
     """A bf16 that was asked for isn't held against float32 again: another process did."""
 
+    @property
+    def may_choose_gpu(self) -> bool:
+        """Whether it may take any GPU that there is."""
+        return self.runtime in ("auto", "cuda") and self.device in ("auto", "cuda")
+
     @classmethod
     def of(cls, way: Way, *, device: str = "auto", num_threads: int | None = None) -> RunConfig:
         """Just that way, as another process chose it."""

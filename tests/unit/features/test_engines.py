@@ -16,7 +16,9 @@ from fakes import COUNTED_PX, counted_card, load_counted
 from pydantic import TypeAdapter
 
 from ruichat.errors import ConfigError, PrerequisiteError
+from ruichat.features.cores import usable_cores, usable_gpus
 from ruichat.features.engines import run_jobs
+from ruichat.features.engines.local import share_machine
 from ruichat.features.engines.ray import Extractor, divide
 from ruichat.features.extract import BATCH_TILES, ExtractConfig
 from ruichat.features.jobs import Outcome, Settings, make_jobs, run_job
@@ -189,6 +191,32 @@ def test_a_cluster_is_divided_by_its_size(
 ) -> None:
     found = divide(nodes, workers)
     assert (found.num_actors, found.num_cpus, found.num_gpus) == share
+
+
+def test_workers_take_gpus_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-ab")
+    assert usable_gpus() == ["3", "GPU-ab"]
+    shares = share_machine(3, usable_gpus())
+    given = [share.environment["CUDA_VISIBLE_DEVICES"] for share in shares]
+    assert given == ["3", "GPU-ab", "3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert usable_gpus() == []
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    lister = tmp_path / "nvidia-smi"
+    lister.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: x)'\necho 'GPU 1: A (UUID: y)'\n")
+    lister.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert usable_gpus() == ["0", "1"]
+    assert RunConfig().may_choose_gpu and not RunConfig(device="cuda:1").may_choose_gpu
+    assert not RunConfig(runtime="openvino").may_choose_gpu
+
+
+def test_workers_share_the_cores() -> None:
+    cores = usable_cores()
+    shares = [share.cores for share in share_machine(2, [])]
+    if len(cores) > 1:
+        assert sorted(shares[0] + shares[1]) == cores and all(shares)
+    assert all(share.cores for share in share_machine(len(cores) + 1, []))
 
 
 def test_an_actor_tells_its_outcomes_as_json(slides: list[Path], tmp_path: Path) -> None:
