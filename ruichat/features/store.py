@@ -14,6 +14,7 @@ from pathlib import Path
 from ruichat.errors import ArtifactError, ConfigError, InputError
 from ruichat.features.bag import SUFFIX, BagFacts, check_bag
 from ruichat.storage.artifacts import write_atomic
+from ruichat.storage.hdf5 import has_manifest
 from ruichat.storage.locks import locked
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class Store:
         """Where a slide's bag belongs; its name is held.
 
         The plain name is for a slide that has it to itself; others carry a part of their key. No
-        sound bag is ever replaced; a damaged one is moved aside.
+        sound bag is ever replaced, nor what others put there; a damaged bag is moved aside.
 
         Args:
             name: of the slide, without suffix.
@@ -201,7 +202,7 @@ def _look(path: Path) -> BagFacts | None:
     if not path.exists():
         return None
     try:
-        return check_bag(path)
+        return check_bag(path) if has_manifest(path) else None
     except ArtifactError as error:
         aside = path.with_name(f"{path.name}.damaged")
         log.warning("%s; it is moved to %s", error.message, aside.name)

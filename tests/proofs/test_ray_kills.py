@@ -34,7 +34,7 @@ pytestmark = [
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     folder = tmp_path_factory.mktemp("phantoms")
     for seed in range(NUM_PHANTOMS):
-        drawn = draw_phantom(PhantomConfig(seed=seed, width0=2048, height0=1536))
+        drawn = draw_phantom(PhantomConfig(seed=seed, width0=1792, height0=1344))
         write_phantom(drawn, folder / f"phantom-{seed:02d}.tif")
     return make_jobs(find_slides([folder]).slides)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from drawn import draw_tissue, write_pyramid
 from fakes import COUNTED_PX, counted_card
+from foreign_files import trident
 
 from ruichat.errors import ArtifactError, ConfigError, InputError
 from ruichat.features.bag import FeatureBag, check_bag
@@ -90,6 +91,18 @@ def test_a_damaged_bag_is_moved_aside_and_made_again(tmp_path: Path) -> None:
     (outcome,) = extract([slide], tmp_path / "store")
     assert (outcome.status, path.read_bytes()) == ("done", whole)
     assert path.with_name("a.h5.damaged").read_bytes() == whole[:-7]
+
+
+def test_what_others_put_into_a_store_is_left_alone(tmp_path: Path) -> None:
+    slides = [draw(tmp_path / f"{name}.tif") for name in "abc"]
+    extract(slides[:1], tmp_path / "store")
+    theirs = trident(tmp_path / "store" / "b.h5").read_bytes()
+    (tmp_path / "store" / "c.h5").write_text("notes")
+    outcomes = extract(slides, tmp_path / "store")
+    assert [outcome.status for outcome in outcomes] == ["skipped", "done", "done"]
+    assert outcomes[1].bag.startswith("b-") and outcomes[2].bag.startswith("c-")
+    assert (tmp_path / "store" / "b.h5").read_bytes() == theirs
+    assert (tmp_path / "store" / "c.h5").read_text() == "notes"
 
 
 def test_failures_say_what_to_do_and_spoil_nothing(tmp_path: Path) -> None:
