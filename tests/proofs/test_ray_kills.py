@@ -49,8 +49,13 @@ def content(store: Path) -> dict[str, bytes]:
 
 
 def test_a_store_filled_under_kills_is_the_same(
-    jobs: list[Job], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    jobs: list[Job],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Ray's workers give way to whatever else runs: on a busy machine they'd never live to work.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     list(run_jobs(jobs, settings(tmp_path / "local"), workers=1))
     killer = _Killer()
     started = time.monotonic()
@@ -68,7 +73,7 @@ def test_a_store_filled_under_kills_is_the_same(
 
 
 class _Killer:
-    """Every two seconds, SIGKILL to one actor that is executing something, chosen at random."""
+    """Every two seconds, SIGKILL to one actor that is extracting a slide, chosen at random."""
 
     def __init__(self) -> None:
         self.num_kills = 0
@@ -101,7 +106,7 @@ def _actors_at_work() -> list[int]:
             command = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        is_actor = command.startswith(b"ray::") and b"(Extractor))." in command
+        is_actor = command.startswith(b"ray::") and b"(Extractor)).submit" in command
         if is_actor and _descends(int(folder.name), os.getpid()):
             found.append(int(folder.name))
     return found

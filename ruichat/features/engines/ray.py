@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from ruichat.errors import PrerequisiteError, RuiChatError
@@ -94,7 +95,7 @@ def run_ray(
 
 
 class Extractor:
-    """An actor: loads the encoder once, then extracts one slide after another.
+    """An actor: loads and warms the encoder once, then extracts one slide after another.
 
     Args:
         settings: of the extraction.
@@ -106,6 +107,9 @@ class Extractor:
         self._error: RuiChatError | None = None
         try:
             self._encoder = settings.load()
+            side = settings.card.tile_px
+            # What is compiled on first use is compiled here, where no slide is lost to it.
+            self._encoder.encode(np.full((1, side, side, 3), 255, np.uint8))
         except RuiChatError as error:  # an actor that can't be made ends the run without a reason
             self._error = error
 
