@@ -82,7 +82,7 @@ def test_no_torn_bag_is_ever_read(
     num_unfinished = num_missing = 0
     for _ in range(num_kills):
         path.unlink(missing_ok=True)
-        kill_one(bags, path, rng.uniform(0, 1.5 * write_s))
+        kill_one(bags, path, rng.uniform(0, 3 * write_s))
         num_unfinished += len(list(tmp_path.iterdir())) - path.exists()
         if path.exists():
             read = FeatureBag.load(path)
