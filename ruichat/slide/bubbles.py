@@ -33,6 +33,9 @@ MIN_VOTES = 0.5
 MOST_CIRCLES = 300
 """Circles looked at closely in one block."""
 
+NEARER_GAINS = 0.25
+"""More than the second, finer search for an ellipse adds to the share of its rim that is seen."""
+
 NUM_ANGLES = 48
 """Directions in which a rim is looked for."""
 
@@ -121,7 +124,7 @@ def find_rings(od: Float32[Floats, "h w 3"], config: BubbleConfig) -> list[Ring]
     for ring in _circles(rims, config):
         if any(np.hypot(ring.x - r.x, ring.y - r.y) < 0.6 * r.radius for r in rings):
             continue
-        fitted, seen = _fit(rims, ring, config.min_rim)
+        fitted, seen = _fit(rims, ring, config)
         if seen >= config.min_round:
             rings.append(fitted)
     return rings
@@ -171,17 +174,19 @@ def _circles(rims: Rims, config: BubbleConfig) -> list[Ring]:
     return [ring for _, ring in best[:MOST_CIRCLES]]
 
 
-def _fit(rims: Rims, ring: Ring, min_rim: float) -> tuple[Ring, float]:
+def _fit(rims: Rims, ring: Ring, config: BubbleConfig) -> tuple[Ring, float]:
     """The ellipse near a circle that meets a rim in most directions, and in what share of them."""
     tried = np.array(
         list(itertools.product((-2, 0, 2), (-2, 0, 2), (-0.07, -0.035, 0, 0.035), (0.9, 1, 1.1)))
     )
-    seen = _share_seen(rims, ring, tried, min_rim)
+    seen = _share_seen(rims, ring, tried, config.min_rim)
+    if seen.max() < config.min_round - NEARER_GAINS:
+        return ring, float(seen.max())
     start = tried[int(seen.argmax())]
     nearer = start + np.array(
         list(itertools.product((-1, 0, 1), (-1, 0, 1), (-0.02, 0, 0.02), (0,)))
     )
-    seen = _share_seen(rims, ring, nearer, min_rim)
+    seen = _share_seen(rims, ring, nearer, config.min_rim)
     dx, dy, growth, squeeze = nearer[int(seen.argmax())].tolist()
     radius = ring.radius * (1 + growth)
     return Ring(ring.x + dx, ring.y + dy, radius, squeeze), float(seen.max())

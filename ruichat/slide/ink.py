@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ruichat.config import Config
 from ruichat.slide.arrays import Bools, Floats
-from ruichat.slide.morphology import closed, distance_to, touching, without_small
+from ruichat.slide.morphology import closed, near, touching, without_small
 from ruichat.slide.stain import BLUE_GREEN_MAX, RED_GREEN, extremes
 
 FEW_CELLS = 50
@@ -92,7 +92,7 @@ def find_ink(od: Float32[Floats, "h w 3"], cell_um: float, config: InkConfig) ->
     if not seed.any():
         return seed
     weak = (np.abs(off) > config.off_stain_beside) | (red_green > limit)
-    weak &= (high > 0.1) & (distance_to(seed) * cell_um <= config.reach_um)
+    weak &= (high > 0.1) & near(seed, config.reach_um / cell_um)
     weak = _without_threads(closed(weak, config.window_um / 2 / cell_um), cells)
     return touching(weak | seed, seed, 0.2)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ruichat.slide.arrays import Bools, Floats
+from ruichat.slide.arrays import Bools
 
 
 def without_small(mask: Bool[Bools, "h w"], min_cells: float) -> Bool[Bools, "h w"]:
@@ -43,17 +43,34 @@ def closed(mask: Bool[Bools, "h w"], radius: float) -> Bool[Bools, "h w"]:
     """The mask with gaps narrower than twice `radius` cells bridged; outside counts as gap."""
     if radius < 1 or not mask.any():
         return mask
-    grown = distance_to(np.pad(mask, int(radius) + 1)) <= radius
-    shrunk = distance_to(~grown) > radius
+    grown = near(np.pad(mask, int(radius) + 1), radius)
+    shrunk = ~near(~grown, radius)
     edge = int(radius) + 1
     return shrunk[edge:-edge, edge:-edge] | mask
 
 
-def distance_to(mask: Bool[Bools, "h w"]) -> Float32[Floats, "h w"]:
-    """Distance of each cell to the nearest True one, in cells; infinite if there is none."""
-    if not mask.any():
-        return np.full(mask.shape, np.inf, np.float32)
-    return cast(Floats, ndimage.distance_transform_edt(~mask)).astype(np.float32)
+def near(mask: Bool[Bools, "h w"], radius: float) -> Bool[Bools, "h w"]:
+    """Cells whose centre is at most `radius` cells away from that of a True one.
+
+    Rows of the disk are laid over each other, which for the radii used here is several times as
+    fast as a distance transform.
+    """
+    reach = int(radius)
+    if reach == 0 or not mask.any():
+        return mask.copy() if radius >= 0 else np.zeros_like(mask)
+    height = len(mask)
+    padded = np.pad(mask, ((reach, reach), (0, 0)))
+    wide = padded.copy()
+    found = np.zeros_like(mask)
+    half = 0
+    for dy in range(reach, -1, -1):  # from the disk's narrow ends to its middle
+        while (half + 1) ** 2 + dy**2 <= radius**2:
+            half += 1
+            wide[:, half:] |= padded[:, :-half]
+            wide[:, :-half] |= padded[:, half:]
+        for shift in {reach - dy, reach + dy}:
+            found |= wide[shift : shift + height]
+    return found
 
 
 def _label(mask: Bool[Bools, "h w"]) -> tuple[NDArray[np.int32], int]:

@@ -14,7 +14,7 @@ from scipy import ndimage
 from ruichat.config import Config
 from ruichat.slide.arrays import Bools, Bytes, Floats
 from ruichat.slide.geometry import cells_area_mm2
-from ruichat.slide.morphology import closed, distance_to, touching, without_holes, without_small
+from ruichat.slide.morphology import closed, near, touching, without_holes, without_small
 from ruichat.slide.stain import extremes, looks_like_he, looks_like_ink, optical_density
 
 if TYPE_CHECKING:
@@ -146,9 +146,9 @@ class _Finder:
         pale = without_small(self._pale() & ~ink, MIN_SPECK_MM2 / self._cell_mm2)
         whole = closed(pale | solid, config.bridge_um / cell)
         whole = touching(whole, solid, config.min_solid_share)
-        beyond = whole & (distance_to(solid) * cell > HALO_UM)
+        beyond = whole & ~near(solid, HALO_UM / cell)
         beyond = without_small(beyond, config.min_object_mm2 / self._cell_mm2)
-        return whole & (distance_to(beyond) * cell <= HALO_UM)
+        return whole & near(beyond, HALO_UM / cell)
 
     def he_share(self, mask: Bool[Bools, "h w"]) -> float:
         """Share of the mask in colours of H&E, counting each cell by how strongly it is stained."""
@@ -199,7 +199,7 @@ class _Finder:
         strokes = without_small(
             looks_like_ink(self._od), self._config.min_object_mm2 / self._cell_mm2
         )
-        return distance_to(strokes) * self._cell_mpp <= self._config.ink_rim_um
+        return near(strokes, self._config.ink_rim_um / self._cell_mpp)
 
     def _clean(self, mask: Bool[Bools, "h w"]) -> Bool[Bools, "h w"]:
         filled = without_holes(mask, self._config.max_hole_mm2 / self._cell_mm2)

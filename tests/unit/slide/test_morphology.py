@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from ruichat.slide.morphology import closed, distance_to, touching, without_holes, without_small
+from ruichat.slide.morphology import closed, near, touching, without_holes, without_small
 
 masks = hnp.arrays(np.bool_, st.tuples(st.integers(1, 25), st.integers(1, 25)))
 
@@ -29,7 +29,7 @@ def test_removing_specks_only_removes_and_filling_only_adds(
 def test_closing_only_adds_and_stays_near(mask: NDArray[np.bool_], radius: float) -> None:
     got = closed(mask, radius)
     assert not (mask & ~got).any()
-    assert (distance_to(mask)[got] <= radius).all()
+    assert not (got & ~near(mask, radius)).any()
 
 
 def test_closing_bridges_narrow_gaps_and_not_wide_ones() -> None:
@@ -49,8 +49,16 @@ def test_only_parts_with_enough_seeds_are_kept() -> None:
     assert kept[:, 0:4].all() and kept.sum() == 20
 
 
-def test_distance_is_in_cells() -> None:
+@given(mask=masks, radius=st.one_of(st.floats(0, 30), st.integers(0, 30)))
+def test_near_is_what_a_distance_transform_gives(mask: NDArray[np.bool_], radius: float) -> None:
+    if not mask.any():
+        assert not near(mask, radius).any()
+        return
+    squares = np.rint(ndimage.distance_transform_edt(~mask) ** 2)
+    assert np.array_equal(near(mask, radius), squares <= radius**2)
+
+
+def test_near_is_in_cells() -> None:
     mask = np.zeros((1, 5), bool)
-    assert np.isinf(distance_to(mask)).all()
     mask[0, 0] = True
-    assert distance_to(mask)[0] == pytest.approx(range(5))
+    assert near(mask, 2.9)[0].tolist() == [True, True, True, False, False]
