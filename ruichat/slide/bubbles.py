@@ -166,7 +166,9 @@ def _circles(rims: Rims, config: BubbleConfig) -> list[Ring]:
         window = 3 if radius < 15 else 5
         share = cast(Floats, ndimage.uniform_filter(votes.reshape(height, width), window))
         share *= window**2 / (2 * np.pi * radius)
-        peak = (share > MIN_VOTES) & (share == ndimage.maximum_filter(share, 5))
+        peak = share > MIN_VOTES
+        if peak.any():
+            peak &= share == ndimage.maximum_filter(share, 5)
         for row, column in np.argwhere(peak).tolist():
             best.append((float(share[row, column]), Ring(2 * column, 2 * row, radius, 1.0)))
         radius *= STEP
