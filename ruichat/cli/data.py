@@ -231,6 +231,28 @@ def overlap_command(
             _say(f"{overlap.num_train - overlap.num_dialogues} dialogues in {out}")
 
 
+@app.command("prepare")
+def prepare_command(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="YAML with train, evaluation and bags.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the converted files.")],
+    as_json: _AsJson = False,
+) -> None:
+    """Check all data of a training before its first step: sound, kept apart, with bags."""
+    from ruichat.truth.datasets.prepare import DataConfig, prepare
+
+    settings = DataConfig.from_yaml(config)
+    with _bar(config) as on_bytes:
+        files = prepare(settings, config.parent, out, on_bytes=on_bytes)
+    rows = [{"file": str(one.path), "dialogues": len(one), "sha256": one.sha256} for one in files]
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        _say(f"{row['file']}: {row['dialogues']} dialogues")
+
+
 def _looking_in(bags: list[Path] | None) -> Extra | None:
     """What looks for bags in those folders; None without any.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from ruichat.errors import InputError
 from ruichat.registry import require
@@ -19,6 +22,22 @@ SUFFIXES = frozenset({".h5", ".hdf5", ".pt", ".csv"})
 
 _TABLES = ("features", "feats", "coords")
 """Datasets with a row per tile, in the HDF5 files of whatever program."""
+
+_SIZE = ("level0_width", "level0_height")
+"""Attributes of `coords`, as TRIDENT and we write them."""
+
+
+@dataclass(frozen=True, slots=True)
+class BagOutline:
+    """What a bag's file tells without being read.
+
+    Attributes:
+        num_tiles: in the bag; None if it doesn't tell.
+        size0: width and height of the slide, level-0 pixels; None if it doesn't tell.
+    """
+
+    num_tiles: int | None = None
+    size0: tuple[int, int] | None = None
 
 
 class Bags:
@@ -37,7 +56,7 @@ class Bags:
     def __init__(self, folders: Sequence[Path]) -> None:
         self._paths: dict[str, list[Path]] = {}
         self._short: dict[str, list[Path]] = {}
-        self._rows: dict[Path, int | None] = {}
+        self._outlines: dict[Path, BagOutline] = {}
         for path in _walk(folders):
             name = slide_name(path.name, "slides").casefold()
             self._paths.setdefault(name, []).append(path)
@@ -99,18 +118,18 @@ class Bags:
                 raise _missing("slides", f"no bag of slide {name!r} was found")
         return tuple(path for path in paths if path is not None)
 
-    def num_tiles(self, path: Path) -> int | None:
-        """Tiles in a bag; None where its file doesn't tell without being read."""
-        if path not in self._rows:
-            self._rows[path] = _count_rows(path)
-        return self._rows[path]
+    def outline(self, path: Path) -> BagOutline:
+        """What a bag's file tells; read once."""
+        if path not in self._outlines:
+            self._outlines[path] = _outline(path)
+        return self._outlines[path]
 
 
 def looking_for(bags: Bags) -> Extra:
     """Look for the bags of a dialogue's slides, and for regions that they can't have.
 
     A missing bag is a warning: the folders may not hold all yet. A region beyond what the bag
-    can be cut into is an error.
+    can be cut into, or outside the slide, is an error.
     """
 
     def look(dialogue: Dialogue) -> Iterator[tuple[Wrong, Severity]]:
@@ -119,9 +138,13 @@ def looking_for(bags: Bags) -> Extra:
         except Wrong as wrong:
             yield wrong, "warning" if wrong.code == "no_bag" else "error"
             return
+        for at, box in enumerate(dialogue.regions):
+            size0 = bags.outline(paths[box.slide]).size0
+            if size0 and (box.x + box.width > size0[0] or box.y + box.height > size0[1]):
+                yield _outside(f"regions.{at}", size0), "error"
         if dialogue.num_regions is None or len(paths) != 1:
             return
-        num_tiles = bags.num_tiles(paths[0])
+        num_tiles = bags.outline(paths[0]).num_tiles
         for at, turn in enumerate(dialogue.turns):
             for number in cited_numbers(turn.text):
                 if num_tiles is not None and number > num_tiles:
@@ -144,18 +167,31 @@ def _walk(folders: Iterable[Path]) -> Iterator[Path]:
                     yield Path(name) / file
 
 
-def _count_rows(path: Path) -> int | None:
+def _outline(path: Path) -> BagOutline:
     if path.suffix.lower() not in (".h5", ".hdf5"):
-        return None
+        return BagOutline()
     h5py = require("h5py")
     try:
         with h5py.File(path, "r") as file:
-            for name in _TABLES:
-                if name in file and len(file[name].shape):
-                    return int(file[name].shape[0])
+            tables = {name: file[name] for name in _TABLES if name in file}
+            num_tiles = [int(table.shape[0]) for table in tables.values() if table.shape]
+            told = dict(tables["coords"].attrs) if "coords" in tables else {}
     except OSError:
-        return None
-    return None
+        return BagOutline()
+    size = [told.get(name) for name in _SIZE]
+    # TRIDENT writes the word None where it doesn't know.
+    known = [int(length) for length in size if isinstance(length, int | np.integer) and length > 0]
+    size0 = (known[0], known[1]) if len(known) == 2 else None
+    return BagOutline(num_tiles[0] if num_tiles else None, size0)
+
+
+def _outside(field: str, size0: tuple[int, int]) -> Wrong:
+    return Wrong(
+        field,
+        "region_outside",
+        f"it leaves the slide of {size0[0]} x {size0[1]} px",
+        "Give level-0 pixels, or name the bag of the slide that is meant",
+    )
 
 
 def _missing(field: str, message: str) -> Wrong:

@@ -206,7 +206,7 @@ def read_dialogues(
             if isinstance(raw, Unreadable):
                 raise raw.wrong
             dialogue = _owned(card.read(raw, warnings.append), patients)
-        except (Wrong, Records, ValidationError) as error:
+        except (Wrong, Records, ValidationError, RecursionError) as error:
             report.num_broken += raw.record > 0
             for wrong in _wrongs(error):
                 report.add(_finding(report, raw, wrong, "error"))
@@ -254,9 +254,12 @@ def _owned(dialogue: Dialogue, patients: Patients) -> Dialogue:
     return dialogue.model_copy(update={"patient": patient})
 
 
-def _wrongs(error: Wrong | Records | ValidationError) -> tuple[Wrong, ...]:
+def _wrongs(error: Wrong | Records | ValidationError | RecursionError) -> tuple[Wrong, ...]:
     if isinstance(error, Wrong):
         return (error,)
+    if isinstance(error, RecursionError):
+        message = "lists and objects lie too deep in each other"
+        return (Wrong("", "too_deep", message, "Flatten the record"),)
     return error.wrongs if isinstance(error, Records) else tuple(wrongs_of(error))
 
 

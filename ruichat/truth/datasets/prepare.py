@@ -23,8 +23,10 @@ class MissingBagsError(InputError):
     """Slides that dialogues are about have no bag; `findings` names the first of them."""
 
     def __init__(self, report: Report, num: int, findings: tuple[Finding, ...]) -> None:
+        first = findings[0]
         super().__init__(
-            f"{num} dialogues of {report.file.name} have no bag; the first: {findings[0]}",
+            f"{num} dialogues of {report.file.name} have no bag, the first in line {first.line}, "
+            f"record {first.record}",
             hint="Extract the slides, name their folder, or list them with: ruichat align data "
             f"check {report.file} --bags DIR",
         )

@@ -159,6 +159,22 @@ def test_splits_and_overlaps(tmp_path: Path) -> None:
     assert manifest["details"]["num_overlapping"] == found["evaluation"]
 
 
+def test_data_is_prepared_from_a_config(good: Path, broken: Path, tmp_path: Path) -> None:
+    config = tmp_path / "data.yaml"
+    config.write_text("train:\n  - file: good.jsonl\n")
+    code, out = invoke("prepare", config, "--out", tmp_path / "out", "--json")
+    (row,) = json.loads(out)
+    assert (code, row["dialogues"]) == (0, 2)
+    assert row["sha256"] == file_digest(tmp_path / "out" / "00.jsonl")
+    pinned = f"evaluation:\n  - {{file: good.jsonl, sha256: {file_digest(good)}}}\n"
+    config.write_text(config.read_text() + pinned)
+    with pytest.raises(OverlapError, match="sharing patient 2"):
+        invoke("prepare", config, "--out", tmp_path / "out")
+    config.write_text("train:\n  - file: broken.jsonl\n")
+    with pytest.raises(BrokenRecordsError, match=r"broken\.jsonl line 2, record 2, Answer"):
+        invoke("prepare", config, "--out", tmp_path / "out")
+
+
 def test_bags_are_looked_for(good: Path, tmp_path: Path) -> None:
     (tmp_path / "bags").mkdir()
     code, out = invoke("check", good, "--bags", tmp_path / "bags")

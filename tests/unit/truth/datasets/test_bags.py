@@ -11,7 +11,7 @@ import pytest
 from published.dialogues import OTHER, SLIDE, lines
 
 from ruichat.errors import InputError
-from ruichat.truth.datasets.bags import Bags, looking_for
+from ruichat.truth.datasets.bags import BagOutline, Bags, looking_for
 from ruichat.truth.datasets.check import check_file
 from ruichat.truth.datasets.finding import Wrong
 
@@ -43,10 +43,8 @@ def test_bags_are_found_by_name(folder: Path) -> None:
     assert bags.of_slide("s.1") == folder / "s.1.h5" and bags.of_slide("s") is None
     assert bags.of_patient("tcga-66-2758") == (folder / f"{OTHER}.csv",)
     assert bags.of_patient("TCGA-66-275") == ()
-    assert [bags.num_tiles(path) for path in (folder / "s.1.h5", folder / f"{OTHER}.csv")] == [
-        3,
-        None,
-    ]
+    assert bags.outline(folder / "s.1.h5") == BagOutline(3)
+    assert bags.outline(folder / f"{OTHER}.csv") == BagOutline()
 
 
 def test_two_bags_of_one_slide_are_one_too_many(folder: Path) -> None:
@@ -83,3 +81,34 @@ def test_missing_bags_and_regions_are_listed(folder: Path, tmp_path: Path) -> No
     assert report.findings[0].field == "turns.1.text" and "3 tiles" in report.findings[0].message
     assert "'gone'" in report.findings[1].message
     assert (report.num_records, report.num_broken) == (5, 1)
+
+
+def test_regions_lie_on_the_slide(folder: Path, tmp_path: Path) -> None:
+    sized = bag(folder / "sized.h5", dataset="coords")
+    with h5py.File(sized, "a") as file:
+        file["coords"].attrs.update({"level0_width": 1000, "level0_height": 800})
+    unsized = bag(folder / "unsized.h5", dataset="coords")
+    with h5py.File(unsized, "a") as file:
+        file["coords"].attrs.update({"level0_width": "None", "level0_height": "None"})
+    assert Bags([folder]).outline(unsized).size0 is None
+    (folder / "damaged.h5").write_text("x")
+    assert Bags([folder]).outline(folder / "damaged.h5") == BagOutline()
+
+    def about(slide: str, x: int) -> dict[str, Any]:
+        turns = [
+            {"role": "user", "text": "What is [R1]?"},
+            {"role": "assistant", "text": "A gland."},
+        ]
+        return {
+            "format": "ruichat-dialogue-1",
+            "id": f"{slide}-{x}",
+            "slides": [slide],
+            "regions": [{"x": x, "y": 0, "width": 672, "height": 672}],
+            "turns": turns,
+        }
+
+    path = tmp_path / "set.jsonl"
+    path.write_text(lines([about("sized", 328), about("sized", 329), about("unsized", 9999)]))
+    (finding,) = check_file(path, extra=looking_for(Bags([folder]))).findings
+    assert (finding.code, finding.record, finding.field) == ("region_outside", 2, "regions.0")
+    assert "1000 x 800 px" in finding.message

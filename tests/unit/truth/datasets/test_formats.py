@@ -12,8 +12,15 @@ from published import dialogues as published
 from published.dialogues import OTHER, PUBLISHED, SLIDE
 
 from ruichat.errors import ConfigError
-from ruichat.truth.datasets.check import Report, find_format, open_report, read_dialogues
+from ruichat.truth.datasets.check import (
+    Report,
+    check_file,
+    find_format,
+    open_report,
+    read_dialogues,
+)
 from ruichat.truth.datasets.dialogue import Dialogue
+from ruichat.truth.datasets.formats import FORMATS
 
 
 def read(path: Path) -> tuple[Report, list[Dialogue]]:
@@ -217,6 +224,18 @@ def test_real_files_hold_what_was_found_in_them(shared_data: Path) -> None:
     report, dialogues = read(shared_data / "text" / "wsi_vqa" / "WsiVQA_val.json")
     assert (report.num_records, report.num_broken) == (742, 2)
     assert all(one.patient for one in dialogues)
+
+
+@pytest.mark.parametrize("depth", [500, 900, 990, 5000])
+@pytest.mark.parametrize("name", ["ruichat", "wsi-vqa", "slideinstruction"])
+def test_depth_is_a_finding(tmp_path: Path, name: str, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    text = (
+        f'[{{"format": "ruichat-dialogue-1", "id": {deep}, "Choice": {deep}, "Id": "TCGA-AA-1000", '
+    )
+    path = write(tmp_path, text + f'"Question": "a", "Answer": "b", "conversations": {deep}}}]')
+    report = check_file(path, card=FORMATS.get(name))
+    assert report.num_broken == 1 and report.findings[0].remedy
 
 
 def test_findings_use_the_names_of_the_set(tmp_path: Path) -> None:

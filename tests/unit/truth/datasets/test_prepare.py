@@ -51,8 +51,11 @@ def test_sound_data_is_converted(root: Path) -> None:
 
 def test_data_that_cannot_be_trained_on_is_refused_before_the_first_step(root: Path) -> None:
     (root / "bags" / f"{SLIDE}.pt").rename(root / "bags" / "other.pt")
-    with pytest.raises(MissingBagsError, match=r"2 dialogues of Grading_train\.json have no bag"):
+    with pytest.raises(
+        MissingBagsError, match=r"2 dialogues of Grading_train\.json have no bag"
+    ) as caught:
         prepare(config(root), root, root / "out")
+    assert SLIDE not in caught.value.message and SLIDE in caught.value.findings[0].message
     leak = [{**one, "id": "TCGA-LD-A74U", "image": "x/TCGA-LD-A74U-01Z.pt"} for one in wsi_bench()]
     (root / "Grading_train.json").write_text(json.dumps(leak))
     with pytest.raises(OverlapError, match=r"Grading_train\.json line 1, record 1 and WsiVQA"):
