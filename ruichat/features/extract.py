@@ -113,15 +113,23 @@ def extract(
         bag = _in_memory(slide, encoder, config, progress)
     else:
         path = cached_path(cache, slide, encoder, config)
-        with locked(path.with_suffix(".lock")):
-            bag = _cached_bag(path, encoder)
-            if bag is None:
-                extract_file(slide, encoder, config, path, progress=progress)
-                bag = FeatureBag.load(path)
-            elif progress is not None:
-                progress(len(bag), len(bag))
+        bag = _cached_bag(path, encoder) or _to_cache(slide, encoder, config, path, progress)
+        if progress is not None:
+            progress(len(bag), len(bag))
     # What was said on opening hangs on how it was opened, so it isn't kept with the bag.
     return replace(bag, warnings=slide.warnings + bag.warnings)
+
+
+def _to_cache(
+    slide: Slide, encoder: Encoder, config: ExtractConfig, path: Path, progress: Progress | None
+) -> FeatureBag:
+    """Make the bag that the cache lacks, unless another process is doing so."""
+    with locked(path.with_suffix(".lock")):
+        bag = _cached_bag(path, encoder)
+        if bag is None:
+            extract_file(slide, encoder, config, path, progress=progress)
+            bag = FeatureBag.load(path)
+    return bag
 
 
 def cached_path(cache: Path, slide: Slide, encoder: Encoder, config: ExtractConfig) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,28 @@ def test_a_second_extraction_reads_and_encodes_nothing(tiff: Path, tmp_path: Pat
     assert (again.calls, seen) == (0, [(192, 192)])
     assert np.array_equal(first.embeddings, second.embeddings)
     assert len(list((tmp_path / "cache" / "bags").glob("*.h5"))) == 1
+
+
+def test_a_cached_bag_needs_no_lock(tiff: Path, tmp_path: Path) -> None:
+    """A cache that others filled may be read-only."""
+    with open_slide(tiff) as slide:
+        extract(slide, encoder(), CONFIG, cache=tmp_path / "cache")
+        (lock,) = (tmp_path / "cache" / "bags").glob("*.lock")
+        lock.unlink()
+        assert len(extract(slide, encoder(), CONFIG, cache=tmp_path / "cache")) == 192
+    assert not lock.exists()
+
+
+def test_two_who_want_the_same_bag_make_it_once(tiff: Path, tmp_path: Path) -> None:
+    fakes = [encoder(), encoder()]
+
+    def run(fake: MeanColourEncoder) -> int:
+        with open_slide(tiff) as slide:
+            return len(extract(slide, fake, CONFIG, cache=tmp_path / "cache"))
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(run, fakes)) == [192, 192]
+    assert sorted(fake.tiles for fake in fakes) == [0, 192]
 
 
 @pytest.mark.parametrize("fail_after", [0, 16, 47, 100, 170])
