@@ -63,7 +63,7 @@ class RunConfig(Config):
     """What runs it; "auto" takes a GPU where there is one, else the fastest on the CPU."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of products; "auto" takes bf16 only where it is faster and changes embeddings little."""
-    device: str = "auto"
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """"cpu", "cuda" or "cuda:1"."""
     num_threads: int | None = Field(default=None, gt=0)
     """On the CPU; all that this process may use if None."""
@@ -94,7 +94,7 @@ class RunConfig(Config):
             PrerequisiteError: a GPU is wanted and there is none.
         """
         on_gpu = self.runtime == "cuda" or self.device.startswith("cuda")
-        if on_gpu and not has_gpu:
+        if on_gpu and not has_gpu and self.device != "cpu":
             raise PrerequisiteError(
                 "a GPU is wanted and torch finds none",
                 hint="Run on the CPU, or install torch for CUDA and its driver",
@@ -102,7 +102,8 @@ class RunConfig(Config):
         if self.device == "auto" and self.runtime == "auto":
             on_gpu = has_gpu
         known = ON_GPU if on_gpu else ON_CPU
-        found = tuple(way for way in known if self._allows(way))
+        contradictory = on_gpu and self.device == "cpu"
+        found = tuple(way for way in known if self._allows(way) and not contradictory)
         if not found:
             raise ConfigError(
                 f"runtime {self.runtime!r}, precision {self.precision!r} and device "

@@ -246,6 +246,10 @@ def test_unknown_and_contradictory_ways_are_refused() -> None:
         RunConfig(runtime="openvino", precision="fp16").ways(has_gpu=False)
     with pytest.raises(ConfigError, match="don't go together"):
         RunConfig(runtime="openvino", device="cuda:1").ways(has_gpu=True)
+    with pytest.raises(ConfigError, match="don't go together"):
+        RunConfig(runtime="cuda", device="cpu").ways(has_gpu=True)
+    with pytest.raises(ConfigError, match="device"):
+        RunConfig.checked({"device": "gpu0"}, source="test")
     with pytest.raises(PrerequisiteError, match="GPU"):
         RunConfig(device="cuda").ways(has_gpu=False)
 
