@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ruichat.errors import ConfigError, InputError
 from ruichat.truth.datasets.dialogue import Dialogue
 from ruichat.truth.datasets.fields import Records
-from ruichat.truth.datasets.finding import Finding, Severity, Wrong, wrongs_of
+from ruichat.truth.datasets.finding import Finding, Severity, Wrong, name_of, wrongs_of
 from ruichat.truth.datasets.formats import FORMATS
 from ruichat.truth.datasets.formats.card import FormatCard
 from ruichat.truth.datasets.patients import Patients
@@ -94,14 +94,14 @@ class Report:
             raise BrokenRecordsError(self)
         if self.num_records == 0:
             raise EmptySplitError(
-                f"{self.file.name} holds no dialogues", hint="Give a file that holds some"
+                f"{name_of(self.file)} holds no dialogues", hint="Give a file that holds some"
             )
         return self
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
         return {
-            "file": str(self.file),
+            "file": str(self.file.parent / name_of(self.file)),
             "sha256": self.sha256,
             "format": self.format,
             "records": self.num_records,
@@ -225,7 +225,7 @@ def read_dialogues(
             report.num_broken += 1
             continue
         report.parts[dialogue.split] += 1
-        yield Placed(dialogue, report.file.name, raw.line, raw.record)
+        yield Placed(dialogue, name_of(report.file), raw.line, raw.record)
 
 
 def check_file(
@@ -265,7 +265,7 @@ def _wrongs(error: Wrong | Records | ValidationError | RecursionError) -> tuple[
 
 def _finding(report: Report, raw: Raw | Unreadable, wrong: Wrong, severity: Severity) -> Finding:
     return Finding(
-        file=report.file.name,
+        file=name_of(report.file),
         line=raw.line,
         record=raw.record,
         field=wrong.field,

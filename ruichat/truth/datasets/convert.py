@@ -18,6 +18,7 @@ from ruichat.truth.datasets.check import (
     open_report,
     read_dialogues,
 )
+from ruichat.truth.datasets.finding import name_of
 from ruichat.truth.datasets.formats.card import FormatCard
 from ruichat.truth.datasets.parquet import write_pictures
 from ruichat.truth.datasets.patients import Patients
@@ -81,6 +82,7 @@ def convert(
         EmptySplitError: nothing is left to write.
         ArtifactError: the file can't be written.
     """
+    check_names(sources)
     _check_out(sources, out)
     if sha256 and len(sources) != 1:
         raise ConfigError("--sha256 pins one file", hint="Convert the files one by one")
@@ -101,7 +103,7 @@ def convert(
                     continue
                 if len(reports) > 1:
                     # Sets count from 1, each of them.
-                    name = f"{report.file.stem}:{dialogue.id}"
+                    name = f"{name_of(report.file)}:{dialogue.id}"
                     dialogue = dialogue.model_copy(update={"id": name})
                 line = dialogue.to_line()
                 file.write(line)
@@ -140,14 +142,14 @@ def write_manifest(done: Converted, digest: str, patients: Patients) -> None:
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         kind=KIND,
-        made_from={report.file.name: report.sha256 for report in done.reports},
+        made_from={name_of(report.file): report.sha256 for report in done.reports},
         details={
             "num_dialogues": done.num_written,
             "num_without_patient": done.num_without_patient,
             "num_overlapping": done.num_overlapping,
             "patients": patients.rule,
-            "formats": {report.file.name: report.format for report in done.reports},
-            "left_out": {report.file.name: report.num_broken for report in done.reports},
+            "formats": {name_of(report.file): report.format for report in done.reports},
+            "left_out": {name_of(report.file): report.num_broken for report in done.reports},
         },
         sha256=digest,
     )
@@ -157,6 +159,18 @@ def write_manifest(done: Converted, digest: str, patients: Patients) -> None:
 def manifest_path(path: Path) -> Path:
     """Where the manifest of a file of dialogues lies."""
     return path.with_name(path.name + MANIFEST_SUFFIX)
+
+
+def check_names(sources: Sequence[Path]) -> None:
+    """Refuse files that a manifest and ids couldn't tell apart.
+
+    Raises:
+        ConfigError: two have one name.
+    """
+    names = [name_of(path) for path in sources]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"two files are called {twice}", hint="Rename one of them")
 
 
 def _check_out(sources: Sequence[Path], out: Path) -> None:

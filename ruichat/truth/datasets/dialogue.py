@@ -30,11 +30,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _CITED = re.compile(r"\[R([0-9]{1,9})\]")
 
 
-def _plain(text: str) -> str:
-    """Text without what can't be trained on.
+def _sound(text: str) -> str:
+    """Text that can be written and read again.
 
     Raises:
-        Wrong: it holds control characters, broken ones, or nothing.
+        Wrong: it holds control characters or broken ones.
     """
     found = _CONTROL.search(text)
     if found and "\ud800" <= found[0] <= "\udfff":
@@ -46,7 +46,16 @@ def _plain(text: str) -> str:
             f"it holds the control character U+{ord(found[0]):04X}",
             "Remove it",
         )
-    if not text.strip():
+    return text
+
+
+def plain(text: str) -> str:
+    """Text that says something, without what can't be trained on.
+
+    Raises:
+        Wrong: it holds control characters, broken ones, or nothing.
+    """
+    if not _sound(text).strip():
         raise Wrong("", "empty_text", "it is empty", "Fill it, or take the record out")
     return text
 
@@ -55,7 +64,7 @@ def _bare(name: str) -> str:
     """A name that names no folder: bags are looked for by it."""
     if "/" in name or "\\" in name or name in (".", ".."):
         raise Wrong("", "path_in_name", "it names a folder", "Give the bare name of the slide")
-    return _plain(name)
+    return plain(name)
 
 
 def _inside(path: str) -> str:
@@ -63,11 +72,13 @@ def _inside(path: str) -> str:
     parts = path.replace("\\", "/").split("/")
     if ".." in parts or path.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", path):
         raise Wrong("", "path_outside", "it leaves its folder", "Give a path below the folder")
-    return _plain(path)
+    return plain(path)
 
 
-Text = Annotated[StrictStr, Field(max_length=MAX_TEXT_CHARS), AfterValidator(_plain)]
+Text = Annotated[StrictStr, Field(max_length=MAX_TEXT_CHARS), AfterValidator(plain)]
 Name = Annotated[StrictStr, Field(max_length=255), AfterValidator(_bare)]
+Label = Annotated[StrictStr, Field(max_length=2048), AfterValidator(plain)]
+Note = Annotated[StrictStr, Field(max_length=MAX_TEXT_CHARS), AfterValidator(_sound)]
 RelativePath = Annotated[StrictStr, Field(max_length=1024), AfterValidator(_inside)]
 
 
@@ -112,11 +123,11 @@ class Dialogue(Config):
     """One line of a file: a talk about the slides of one patient, or about single tiles."""
 
     format: Literal["ruichat-dialogue-1"] = FORMAT
-    id: Annotated[StrictStr, Field(max_length=1024), AfterValidator(_plain)]
+    id: Label
     """Names the record within its file."""
-    source: StrictStr = ""
+    source: Note = ""
     """Set that it comes from."""
-    patient: Name | None = None
+    patient: Label | None = None
     """Whoever the tissue is from; splits are made by it."""
     slides: tuple[Name, ...] = Field(default=(), max_length=64)
     """Names without folder and suffix, as their bags are called."""
@@ -130,9 +141,9 @@ class Dialogue(Config):
     """User and assistant by turns."""
     kind: Kind = "question"
     language: Literal["en", "zh"] = "en"
-    split: StrictStr = ""
+    split: Note = ""
     """Part of the set as its makers divided it: train, val, test."""
-    tags: dict[StrictStr, StrictStr] = Field(default_factory=dict)
+    tags: dict[Note, Note] = Field(default_factory=dict)
     """What else its makers say, for scores by group."""
 
     @model_validator(mode="after")

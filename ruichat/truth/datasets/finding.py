@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -67,6 +68,11 @@ class Finding:
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values."""
         return asdict(self)
+
+
+def name_of(path: Path) -> str:
+    """The name of a file as it can be written; names needn't be UTF-8."""
+    return path.name.encode("utf-8", "backslashreplace").decode()
 
 
 def shown(value: object) -> str:

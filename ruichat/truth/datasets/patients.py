@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ruichat.errors import ConfigError, InputError
-from ruichat.truth.datasets.dialogue import Dialogue
+from ruichat.truth.datasets.dialogue import Dialogue, plain
 from ruichat.truth.datasets.fields import slide_name, tcga_patient
 from ruichat.truth.datasets.finding import Wrong
 
@@ -121,6 +121,8 @@ def read_table(path: Path) -> dict[str, str]:
             for row in rows:
                 name = slide_name(row["slide"] or "", "slide")
                 patient = (row["patient"] or "").strip()
+                if patient:
+                    plain(patient)
                 if not patient or table.setdefault(name, patient) != patient:
                     why = "gives a slide another patient" if patient else "names no patient"
                     raise InputError(

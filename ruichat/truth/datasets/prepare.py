@@ -11,7 +11,7 @@ from ruichat.errors import InputError
 from ruichat.truth.datasets.bags import Bags, looking_for
 from ruichat.truth.datasets.check import Extra, Report, open_report, read_dialogues
 from ruichat.truth.datasets.convert import Converted, convert
-from ruichat.truth.datasets.finding import Finding
+from ruichat.truth.datasets.finding import Finding, name_of
 from ruichat.truth.datasets.formats import FORMATS
 from ruichat.truth.datasets.overlap import find_overlap
 from ruichat.truth.datasets.patients import Patients
@@ -25,8 +25,8 @@ class MissingBagsError(InputError):
     def __init__(self, report: Report, num: int, findings: tuple[Finding, ...]) -> None:
         first = findings[0]
         super().__init__(
-            f"{num} dialogues of {report.file.name} have no bag, the first in line {first.line}, "
-            f"record {first.record}",
+            f"{num} dialogues of {name_of(report.file)} have no bag, the first in line "
+            f"{first.line}, record {first.record}",
             hint="Extract the slides, name their folder, or list them with: ruichat align data "
             f"check {report.file} --bags DIR",
         )

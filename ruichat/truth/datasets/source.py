@@ -107,7 +107,7 @@ def find_container(path: Path) -> Container:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start:
         raise InputError(f"{path.name} is empty", hint="Fetch or write it again")
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if path.suffix.lower() == ".csv":
         return "table"
     if start[:1] == b"[":
         return "list"

@@ -15,7 +15,8 @@ from pathlib import Path
 from ruichat.errors import ConfigError
 from ruichat.storage.artifacts import Manifest, not_written, write_atomic
 from ruichat.truth.datasets.check import EmptySplitError, open_report, read_dialogues
-from ruichat.truth.datasets.convert import KIND, SCHEMA_VERSION, manifest_path
+from ruichat.truth.datasets.convert import KIND, SCHEMA_VERSION, check_names, manifest_path
+from ruichat.truth.datasets.finding import name_of
 from ruichat.truth.datasets.formats.card import FormatCard
 from ruichat.truth.datasets.patients import Patients
 from ruichat.truth.datasets.source import OnBytes, file_digest
@@ -114,6 +115,7 @@ def split(
         EmptySplitError: a part comes out empty.
         InputError, ConfigError, ArtifactError: see `convert`.
     """
+    check_names(sources)
     patients = patients or Patients()
     if patients.rule == "unknown":
         raise ConfigError("patients can't be unknown in a split by patient", hint="Give a table")
@@ -144,7 +146,7 @@ def split(
                 fresh[name].replace(path)
     except OSError as error:
         raise not_written(out, error) from error
-    made_from = {report.file.name: report.sha256 for report in reports}
+    made_from = {name_of(report.file): report.sha256 for report in reports}
     done = Split(paths, counts, {name: len(found) for name, found in seen.items()})
     for name in shares.of:
         _write_manifest(done, name, made_from, shares, seed)

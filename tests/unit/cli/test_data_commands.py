@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,12 @@ def test_what_cannot_be_meant_is_refused(good: Path, tmp_path: Path) -> None:
     assert "slidebench" in caught.value.hint
     with pytest.raises(ConfigError, match=r"must end in \.jsonl"):
         invoke("convert", good, "--out", tmp_path / "train.json")
+    (tmp_path / "more").mkdir()
+    again = tmp_path / "more" / good.name
+    again.write_bytes(good.read_bytes())
+    for command in ("convert", "split"):
+        with pytest.raises(ConfigError, match=r"two files are called good\.jsonl"):
+            invoke(command, good, again, "--out", tmp_path / "both.jsonl")
     with pytest.raises(ConfigError, match="one of the files to read"):
         invoke("convert", good, "--out", good)
     with pytest.raises(ConfigError, match="unknown rule for patients 'barcode'"):
@@ -132,6 +140,19 @@ def test_patients_come_from_a_table(tmp_path: Path) -> None:
         table.write_text(rows)
         with pytest.raises(InputError, match=message):
             invoke("check", tmp_path / file, "--patients", table)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are UTF-8 here")
+def test_names_of_files_need_not_be_utf8(good: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"odd\xff.jsonl")
+    odd.write_bytes(good.read_bytes())
+    code, _ = invoke("convert", good, odd, "--out", tmp_path / "x.jsonl")
+    ids = [json.loads(line)["id"] for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    assert code == 0 and len(set(ids)) == 4 and ids[2].startswith("odd\\udcff")
+    assert invoke("check", odd, "--json")[0] == 0
+    out = tmp_path / "parts"
+    with pytest.raises(EmptySplitError):
+        invoke("split", odd, "--out", out)
 
 
 def test_splits_and_overlaps(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ruichat.truth.datasets.dialogue import Dialogue, is_polar
 from ruichat.truth.datasets.fields import (
     Places,
@@ -45,7 +47,7 @@ def _choices(raw: Raw) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _read_tile(raw: Raw, source: str) -> Dialogue:
+def _read_tile(raw: Raw, source: str, tags: Mapping[str, str]) -> Dialogue:
     image = raw.value.get("image")
     if not isinstance(image, str):
         message = f"it is {shown(type(image).__name__)}; the name of a picture's file is wanted"
@@ -55,6 +57,7 @@ def _read_tile(raw: Raw, source: str) -> Dialogue:
         source=source,
         tiles=(text_of(raw, "image"),),
         turns=turns_of(said(raw, "question"), (), said(raw, "answer"), _TILE),
+        tags=dict(tags),
     )
 
 
@@ -63,21 +66,20 @@ def _read_quilt_vqa(raw: Raw, warn: Warn) -> Dialogue:
     if stated not in ("OPEN", "CLOSED"):
         message = f"it is {shown(stated)}; known are OPEN and CLOSED"
         raise Wrong("answer_type", "unknown_value", message, "Correct it")
-    dialogue = _read_tile(raw, "quilt-vqa")
+    context = optional(raw, "context")
+    tags = {"answer_type": stated.lower()} | ({"context": context} if context else {})
+    dialogue = _read_tile(raw, "quilt-vqa", tags)
     first = folded(dialogue.turns[1].text).split(" ")[0].rstrip(",.;:")
     if stated == "CLOSED" and first not in ("yes", "no"):
         message = "it is called CLOSED, but its answer doesn't begin with yes or no"
         warn(Wrong("answer_type", "doubtful_type", message, "Look at it"))
-    tags = {"answer_type": stated.lower()}
-    context = optional(raw, "context")
-    return dialogue.model_copy(update={"tags": tags | ({"context": context} if context else {})})
+    return dialogue
 
 
 def _read_path_vqa(raw: Raw, warn: Warn) -> Dialogue:
     del warn
-    dialogue = _read_tile(raw, "pathvqa")
-    closed = is_polar(dialogue.turns[1].text)
-    return dialogue.model_copy(update={"tags": {"answer_type": "closed" if closed else "open"}})
+    closed = is_polar(said(raw, "answer"))
+    return _read_tile(raw, "pathvqa", {"answer_type": "closed" if closed else "open"})
 
 
 def _has(raw: Raw, *names: str) -> bool:

@@ -160,6 +160,8 @@ TRAPS: list[tuple[Any, str, str]] = [
     (changed(GEN, position="12,13"), "bad_position", "position"),
     ({"train": [], "test": [published.histgen()["train"][0]]}, "wrong_split", "split"),
     (changed(published.quilt_vqa(), answer_type="MAYBE"), "unknown_value", "answer_type"),
+    (changed(published.quilt_vqa(), context="\ud800"), "bad_text", "tags.context"),
+    (changed(published.wsi_bench_test(), metadata="a\x00b"), "control_character", "tags.task"),
     (changed(published.path_vqa(), image={"bytes": "", "path": None}), "no_subject", "image"),
 ]  # fmt: skip
 

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from published.dialogues import PUBLISHED, wsi_bench_test
 
-from ruichat.truth.datasets.check import check_file
+from ruichat.truth.datasets.check import open_report, read_dialogues
+from ruichat.truth.datasets.dialogue import Dialogue
 from ruichat.truth.datasets.formats import FORMATS
 
 ODD = st.sampled_from(
@@ -71,7 +72,7 @@ def damaged(draw: st.DrawFn, record: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_is_a_finding(
     name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -80,7 +81,11 @@ def test_damage_is_a_finding(
     one = data.draw(damaged(data.draw(st.sampled_from(records))))
     path = tmp_path_factory.mktemp("fuzz") / "set.json"
     path.write_text(json.dumps([one, records[0]]))
-    report = check_file(path, card=FORMATS.get(name))
+    report = open_report(path, FORMATS.get(name))
+    for placed in read_dialogues(report):
+        # What is taken is sound: it can be written, and is the same when it is read again.
+        line = json.loads(placed.dialogue.to_line())
+        assert Dialogue.model_validate(line) == placed.dialogue
     errors = [finding for finding in report.findings if finding.severity == "error"]
     assert report.num_records == 2 and {finding.record for finding in errors} <= {1}
     assert report.num_broken == bool(errors)
