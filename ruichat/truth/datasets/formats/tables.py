@@ -34,7 +34,7 @@ _NUMBERED = ("tcga", "tcga_expert_vqa", "tcga_slidebench")
 """Parts of MultiPathQA whose answer is an option's number, from 1."""
 
 MAX_LITERAL_CHARS = 20_000
-"""Longest list of options that is parsed; 30 cancer types take a thousand."""
+"""Longest list of options that is parsed; 20 organs take a few hundred."""
 
 
 def _read_slidebench(raw: Raw, warn: Warn) -> Dialogue:
