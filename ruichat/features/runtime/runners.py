@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -131,13 +132,26 @@ def _in_openvino(
     return run
 
 
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Tracing fixes sizes, on purpose, and touches what models hold for training."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def _traced(module: TileModule, size: tuple[int, int]) -> Any:
     """The module as an `openvino.Model` for any number of tiles of that size."""
     ov = import_openvino()
     example = torch.zeros((2, *size, 3), dtype=torch.uint8)
     # Tensors made in inference mode can't be traced; without gradients is as good.
-    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what tracing fixes are the sizes, on purpose
+    with torch.inference_mode(False), torch.no_grad(), _without_remarks():
         try:
             return ov.convert_model(
                 module, example_input=example, input=[("tiles", [-1, *size, 3])]
