@@ -181,31 +181,32 @@ def _fit(rims: Rims, ring: Ring, config: BubbleConfig) -> tuple[Ring, float]:
     tried = np.array(
         list(itertools.product((-2, 0, 2), (-2, 0, 2), (-0.07, -0.035, 0, 0.035), (0.9, 1, 1.1)))
     )
-    seen = _share_seen(rims, ring, tried, config.min_rim)
-    if seen.max() < config.min_round - NEARER_GAINS:
-        return ring, float(seen.max())
-    start = tried[int(seen.argmax())]
+    start, seen = _best_seen(rims, ring, tried, config.min_rim)
+    if seen < config.min_round - NEARER_GAINS:
+        return ring, seen
     nearer = start + np.array(
         list(itertools.product((-1, 0, 1), (-1, 0, 1), (-0.02, 0, 0.02), (0,)))
     )
-    seen = _share_seen(rims, ring, nearer, config.min_rim)
-    dx, dy, growth, squeeze = nearer[int(seen.argmax())].tolist()
+    best, seen = _best_seen(rims, ring, nearer, config.min_rim)
+    dx, dy, growth, squeeze = best.tolist()
     radius = ring.radius * (1 + growth)
-    return Ring(ring.x + dx, ring.y + dy, radius, squeeze), float(seen.max())
+    return Ring(ring.x + dx, ring.y + dy, radius, squeeze), seen
 
 
-def _share_seen(
+def _best_seen(
     rims: Rims, ring: Ring, tried: NDArray[np.float64], min_rim: float
-) -> NDArray[np.float64]:
-    """For each ellipse (shift, growth, squeeze) the share of directions with a rim along it.
+) -> tuple[NDArray[np.float64], float]:
+    """The ellipse (shift, growth, squeeze) with a rim along it in the largest share of directions.
 
-    Directions that leave the block don't count; where half of them do, nothing is seen.
+    Of several with the same share the one on the strongest rim. Directions that leave the block
+    don't count; where half of them do, nothing is seen.
     """
     angle = np.arange(NUM_ANGLES) * 2 * np.pi / NUM_ANGLES
     radius, squeeze = ring.radius * (1 + tried[:, 2:3]), tried[:, 3:4]
     height, width = rims.strength.shape
     seen = np.zeros((len(tried), NUM_ANGLES), bool)
     inside = np.zeros_like(seen)
+    strength = np.zeros(len(tried))
     normal = np.stack(np.broadcast_arrays(np.cos(angle) * squeeze, np.sin(angle)))
     normal /= np.linalg.norm(normal, axis=0)
     for nudge in (-0.7, 0.0, 0.7):
@@ -217,8 +218,12 @@ def _share_seen(
         along = np.abs(rims.across_x[at] * normal[0] + rims.across_y[at] * normal[1]) > 0.9
         seen |= here & along & (rims.strength[at] > min_rim)
         inside |= here
+        if nudge == 0:
+            strength = (rims.strength[at] * here).sum(axis=1)
     counted = inside.sum(axis=1)
-    return np.where(counted * 2 > NUM_ANGLES, seen.sum(axis=1) / np.maximum(counted, 1), 0.0)
+    share = np.where(counted * 2 > NUM_ANGLES, seen.sum(axis=1) / np.maximum(counted, 1), 0.0)
+    best = int(np.lexsort((strength, share))[-1])
+    return tried[best], float(share[best])
 
 
 def _paint(mask: Bool[Bools, "h w"], ring: Ring, left: int, top: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -133,7 +133,7 @@ def _in_openvino(
 
 
 @contextmanager
-def _without_remarks() -> Iterator[None]:
+def _without_remarks() -> Generator[None]:
     """Tracing fixes sizes, on purpose, and touches what models hold for training."""
     logger = logging.getLogger("transformers")
     level = logger.level
