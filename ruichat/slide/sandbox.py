@@ -90,10 +90,9 @@ class SandboxedReader:
     ) -> None:
         """The same of a level that is reduced while it is decoded."""
         request = {"level": level, "factor": factor, "threads": num_threads}
-        with self._lock:
-            first = 0
-            while first < len(boxes):
-                first += self._read_some(request, boxes[first:], outs[first:])
+        first = 0
+        while first < len(boxes):
+            first += self._read_some(request, boxes[first:], outs[first:])
 
     def _read_some(
         self, request: dict[str, int], boxes: Sequence[Box], outs: Sequence[Bytes]
@@ -115,21 +114,22 @@ class SandboxedReader:
         if not places:
             box = boxes[0]
             raise ValueError(f"no room for a box of {box.width} x {box.height} px: read less")
-        self._ask({**request, "boxes": places}, READ_S)
+        with self._lock:  # others may prepare their requests meanwhile
+            self._ask({**request, "boxes": places}, READ_S)
         for out, lent in copies:
             out[:] = lent
         return len(places)
 
     def new_array(self, shape: tuple[int, ...]) -> Bytes:
         """An array that `read_many` fills without a copy, as long as there is room for one."""
-        with self._lock:
-            lent = self._pixels().lend(shape)
+        lent = self._pixels().lend(shape)
         return np.empty(shape, np.uint8) if lent is None else lent
 
     def _pixels(self) -> SharedPixels:
-        if self._child is None:
+        child = self._child
+        if child is None:
             raise InputError(f"{self._name} is closed", hint="Open the slide again")
-        return self._child.pixels
+        return child.pixels
 
     def picture(self, kind: PictureKind) -> Bytes | None:
         """RGB of the label or the macro image; None where the file holds none."""

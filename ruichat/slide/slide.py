@@ -259,9 +259,12 @@ class Slide:
         for box, out in zip(boxes, outs, strict=True):
             left, top = max(0, box.x), max(0, box.y)
             right, bottom = min(width, box.x + box.width), min(height, box.y + box.height)
+            if (right - left, bottom - top) == (box.width, box.height):
+                inside.append(box)
+                views.append(out)
+                continue
+            out[:] = 255
             part = Box(left, top, right - left, bottom - top)
-            if part != box:
-                out[:] = 255
             if part.width > 0 and part.height > 0:
                 y, x = top - box.y, left - box.x
                 inside.append(part)

@@ -128,10 +128,11 @@ class TiledTiffReader:
 
         def read(i: int) -> None:
             box, out = boxes[i], outs[i]
-            if any(table.counts[index] == 0 for index, _ in table.covering(box)):
-                self._reference.read_many(level, [box], [out])
+            tiles = table.covering(box)
+            if all(table.counts[index] for index, _ in tiles):
+                self._read((level, 1), table, tiles, box, out)
             else:
-                self._read((level, 1), table, box, out)
+                self._reference.read_many(level, [box], [out])
 
         share_out(range(len(boxes)), read, num_threads)
 
@@ -150,12 +151,20 @@ class TiledTiffReader:
         table = whole.reduced[factor]
 
         def read(i: int) -> None:
-            self._read((level, factor), table, boxes[i], outs[i])
+            tiles = table.covering(boxes[i])
+            self._read((level, factor), table, tiles, boxes[i], outs[i])
 
         share_out(range(len(boxes)), read, num_threads)
 
-    def _read(self, key: tuple[int, int], table: TileTable, box: Box, out: Bytes) -> None:
-        for index, place in table.covering(box):
+    def _read(
+        self,
+        key: tuple[int, int],
+        table: TileTable,
+        tiles: list[tuple[int, Box]],
+        box: Box,
+        out: Bytes,
+    ) -> None:
+        for index, place in tiles:
             self._put((*key, index), table, place, box, out)
 
     def _put(
