@@ -36,8 +36,8 @@ from PIL import Image
 TILE_PX = 256
 BLOCK = 32
 """Tiles a side of the block that is read: more than any cache here holds."""
-BATCH = 32
-"""Tiles asked for in one call: an encoder's batch."""
+BATCH = 64
+"""Tiles asked for in one call."""
 MOTIF_PX = 4096
 MPP = 0.5
 
@@ -191,21 +191,15 @@ def shared_out(xy0: Corners, num_threads: int, read: Callable[[Corners], object]
 
 
 def read_ours(path: Path, xy0: Corners, num_threads: int) -> float:
-    """Through `Slide`, read ahead in batches as extraction does; children decode in threads."""
-    from ruichat.features.prefetch import prefetch
+    """Through `Slide`, whose child process decodes in threads."""
     from ruichat.slide.opening import open_slide
 
     with open_slide(path) as slide:
         slide.read_tiles(xy0[:1], span0=TILE_PX, tile_px=TILE_PX)  # the level proves itself
 
-        def read_batch(batch: Corners) -> NDArray[np.uint8]:
-            return slide.read_tiles(batch, span0=TILE_PX, tile_px=TILE_PX, num_threads=num_threads)
-
         def read() -> None:
-            batches = np.array_split(xy0, len(xy0) // BATCH)
-            with prefetch(read_batch, batches, num_threads=num_threads, ahead=1) as ready:
-                for _ in ready:
-                    pass
+            for batch in np.array_split(xy0, len(xy0) // BATCH):
+                slide.read_tiles(batch, span0=TILE_PX, tile_px=TILE_PX, num_threads=num_threads)
 
         return seconds(read)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -19,9 +19,11 @@ MAX_SIDE0 = 4_000_000
 """Longest side of a slide taken seriously: a metre of glass at 0.25 um/px."""
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A box in the pixels of one level or of one output image; may reach outside of it."""
+class Box(NamedTuple):
+    """A box in the pixels of one level or of one output image; may reach outside of it.
+
+    A tuple, because thousands are made every second.
+    """
 
     x: int
     y: int

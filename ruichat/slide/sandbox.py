@@ -28,8 +28,8 @@ from ruichat.slide.geometry import Box
 from ruichat.slide.readers import PictureKind
 from ruichat.slide.shared_pixels import SharedPixels
 
-PIXELS_BYTES = 192 << 20
-"""Address space for pixels: twice the largest block that is decoded at once, and some batches."""
+PIXELS_BYTES, SCRATCH_BYTES = 192 << 20, 64 << 20
+"""Address space for pixels, and the part of it for those that are copied: a block and more."""
 
 MEMORY_BYTES = 6 << 30
 """Address space of a child: a plain image of 300 million pixels fits."""
@@ -56,7 +56,7 @@ class SandboxedReader:
 
     def __init__(self, path: Path, *, icc: bool = False) -> None:
         self._name = path.name
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._child = _take_child()
         try:
             found = self._ask({"open": str(path.absolute()), "icc": icc}, OPEN_S)
@@ -90,35 +90,35 @@ class SandboxedReader:
     ) -> None:
         """The same of a level that is reduced while it is decoded."""
         request = {"level": level, "factor": factor, "threads": num_threads}
-        first = 0
-        while first < len(boxes):
-            first += self._read_some(request, boxes[first:], outs[first:])
+        if self._ask_for(request, boxes, outs):
+            return
+        with self._lock:  # there is one scratch
+            first = 0
+            while first < len(boxes):
+                arrays = self._pixels().scratch([out.shape for out in outs[first:]])
+                end = first + len(arrays)
+                if first == end:
+                    box = boxes[first]
+                    raise ValueError(f"no room for {box.width} x {box.height} px: read less")
+                self._ask_for(request, boxes[first:end], arrays)
+                for out, array in zip(outs[first:end], arrays, strict=True):
+                    out[:] = array
+                first = end
 
-    def _read_some(
-        self, request: dict[str, int], boxes: Sequence[Box], outs: Sequence[Bytes]
-    ) -> int:
-        """Fill as many arrays as there is shared memory for; how many these were."""
+    def _ask_for(
+        self, request: dict[str, Any], boxes: Sequence[Box], outs: Sequence[Bytes]
+    ) -> bool:
+        """Have boxes decoded into shared memory; False if some array lies elsewhere."""
         pixels = self._pixels()
         places: list[tuple[int, ...]] = []
-        copies: list[tuple[Bytes, Bytes]] = []
         for box, out in zip(boxes, outs, strict=True):
             place = pixels.place(out)
             if place is None:
-                lent = pixels.lend(out.shape)
-                if lent is None:
-                    break
-                copies.append((out, lent))
-                place = pixels.place(lent)
-                assert place is not None
-            places.append((box.x, box.y, box.width, box.height, place.offset, place.row))
-        if not places:
-            box = boxes[0]
-            raise ValueError(f"no room for a box of {box.width} x {box.height} px: read less")
+                return False
+            places.append((box.x, box.y, box.width, box.height, *place))
         with self._lock:  # others may prepare their requests meanwhile
             self._ask({**request, "boxes": places}, READ_S)
-        for out, lent in copies:
-            out[:] = lent
-        return len(places)
+        return True
 
     def new_array(self, shape: tuple[int, ...]) -> Bytes:
         """An array that `read_many` fills without a copy, as long as there is room for one."""
@@ -173,7 +173,7 @@ class _Child:
     """One decoding process and the pixels it shares."""
 
     def __init__(self) -> None:
-        self.pixels = SharedPixels(PIXELS_BYTES)
+        self.pixels = SharedPixels(PIXELS_BYTES, SCRATCH_BYTES)
         handle = self.pixels.handle
         file = self.pixels.path if handle is None else str(handle)
         self._process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import sys
@@ -9,7 +10,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +20,7 @@ PAGE = 4096
 """Stretches begin on such a boundary, so that two decoders never write to one cache line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an array lies in shared memory, bytes: what both processes can make it from."""
 
     offset: int
@@ -33,12 +33,15 @@ class SharedPixels:
 
     Args:
         num_bytes: how much there is; pages that nobody touches cost nothing.
+        num_scratch: bytes at its end that are never lent, for pixels that are copied at once.
     """
 
-    def __init__(self, num_bytes: int) -> None:
+    def __init__(self, num_bytes: int, num_scratch: int) -> None:
         self.num_bytes = num_bytes
+        self._num_lendable = num_bytes - num_scratch
         self.path, self._handle = _new_file(num_bytes)
         self._map = mmap.mmap(self._handle, num_bytes)
+        use_large_pages(self._map)
         self._lent: dict[int, int] = {}
         self._lock = threading.Lock()
         whole = np.frombuffer(self._map, np.uint8)
@@ -73,7 +76,19 @@ class SharedPixels:
             if offset - end >= size:
                 return end
             end = -(-(offset + length) // PAGE) * PAGE
-        return end if self.num_bytes - end >= size > 0 else None
+        return end if self._num_lendable - end >= size > 0 else None
+
+    def scratch(self, shapes: Sequence[tuple[int, ...]]) -> list[Bytes]:
+        """Arrays for as many of the shapes as there is scratch for; good until the next call."""
+        arrays: list[Bytes] = []
+        offset = self._num_lendable
+        for shape in shapes:
+            size = int(np.prod(shape))
+            if offset + size > self.num_bytes:
+                break
+            arrays.append(np.frombuffer(self._map, np.uint8, size, offset).reshape(shape))
+            offset += size
+        return arrays
 
     def place(self, out: Bytes) -> Place | None:
         """Where an array uint8 [h,w,3] lies in this memory; None where it is another's."""
@@ -87,6 +102,14 @@ class SharedPixels:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+
+def use_large_pages(pixels: mmap.mmap) -> None:
+    """Ask for pages that need fewer look-ups, where the system has them."""
+    advice = getattr(mmap, "MADV_HUGEPAGE", None)
+    if advice is not None:
+        with contextlib.suppress(OSError):
+            pixels.madvise(advice)
 
 
 def view(pixels: mmap.mmap, place: Sequence[int], width: int, height: int) -> Bytes:

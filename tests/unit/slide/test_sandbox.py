@@ -114,6 +114,7 @@ def test_many_boxes_come_in_parts_that_fit(sound: Path, monkeypatch: pytest.Monk
         reader.read_many(0, boxes, whole)
     monkeypatch.setattr(sandbox, "_idle", [])
     monkeypatch.setattr(sandbox, "PIXELS_BYTES", 16_000)
+    monkeypatch.setattr(sandbox, "SCRATCH_BYTES", 12_000)
     parts = [np.empty((30, 40, 3), np.uint8) for _ in boxes]
     with closing(SandboxedReader(sound)) as reader:
         reader.read_many(0, boxes, parts, num_threads=3)
@@ -126,7 +127,8 @@ def test_pixels_come_without_a_copy_while_there_is_room(
     sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "_idle", [])
-    monkeypatch.setattr(sandbox, "PIXELS_BYTES", 40_000)
+    monkeypatch.setattr(sandbox, "PIXELS_BYTES", 50_000)
+    monkeypatch.setattr(sandbox, "SCRATCH_BYTES", 10_000)
     box = Box(7, 5, 40, 30)
     with closing(SandboxedReader(sound)) as reader:
         assert reader._child is not None
@@ -162,7 +164,7 @@ def test_pixels_outlive_their_slide_and_nobody_else_writes_to_them(sound: Path) 
 
 @given(sizes=st.lists(st.tuples(st.integers(1, 9000), st.booleans()), max_size=40))
 def test_what_is_lent_never_overlaps(sizes: list[tuple[int, bool]]) -> None:
-    pixels = SharedPixels(50_000)
+    pixels = SharedPixels(50_000, 0)
     held: list[tuple[int, np.ndarray]] = []
     for i, (size, is_returned) in enumerate(sizes):
         array = pixels.lend((size,))
