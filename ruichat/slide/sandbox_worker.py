@@ -25,7 +25,7 @@ from ruichat.slide.readers import (
     SlideReader,
 )
 from ruichat.slide.saying import say
-from ruichat.slide.shared_pixels import use_large_pages, view
+from ruichat.slide.shared_pixels import view
 
 
 def main() -> None:
@@ -36,7 +36,6 @@ def main() -> None:
     inherited = pixels_path.isdecimal()
     with open(int(pixels_path) if inherited else pixels_path, "r+b") as file:
         pixels = mmap.mmap(file.fileno(), 0)
-    use_large_pages(pixels)
     if not inherited:
         os.unlink(pixels_path)
     _serve(requests, replies, pixels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
 import sys
@@ -41,7 +40,6 @@ class SharedPixels:
         self._num_lendable = num_bytes - num_scratch
         self.path, self._handle = _new_file(num_bytes)
         self._map = mmap.mmap(self._handle, num_bytes)
-        use_large_pages(self._map)
         self._lent: dict[int, int] = {}
         self._lock = threading.Lock()
         whole = np.frombuffer(self._map, np.uint8)
@@ -102,14 +100,6 @@ class SharedPixels:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
-
-
-def use_large_pages(pixels: mmap.mmap) -> None:
-    """Ask for pages that need fewer look-ups, where the system has them."""
-    advice = getattr(mmap, "MADV_HUGEPAGE", None)
-    if advice is not None:
-        with contextlib.suppress(OSError):
-            pixels.madvise(advice)
 
 
 def view(pixels: mmap.mmap, place: Sequence[int], width: int, height: int) -> Bytes:

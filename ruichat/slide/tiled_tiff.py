@@ -8,7 +8,6 @@ level whose coding isn't known here or whose pixels turn out to differ from its 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from ruichat.slide import tiff
 from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
+from ruichat.slide.open_file import OpenFile
 from ruichat.slide.openslide_reader import open_reader as open_with_openslide
 from ruichat.slide.readers import PicturedReader, PictureKind, ProfiledReader, SlideReader
 from ruichat.slide.sharing import share_out
@@ -87,7 +87,7 @@ class TiledTiffReader:
         self._lock = threading.RLock()
         self._decoded = DecodedTiles(CACHE_BYTES)
         self._scratch = threading.local()
-        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._file = OpenFile(path)
         self.vendor = reference.vendor
         self.level_sizes = reference.level_sizes
         self.file_mpp = reference.file_mpp
@@ -113,9 +113,7 @@ class TiledTiffReader:
     def close(self) -> None:
         """Release the file."""
         self._reference.close()
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._file.close()
 
     def read_many(
         self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], *, num_threads: int = 1
@@ -188,14 +186,8 @@ class TiledTiffReader:
         ]
 
     def _decode(self, table: TileTable, index: int, out: Bytes) -> None:
-        table.decode(self._fetch(int(table.offsets[index]), int(table.counts[index])), out)
-
-    def _fetch(self, offset: int, num_bytes: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._file, num_bytes, offset)
-        with self._lock:  # Windows has one position per file
-            os.lseek(self._file, offset, os.SEEK_SET)
-            return os.read(self._file, num_bytes)
+        data = self._file.read(int(table.offsets[index]), int(table.counts[index]))
+        table.decode(data, out)
 
     def _decode_new(self, table: TileTable, index: int) -> Bytes:
         pixels = np.empty((table.tile[1], table.tile[0], 3), np.uint8)
