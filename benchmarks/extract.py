@@ -38,7 +38,7 @@ GEMM_SIDE = 2048
 NUM_TILES = 8
 """That an encoder is timed on beside the peak: one batch of the product's on a CPU."""
 
-SIDES = {"mini": 8192, "dinov2-small": 3072}
+SIDES = {"mini": 8192, "dinov2-small": 6144}
 """Of the pyramid that is extracted with each encoder, pixels: some seconds of work."""
 
 VITS = {"dinov2-small": "ViT-S/14", "dinov2-base": "ViT-B/14"}

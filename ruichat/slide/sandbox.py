@@ -229,6 +229,24 @@ _idle: list[_Child] = []
 _idle_lock = threading.Lock()
 
 
+def start_ahead() -> None:
+    """Have a child ready, its decoders loaded, before a slide needs it.
+
+    Raises:
+        PrerequisiteError: it doesn't start.
+    """
+    child = _take_child()
+    try:
+        child.ask({"load": True}, OPEN_S)
+    except _ChildError as error:
+        child.kill()
+        raise PrerequisiteError(
+            f"the process that decodes slides doesn't start: {error}", hint="Run: ruichat doctor"
+        ) from error
+    with _idle_lock:
+        _idle.append(child)
+
+
 def _take_child() -> _Child:
     with _idle_lock:
         while _idle:

@@ -8,6 +8,7 @@ descriptor or its path.
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import mmap
 import os
@@ -71,6 +72,9 @@ def _serve(requests: BinaryIO, replies: BinaryIO, pixels: mmap.mmap) -> None:
                     opened = _open(Path(request["open"]), icc=request["icc"])
                     reader = opened.reader
                     reply = _describe(opened)
+            elif "load" in request:
+                importlib.import_module("ruichat.slide.tiled_tiff")  # and OpenSlide with it
+                reply = {}
             elif "picture" in request:
                 assert reader is not None
                 reply = _picture(reader, request["picture"])

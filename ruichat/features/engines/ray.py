@@ -18,8 +18,9 @@ from ruichat.errors import PrerequisiteError, RuiChatError
 from ruichat.features.engines.local import CORES_EACH
 from ruichat.features.jobs import Job, Outcome, Settings, run_job
 from ruichat.registry import require
+from ruichat.slide.sandbox import start_ahead
 
-MAX_DEATHS = 30
+MAX_DEATHS = 100
 """As `jobs.MAX_DEATHS`, but machines of a cluster come and go for reasons of their own."""
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
@@ -108,8 +109,10 @@ class Extractor:
         try:
             self._encoder = settings.load()
             side = settings.card.tile_px
-            # What is compiled on first use is compiled here, where no slide is lost to it.
+            # What is compiled or loaded on first use is so here, where no slide is lost to it.
             self._encoder.encode(np.full((1, side, side, 3), 255, np.uint8))
+            require("h5py")
+            start_ahead()
         except RuiChatError as error:  # an actor that can't be made ends the run without a reason
             self._error = error
 

@@ -107,6 +107,17 @@ def test_children_serve_slide_after_slide_and_are_replaced(
     assert pids[0] == pids[1] != pids[2] == pids[3]
 
 
+def test_a_child_can_be_ready_before_a_slide_comes(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "_idle", [])
+    sandbox.start_ahead()
+    (ready,) = sandbox._idle
+    with closing(SandboxedReader(sound)) as reader:
+        assert reader._child is ready
+        reader.read_many(0, [Box(0, 0, 10, 10)], [np.empty((10, 10, 3), np.uint8)])
+
+
 def test_many_boxes_come_in_parts_that_fit(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     boxes = [Box(x, 5, 40, 30) for x in range(0, 200, 20)]
     whole = [np.empty((30, 40, 3), np.uint8) for _ in boxes]
