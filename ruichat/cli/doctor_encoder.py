@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ruichat.cli.doctor import Check, Status, check_package, memory_bytes, num_cores
-from ruichat.features.card import EncoderCard
+from ruichat.features.card import EncoderCard, hub_page
 from ruichat.features.encoders.catalogue import AnyCard, Entry, card_of, count_in_words, entry
 
 PACKAGES = {
@@ -62,7 +62,7 @@ def _licence(found: Entry) -> Check:
         return Check("licence", "ok", card.license)
     from huggingface_hub import get_token
 
-    page = f"https://huggingface.co/{card.hub}"
+    page = hub_page(card.hub)
     if get_token() is None:
         return Check(
             "licence",

@@ -81,6 +81,11 @@ class Published(Protocol):
         ...
 
 
+def hub_page(hub: str) -> str:
+    """Address of a repository's page on the hub."""
+    return f"https://huggingface.co/{hub}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderCard:
     """What is known of an encoder without its weights.

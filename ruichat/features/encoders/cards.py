@@ -5,6 +5,7 @@ from __future__ import annotations
 from ruichat.features.card import EncoderCard
 from ruichat.features.encoders.cards_general import GENERAL
 from ruichat.features.encoders.cards_pathology import PATHOLOGY
+from ruichat.features.encoders.cards_timm import TIMM
 from ruichat.features.encoders.cards_towers import TOWERS
 
 MINI = EncoderCard(
@@ -22,4 +23,4 @@ MINI = EncoderCard(
     loader="ruichat.features.mini:load_mini",
 )
 
-CARDS: tuple[EncoderCard, ...] = (MINI, *PATHOLOGY, *TOWERS, *GENERAL)
+CARDS: tuple[EncoderCard, ...] = (MINI, *TIMM, *PATHOLOGY, *TOWERS, *GENERAL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ruichat.features.card import EncoderCard, Plain
+from ruichat.features.card import EncoderCard, Plain, hub_page
 from ruichat.features.encoders.architectures import SHAPES, transformers_vit
 
 _H_PLUS: dict[str, Plain] = {"width": 1280, "depth": 32, "heads": 20}
@@ -24,7 +24,7 @@ def _dinov2(size: str, shape: dict[str, Plain], num_parameters: int, revision: s
         files=("model.safetensors", "pytorch_model.bin"),
         revision=revision,
         num_parameters=num_parameters,
-        source=f"https://huggingface.co/{hub}",
+        source=hub_page(hub),
         note="Trained on photographs; its position embeddings for 518 px are resampled to 224.",
         architecture=transformers_vit(
             "dinov2",
@@ -55,7 +55,7 @@ def _dinov3(
         files=("model.safetensors",),
         revision=revision,
         num_parameters=num_parameters,
-        source=f"https://huggingface.co/{hub}",
+        source=hub_page(hub),
         note="Trained on photographs.",
         architecture=transformers_vit(
             "dinov3", shape, patch_px=16, registers=4, mlp=mlp, eps=1e-5, key_bias=False

@@ -1,8 +1,9 @@
-"""Cards of encoders with architectures of their own: CONCH, MUSK, CTransPath."""
+"""Cards of encoders with architectures of their own: CONCH, MUSK, CTransPath, PLIP."""
 
 from __future__ import annotations
 
-from ruichat.features.card import Architecture, EncoderCard
+from ruichat.features.card import Architecture, EncoderCard, hub_page
+from ruichat.features.encoders.architectures import SHAPES
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -111,10 +112,36 @@ _CTRANSPATH = EncoderCard(
     ),
 )
 
+_PLIP = EncoderCard(
+    name="plip",
+    title="PLIP",
+    dim=512,
+    tile_px=224,
+    tile_mpp=0.5,
+    mean=_CLIP_MEAN,
+    std=_CLIP_STD,
+    resize_px=224,
+    crop_px=224,
+    pooling="projected CLS token",
+    license="not stated",
+    hub="vinid/plip",
+    files=("pytorch_model.bin", "model.safetensors"),
+    revision="67ade53ddd32195868f422585f72698ef5d15094",
+    num_parameters=87_849_216,
+    source=hub_page("vinid/plip"),
+    note="Trained on pictures of mixed resolution; 0.5 um/px is assumed.",
+    architecture=Architecture(
+        build="ruichat.features.encoders.clip:build",
+        rename="ruichat.features.encoders.clip:rename",
+        options={**SHAPES["B"], "patch_px": 32, "image_px": 224, "projection": 512},
+    ),
+)
+
 TOWERS: tuple[EncoderCard, ...] = (
     _CONCH,
     _CONCH_V15,
     _musk(name="musk", two_scales=False),
     _musk(name="musk-ms", two_scales=True),
     _CTRANSPATH,
+    _PLIP,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ruichat.errors import PrerequisiteError
-from ruichat.features.card import Published
+from ruichat.features.card import Published, hub_page
 
 
 def find_cached(card: Published) -> Path | None:
@@ -60,7 +60,7 @@ def _failure(card: Published, error: Exception) -> PrerequisiteError:
 
     from ruichat.features.encoders.weights import how_to_bring
 
-    page = f"https://huggingface.co/{card.hub}"
+    page = hub_page(card.hub)
     if isinstance(error, GatedRepoError):
         return PrerequisiteError(
             f"{card.hub} is gated and this account isn't let in",

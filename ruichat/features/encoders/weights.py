@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from ruichat.errors import ConfigError, PrerequisiteError
-from ruichat.features.card import Published
+from ruichat.features.card import Published, hub_page
 
 WEIGHTS_VARIABLE = "RUICHAT_WEIGHTS"
 """Environment variable: folder with one folder of weights per encoder, named as its card."""
@@ -90,7 +90,7 @@ def how_to_get(card: Published) -> str:
     if not card.hub:
         way = "from its authors" if card.architecture is not None else "by training it"
         return f"Get {' or '.join(card.files)} {way} ({card.source}); give {target}"
-    page = f"https://huggingface.co/{card.hub}"
+    page = hub_page(card.hub)
     if card.gated:
         return (
             f"Accept the licence ({card.license}) at {page}, run `hf auth login`, then add "
@@ -101,7 +101,7 @@ def how_to_get(card: Published) -> str:
 
 def how_to_bring(card: Published) -> str:
     """What the user can do where the hub doesn't help, as an instruction."""
-    page = f"https://huggingface.co/{card.hub}"
+    page = hub_page(card.hub)
     return f"Download {' or '.join(card.files)} from {page} elsewhere; give it with {_target(card)}"
 
 
