@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -64,9 +65,14 @@ class QA:
 
     def read_key(self, answer: str) -> str | None:
         """Which of the options another answer to this question gives; None if it gives none."""
-        found = [
-            (answer.find(marker), -len(marker), option)
-            for option, marker in zip(self.options, self.markers, strict=True)
-            if marker in answer
-        ]
-        return min(found)[2] if found else None
+        return first_said(self.options, self.markers, answer)
+
+
+def first_said(options: Sequence[str], markers: Sequence[str], text: str) -> str | None:
+    """The option whose marker comes first in a text, the longest one of those; None without any."""
+    found = [
+        (text.find(marker), -len(marker), option)
+        for option, marker in zip(options, markers, strict=True)
+        if marker in text
+    ]
+    return min(found)[2] if found else None

@@ -1,0 +1,5 @@
+"""Thoughts: how an answer follows from what the slide's regions hold, step by step."""
+
+from ruichat.truth.dialogues.chains.chain import write_chain
+
+__all__ = ["write_chain"]
