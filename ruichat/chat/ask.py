@@ -16,7 +16,13 @@ from pydantic import Field
 
 from ruichat.chat.answer import Answer, SlideRecord
 from ruichat.chat.backend import Backend, load_backend
-from ruichat.chat.facts import SlideFacts, facts_text, measure_facts, tiles_to_read
+from ruichat.chat.facts import (
+    SlideFacts,
+    TileReading,
+    facts_text,
+    measure_facts,
+    tiles_to_read,
+)
 from ruichat.chat.question import MAX_QUESTION_CHARS
 from ruichat.chat.reply import answer_question
 from ruichat.chat.scope import follows_up
@@ -200,10 +206,15 @@ def _encode(slide: Slide, backend: Backend, cache: Path | None, clock: Clock) ->
 
 def _measure(slide: Slide, backend: Backend, bag: FeatureBag) -> tuple[SlideView, FeatureBag]:
     """What is known of the slide, and the bag of those tiles that the model is shown."""
-    probabilities = backend.classifier.class_probabilities(bag.embeddings)
-    known = backend.classifier.known_score(bag.embeddings)
-    keep = tiles_to_read(known)
-    read = bag.where(keep)
+    reading, read, classes = None, bag, None
+    if backend.classifier is not None:
+        reading = TileReading(
+            backend.classifier.class_probabilities(bag.embeddings),
+            backend.classifier.known_score(bag.embeddings),
+        )
+        keep = tiles_to_read(reading.known)
+        read = bag.where(keep)
+        classes = reading.probabilities[keep]
     regions = split_regions(
         read.xy0, read.span0, read.base_mpp, read.size0, max_regions=backend.max_regions
     )
@@ -213,8 +224,8 @@ def _measure(slide: Slide, backend: Backend, bag: FeatureBag) -> tuple[SlideView
         span0=read.span0,
         xy0=read.xy0,
         regions=regions,
-        region_classes=region_means(probabilities[keep], regions.assignment, k),
-        facts=measure_facts(bag, num_regions=k, probabilities=probabilities, known=known),
+        region_classes=None if classes is None else region_means(classes, regions.assignment, k),
+        facts=measure_facts(bag, num_regions=k, reading=reading),
         model=backend.name,
         calibration=backend.calibration,
     )

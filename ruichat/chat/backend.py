@@ -77,7 +77,8 @@ class Backend:
     Attributes:
         name: of the model, recorded with every answer.
         encoder: turns tiles into embeddings.
-        classifier: reads tissue classes off them.
+        classifier: reads tissue classes off them; None if none was trained on this encoder, then
+            composition and unknown tissue aren't measured.
         model: writes the answers.
         calibration: of the model; None if it carries none, then nothing is stated as definite.
         max_regions: regions a slide is split into at most.
@@ -85,7 +86,7 @@ class Backend:
 
     name: str
     encoder: Encoder
-    classifier: TileClassifier
+    classifier: TileClassifier | None
     model: ChatModel
     calibration: Calibration | None
     max_regions: int
@@ -100,18 +101,10 @@ def load_backend(model: str) -> Backend:
         ArtifactError: a file is damaged, or encoder, classifier and model don't belong together.
     """
     from ruichat.features.encoder import load_encoder
-    from ruichat.features.tile_classifier import WEIGHTS, load_tile_classifier
 
     chat_model = _load_model(model)
     encoder = load_encoder(chat_model.encoder)
-    own = None if chat_model.folder is None else chat_model.folder / CLASSIFIER_FILE
-    classifier = load_tile_classifier(own if own is not None and own.is_file() else WEIGHTS)
-    if classifier.encoder_digest != encoder.digest:
-        raise ArtifactError(
-            f"the tile classifier was trained on encoder weights {classifier.encoder_digest[:8]}; "
-            f"encoder {encoder.card.name!r} has {encoder.digest[:8]}",
-            hint=f"Install ruichat again, or put a fitting {CLASSIFIER_FILE} into the checkpoint",
-        )
+    classifier = _load_classifier(chat_model.folder, encoder)
     calibration = None if chat_model.folder is None else load_calibration(chat_model.folder)
     return Backend(
         name=chat_model.name,
@@ -121,6 +114,26 @@ def load_backend(model: str) -> Backend:
         calibration=calibration,
         max_regions=chat_model.max_regions,
     )
+
+
+def _load_classifier(folder: Path | None, encoder: Encoder) -> TileClassifier | None:
+    """The checkpoint's own tile classifier, else the shipped one if it reads this encoder."""
+    from ruichat.features import tile_classifier as shipped
+
+    own = None if folder is None else folder / CLASSIFIER_FILE
+    if own is not None and own.is_file():
+        classifier = shipped.load_tile_classifier(own)
+    elif encoder.card.name == shipped.ENCODER:
+        classifier = shipped.load_tile_classifier()
+    else:
+        return None
+    if classifier.encoder_digest != encoder.digest:
+        raise ArtifactError(
+            f"the tile classifier was trained on encoder weights {classifier.encoder_digest[:8]}; "
+            f"encoder {encoder.card.name!r} has {encoder.digest[:8]}",
+            hint=f"Install ruichat again, or put a fitting {CLASSIFIER_FILE} into the checkpoint",
+        )
+    return classifier
 
 
 def _load_model(model: str) -> SlideModel:

@@ -60,11 +60,13 @@ class SlideFacts:
         num_regions: named regions the slide was split into.
         mpp: micrometres per pixel of level 0, as used.
         composition: every class that leads at least one tile read, largest first; sums to 1.
+            Empty where no tile classifier reads the tiles, as the next is None.
         tumour_fraction: share of tiles read whose malignant probability is at least one half.
         focus: sharpness of the slide, 0-1, median over tiles.
         focus_grade: `focus` in words.
         stain: whether the colours are those of haematoxylin and eosin.
-        known_fraction: share of tiles that look like what the model was trained on.
+        known_fraction: share of tiles that look like what the model was trained on; None where
+            no tile classifier can tell.
         left_out_fraction: share of tiles that look so unlike it that they weren't read.
         warnings: what the reader of the slide should know.
     """
@@ -74,17 +76,17 @@ class SlideFacts:
     num_regions: int
     mpp: float
     composition: tuple[Share, ...]
-    tumour_fraction: float
+    tumour_fraction: float | None
     focus: float
     focus_grade: Grade
     stain: Stain
-    known_fraction: float
+    known_fraction: float | None
     warnings: tuple[str, ...] = ()
     left_out_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         fractions = [share.fraction for share in self.composition]
-        values = (*fractions, self.tumour_fraction, self.known_fraction)
+        values = (*fractions, self.tumour_fraction or 0.0, self.known_fraction or 0.0)
         if not all(math.isfinite(v) and -1e-6 <= v <= 1 + 1e-6 for v in values):
             raise InputError("a measured share lies outside 0 to 1", hint="Extract the slide again")
         if self.num_tiles < 1 or self.num_regions < 1 or not self.tissue_mm2 > 0:
@@ -98,9 +100,14 @@ class SlideFacts:
         return next((share.fraction for share in self.composition if share.key == key), 0.0)
 
     @property
-    def tumour_mm2(self) -> float:
-        """Tumour area, mm²: the tumour share of the tissue area."""
-        return self.tumour_fraction * self.tissue_mm2
+    def is_classified(self) -> bool:
+        """Whether a tile classifier read the tiles, so that there is a composition."""
+        return self.tumour_fraction is not None
+
+    @property
+    def tumour_mm2(self) -> float | None:
+        """Tumour area, mm²: the tumour share of the tissue area; None where that is unknown."""
+        return None if self.tumour_fraction is None else self.tumour_fraction * self.tissue_mm2
 
     def to_json(self) -> dict[str, object]:
         """Plain numbers for the answer object; fractions rounded to four places."""
@@ -110,58 +117,80 @@ class SlideFacts:
             "num_regions": self.num_regions,
             "mpp": self.mpp,
             "composition": {s.key: round(s.fraction, 4) for s in self.composition},
-            "tumour_fraction": round(self.tumour_fraction, 4),
-            "tumour_mm2": round(self.tumour_mm2, 4),
+            "tumour_fraction": _rounded(self.tumour_fraction),
+            "tumour_mm2": _rounded(self.tumour_mm2),
             "focus": round(self.focus, 4),
             "focus_grade": self.focus_grade,
             "stain": self.stain,
-            "known_fraction": round(self.known_fraction, 4),
+            "known_fraction": _rounded(self.known_fraction),
             "left_out_fraction": round(self.left_out_fraction, 4),
             "warnings": list(self.warnings),
         }
 
 
-def measure_facts(
-    bag: FeatureBag,
-    *,
-    num_regions: int,
-    probabilities: Float32[NDArray[np.float32], "n c"],
-    known: Float32[NDArray[np.float32], " n"],
-) -> SlideFacts:
+@dataclass(frozen=True)
+class TileReading:
+    """What a tile classifier makes of a slide's tiles.
+
+    Attributes:
+        probabilities: class probabilities per tile, over `histology.CLASSES`.
+        known: how typical each tile is of the training data, 0-1.
+    """
+
+    probabilities: Float32[NDArray[np.float32], "n c"]
+    known: Float32[NDArray[np.float32], " n"]
+
+    def check_fits(self, num_tiles: int) -> None:
+        """Refuse what isn't about that many tiles.
+
+        Raises:
+            InputError: the arrays don't fit.
+        """
+        shapes = self.probabilities.shape, self.known.shape
+        if shapes != ((num_tiles, len(CLASSES)), (num_tiles,)):
+            raise InputError(
+                f"classifier output {shapes[0]} and {shapes[1]} doesn't fit "
+                f"{num_tiles} tiles and {len(CLASSES)} classes"
+            )
+
+
+def measure_facts(bag: FeatureBag, *, num_regions: int, reading: TileReading | None) -> SlideFacts:
     """Measure a slide from its tiles.
 
     Args:
         bag: the slide's tiles.
         num_regions: regions the slide was split into.
-        probabilities: class probabilities per tile, [n, c] over `histology.CLASSES`.
-        known: how typical each tile is of the training data, [n], 0-1.
+        reading: of the tile classifier; None where there is none for these embeddings.
 
     Raises:
-        InputError: the arrays don't fit the bag.
+        InputError: the reading doesn't fit the bag.
     """
     num_tiles = len(bag.xy0)
-    if probabilities.shape != (num_tiles, len(CLASSES)) or known.shape != (num_tiles,):
-        raise InputError(
-            f"classifier output {probabilities.shape} and {known.shape} doesn't fit "
-            f"{num_tiles} tiles and {len(CLASSES)} classes"
-        )
+    composition: tuple[Share, ...] = ()
+    tumour = known = None
+    left_out = 0.0
+    if reading is not None:
+        reading.check_fits(num_tiles)
+        read = tiles_to_read(reading.known)
+        seen = reading.probabilities[read]
+        composition = shares(np.bincount(seen.argmax(axis=1), minlength=len(CLASSES)))
+        tumour = float(np.mean(malignant_probability(seen) >= TUMOUR_PROBABILITY))
+        known = float(np.mean(reading.known >= KNOWN_SCORE))
+        left_out = 1 - float(np.mean(read))
     focus = float(np.median(bag.focus))
-    read = tiles_to_read(known)
-    leading = np.bincount(probabilities[read].argmax(axis=1), minlength=len(CLASSES))
-    tumour = malignant_probability(probabilities[read]) >= TUMOUR_PROBABILITY
     return SlideFacts(
         tissue_mm2=bag.tissue_area_mm2,
         num_tiles=num_tiles,
         num_regions=num_regions,
         mpp=bag.base_mpp,
-        composition=shares(leading),
-        tumour_fraction=float(np.mean(tumour)),
+        composition=composition,
+        tumour_fraction=tumour,
         focus=focus,
         focus_grade=grade_focus(focus),
         stain=judge_stain(bag.he_share),
-        known_fraction=float(np.mean(known >= KNOWN_SCORE)),
+        known_fraction=known,
         warnings=bag.warnings,
-        left_out_fraction=1 - float(np.mean(read)),
+        left_out_fraction=left_out,
     )
 
 
@@ -238,6 +267,8 @@ _FOCUS_WORDS: Mapping[Language, Mapping[Grade, str]] = {
     "en": {"good": "good", "fair": "fair", "poor": "poor"},
     "zh": {"good": "清晰", "fair": "尚可", "poor": "模糊"},
 }
+_UNMEASURED: Mapping[Language, str] = {"en": "(not measured)", "zh": "（未测量）"}
+_BY_CLASSIFIER = ("{tumour_percent}", "{tumour_mm2}", "{necrosis_percent}", "{lymphoid_percent}")
 _STAIN_WORDS: Mapping[Language, Mapping[Stain, str]] = {
     "en": {"H&E": "H&E", "atypical": "not typical of H&E"},
     "zh": {"H&E": "HE染色", "atypical": "不符合典型HE染色"},
@@ -245,19 +276,30 @@ _STAIN_WORDS: Mapping[Language, Mapping[Stain, str]] = {
 
 
 def fact_values(facts: SlideFacts, language: Language) -> dict[str, str]:
-    """What each fact piece becomes in an answer, unit included: "{tumour_percent}" -> "34%"."""
-    return {
+    """What each fact piece becomes in an answer, unit included: "{tumour_percent}" -> "34%".
+
+    What wasn't measured is said to be so.
+    """
+    values = dict.fromkeys(_BY_CLASSIFIER, _UNMEASURED[language]) | {
         "{tissue_mm2}": _area(facts.tissue_mm2),
         "{num_tiles}": str(facts.num_tiles),
         "{num_regions}": str(facts.num_regions),
-        "{tumour_percent}": f"{percent(facts.tumour_fraction)}%",
-        "{tumour_mm2}": _area(facts.tumour_mm2),
-        "{necrosis_percent}": f"{percent(facts.fraction('necrosis'))}%",
-        "{lymphoid_percent}": f"{percent(facts.fraction('lymphoid_tissue'))}%",
         "{focus}": _FOCUS_WORDS[language][facts.focus_grade],
         "{stain}": _STAIN_WORDS[language][facts.stain],
         "{mpp}": f"{facts.mpp:.3g} µm/px",
     }
+    if facts.tumour_fraction is None or facts.tumour_mm2 is None:
+        return values
+    return values | {
+        "{tumour_percent}": f"{percent(facts.tumour_fraction)}%",
+        "{tumour_mm2}": _area(facts.tumour_mm2),
+        "{necrosis_percent}": f"{percent(facts.fraction('necrosis'))}%",
+        "{lymphoid_percent}": f"{percent(facts.fraction('lymphoid_tissue'))}%",
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _area(area_mm2: float) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ruichat.chat.support import tissue_keys
 from ruichat.chat.view import SlideView
@@ -43,6 +44,9 @@ _HALVES: dict[Language, tuple[tuple[str, str], tuple[str, str]]] = {
 }
 
 
+_Shares = NDArray[np.float32]
+"""Share (0-1) of the tissue in question in each region, [k]."""
+
 CLOSE = 0.02
 """Shares that differ by less are too close to call, and contradict nothing."""
 
@@ -67,12 +71,16 @@ def is_beside_the_point(sentence: str, kind: str) -> bool:
 
 def find_dispute(sentence: str, view: SlideView, language: Language) -> Dispute | None:
     """The count that contradicts a sentence; None where it agrees or nothing can be counted."""
+    classes = view.region_classes
+    if classes is None:
+        return None
     for pattern, check in _CHECKS:
         match = pattern.search(sentence)
         if match is not None:
             found = {name: value for name, value in match.groupdict().items() if value}
             columns = [KEYS.index(key) for key in tissue_keys(_of(found))]
-            return check(found, columns, view, language) if columns else None
+            amounts = classes[:, columns].sum(axis=1)
+            return check(found, amounts, view, language) if columns else None
     return None
 
 
@@ -81,10 +89,10 @@ def _of(found: dict[str, str]) -> str:
 
 
 def _check_half(
-    found: dict[str, str], columns: list[int], view: SlideView, language: Language
+    found: dict[str, str], shares: _Shares, view: SlideView, language: Language
 ) -> Dispute | None:
     axis, is_first = _AXES[found.get("en") or found["zh"]]
-    amount = view.region_classes[:, columns].sum(axis=1) * view.regions.num_tiles
+    amount = shares * view.regions.num_tiles
     total = float(amount.sum())
     if total <= 0:
         return None
@@ -96,29 +104,26 @@ def _check_half(
 
 
 def _check_region(
-    found: dict[str, str], columns: list[int], view: SlideView, language: Language
+    found: dict[str, str], shares: _Shares, view: SlideView, language: Language
 ) -> Dispute | None:
     more = int(found.get("en") or found["zh"])
     less = int(found.get("en_than") or found["zh_than"])
     if not (1 <= more <= view.num_regions and 1 <= less <= view.num_regions):
         return None
-    shares = view.region_classes[:, columns].sum(axis=1)
     one, other = float(shares[more - 1]), float(shares[less - 1])
     return None if one > other - CLOSE else Dispute(((f"R{more}", one), (f"R{less}", other)))
 
 
 def _check_majority(
-    found: dict[str, str], columns: list[int], view: SlideView, language: Language
+    found: dict[str, str], shares: _Shares, view: SlideView, language: Language
 ) -> Dispute | None:
-    share = float(
-        np.average(view.region_classes[:, columns].sum(axis=1), weights=view.regions.num_tiles)
-    )
+    share = float(np.average(shares, weights=view.regions.num_tiles))
     says_more = bool(found.get("en_yes") or found.get("zh_yes"))
     agrees = share > 0.5 - CLOSE if says_more else share < 0.5 + CLOSE
     return None if agrees else Dispute(((_of(found).strip(), share),))
 
 
-_Check = Callable[[dict[str, str], list[int], SlideView, Language], Dispute | None]
+_Check = Callable[[dict[str, str], _Shares, SlideView, Language], Dispute | None]
 _CHECKS: tuple[tuple[re.Pattern[str], _Check], ...] = (
     (_HALF, _check_half),
     (_REGION, _check_region),

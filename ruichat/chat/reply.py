@@ -132,8 +132,9 @@ def _answer_words(
     if not (continues or is_about_slide(question)):
         return (yield from _inform(texts.not_understood(language), "not_understood"))
     limit = view.calibration.known_fraction if view.calibration else 0.0
-    if view.facts.known_fraction < limit:
-        text = texts.unknown_tissue(view.facts, limit, language)
+    known = view.facts.known_fraction
+    if known is not None and known < limit:
+        text = texts.unknown_tissue(view.facts, known, limit, language)
         return (yield from _say(text, "unknown_tissue", alternatives=view.alternatives()))
     speaker = Speaker(view, question_kind(question), language)
     outcome = yield from speaker.speak(question, session, max_tokens=config.max_tokens)
@@ -151,7 +152,9 @@ def _answer_words(
 
 
 def _shows_node(view: SlideView) -> bool:
-    """Whether there is lymph node tissue in which a metastasis could lie."""
+    """Whether there is lymph node tissue in which a metastasis could lie, as far as is known."""
+    if not view.facts.is_classified:
+        return True
     share = view.facts.fraction("lymphoid_tissue") + view.facts.fraction("nodal_metastasis")
     return share >= MIN_NODE_SHARE
 

@@ -63,13 +63,13 @@ _NEGATION = re.compile(
 
 
 def read_signal(
-    pieces: Sequence[WrittenPiece], region_classes: Float32[NDArray[np.float32], "k c"]
+    pieces: Sequence[WrittenPiece], region_classes: Float32[NDArray[np.float32], "k c"] | None
 ) -> AnswerSignal:
     """What speaks for one sentence of an answer.
 
     Args:
         pieces: the sentence as the model wrote it.
-        region_classes: mean class probabilities of each region, [k, c].
+        region_classes: mean class probabilities of each region, [k, c]; None if unknown.
     """
     sentence = "".join(piece.text for piece in pieces)
     logprobs = _deciding_logprobs(pieces, sentence)
@@ -82,13 +82,18 @@ def read_signal(
     )
 
 
-def classifier_support(sentence: str, region_classes: Float32[NDArray[np.float32], "k c"]) -> float:
+def classifier_support(
+    sentence: str, region_classes: Float32[NDArray[np.float32], "k c"] | None
+) -> float:
     """Probability (0-1) that the classifier gives to the tissues a sentence names.
 
     Clause by clause, since "no fat; the tissue is mainly stroma [R5]" denies one tissue and
     states another. A tissue is looked up in the regions its clause cites, else where it is
-    likeliest; a denied one is supported by its absence everywhere. `NEUTRAL` if none is named.
+    likeliest; a denied one is supported by its absence everywhere. `NEUTRAL` if none is named, or
+    without a classifier.
     """
+    if region_classes is None:
+        return NEUTRAL
     scores: list[float] = []
     for clause in _CLAUSE.split(sentence):
         denies = _NEGATION.search(clause) is not None

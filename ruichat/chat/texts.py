@@ -177,9 +177,9 @@ def no_such_region(number: int, num_regions: int, language: Language) -> str:
     )
 
 
-def unknown_tissue(facts: SlideFacts, limit: float, language: Language) -> str:
+def unknown_tissue(facts: SlideFacts, known: float, limit: float, language: Language) -> str:
     """Most of the slide looks like nothing the model was trained on; what was measured stands."""
-    share, needed = f"{facts.known_fraction:.0%}", f"{limit:.0%}"
+    share, needed = f"{known:.0%}", f"{limit:.0%}"
     measured = measured_line(facts, language)
     if language == "zh":
         return (
@@ -319,6 +319,13 @@ def warnings(facts: SlideFacts, calibrated: bool, language: Language) -> tuple[s
         )
     if facts.focus_grade == "poor":
         found.append("切片模糊" if zh else "the slide is out of focus")
+    if not facts.is_classified:
+        found.append(
+            "该模型没有图块分类器：未测量组织组成，也不识别陌生组织"
+            if zh
+            else "the model has no tile classifier: tissue composition isn't measured, and tissue "
+            "that the model doesn't know isn't recognised"
+        )
     if not calibrated:
         found.append(
             "该模型未经校准，仅作描述"

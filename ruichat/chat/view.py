@@ -29,7 +29,8 @@ class SlideView:
         span0: side of a tile, level-0 pixels.
         xy0: top left corners of the tiles, level-0 pixels.
         regions: the named regions.
-        region_classes: mean class probabilities per region.
+        region_classes: mean class probabilities per region; None where no tile classifier reads
+            the tiles.
         facts: what was measured.
         model: name of the model that answers.
         calibration: of the model, None if it carries none.
@@ -39,7 +40,7 @@ class SlideView:
     span0: int
     xy0: Int64[NDArray[np.int64], "n 2"]
     regions: Regions
-    region_classes: Float32[NDArray[np.float32], "k c"]
+    region_classes: Float32[NDArray[np.float32], "k c"] | None
     facts: SlideFacts
     model: str
     calibration: Calibration | None
@@ -57,6 +58,8 @@ class SlideView:
             tissues: keys of the classes it is cited for; the likeliest of them is shown.
         """
         index = int(name[1:]) - 1
+        if self.region_classes is None:
+            return Citation(name, self.regions.boxes[index], (), next(iter(tissues), None))
         here = self.region_classes[index]
         classes = leading(here)
         shows = max(tissues, key=lambda key: here[KEYS.index(key)], default=None)
@@ -65,7 +68,12 @@ class SlideView:
         return Citation(name, self.regions.boxes[index], classes, shows)
 
     def alternatives(self, names: tuple[str, ...] = ()) -> tuple[Share, ...]:
-        """Leading classes in the named regions that exist, else on the whole slide."""
+        """Leading classes in the named regions that exist, else on the whole slide.
+
+        None of them where no tile classifier reads the tiles.
+        """
+        if self.region_classes is None:
+            return ()
         rows = [int(name[1:]) - 1 for name in names]
         rows = [row for row in rows if 0 <= row < self.num_regions]
         if rows:

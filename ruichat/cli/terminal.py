@@ -224,6 +224,9 @@ class Terminal:
         language, facts = self.language, chat.facts
         value = fact_values(facts, language)
         typer.echo(measured_line(facts, language))
+        if facts.known_fraction is None:
+            typer.echo(f"{say('composition', language)}: {say('not_measured', language)}")
+            return
         typer.echo(
             f"{say('tumour', language)}: {value['{tumour_percent}']}, {value['{tumour_mm2}']}; "
             f"{say('known', language)}: {percent(facts.known_fraction)}%"

@@ -44,11 +44,17 @@ class ReplaySession:
 
 
 def view_slide(
-    slide: TestSlide, classifier: TileClassifier, model: str, calibration: Calibration | None
+    slide: TestSlide,
+    classifier: TileClassifier | None,
+    model: str,
+    calibration: Calibration | None,
 ) -> SlideView:
     """What a chat would know of the slide."""
     regions = slide.regions
-    probabilities = classifier.class_probabilities(slide.embeddings)
+    classes = None
+    if classifier is not None:
+        probabilities = classifier.class_probabilities(slide.embeddings)
+        classes = region_means(probabilities, regions.assignment, len(regions))
     boxes = regions.boxes
     width, height = max(b.x + b.width for b in boxes), max(b.y + b.height for b in boxes)
     corners = np.array([(box.x, box.y) for box in boxes], np.int64)
@@ -57,7 +63,7 @@ def view_slide(
         span0=224,
         xy0=corners[regions.assignment],
         regions=regions,
-        region_classes=region_means(probabilities, regions.assignment, len(regions)),
+        region_classes=classes,
         facts=slide.facts,
         model=model,
         calibration=calibration,

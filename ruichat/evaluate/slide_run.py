@@ -188,9 +188,10 @@ def _by_rule(
     colour: ColourReader | None,
 ) -> dict[str, Sequence[RuleAnswer | None]]:
     """The controls that answer by rule."""
-    classes: dict[str, Callable[[TestSlide], NDArray[np.int64]]] = {
-        "rules": lambda s: backend.classifier.class_probabilities(s.embeddings).argmax(1)
-    }
+    classes: dict[str, Callable[[TestSlide], NDArray[np.int64]]] = {}
+    classifier = backend.classifier
+    if classifier is not None:
+        classes["rules"] = lambda s: classifier.class_probabilities(s.embeddings).argmax(1)
     if colour is not None:
         classes["colour"] = lambda s: colour.classes(s.colour)
     return {

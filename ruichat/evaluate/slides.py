@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ruichat.chat.backend import TileClassifier
-from ruichat.chat.facts import KNOWN_SCORE, SlideFacts, facts_text, malignant_probability, shares
+from ruichat.chat.facts import (
+    KNOWN_SCORE,
+    TUMOUR_PROBABILITY,
+    Share,
+    SlideFacts,
+    facts_text,
+    malignant_probability,
+    shares,
+)
 from ruichat.evaluate.config import PhantomSuite, SlideSuite
 from ruichat.evaluate.reading import EncodedTiles, TileReader
 from ruichat.histology import CLASSES
@@ -62,7 +70,7 @@ class TestSlide:
 
 
 def lay_slides(
-    bank: TileBank, config: SlideSuite, classifier: TileClassifier, *, seed: int
+    bank: TileBank, config: SlideSuite, classifier: TileClassifier | None, *, seed: int
 ) -> list[TestSlide]:
     """Slides laid from the bank's held-out tiles."""
     maker = BagMaker(bank, "test", config.layout)
@@ -80,21 +88,27 @@ def measure(
     embeddings: NDArray[np.float32],
     num_regions: int,
     truth: SymbolicSlide,
-    classifier: TileClassifier,
+    classifier: TileClassifier | None,
 ) -> SlideFacts:
     """The facts of a slide without pixels: its focus and stain are those of any good slide."""
-    probabilities = classifier.class_probabilities(embeddings)
+    composition: tuple[Share, ...] = ()
+    tumour = known = None
+    if classifier is not None:
+        probabilities = classifier.class_probabilities(embeddings)
+        composition = shares(np.bincount(probabilities.argmax(1), minlength=len(CLASSES)))
+        tumour = float(np.mean(malignant_probability(probabilities) >= TUMOUR_PROBABILITY))
+        known = float(np.mean(classifier.known_score(embeddings) >= KNOWN_SCORE))
     return SlideFacts(
         tissue_mm2=float(truth.mm2.sum()),
         num_tiles=len(embeddings),
         num_regions=num_regions,
         mpp=BASE_MPP,
-        composition=shares(np.bincount(probabilities.argmax(1), minlength=len(CLASSES))),
-        tumour_fraction=float(np.mean(malignant_probability(probabilities) >= 0.5)),
+        composition=composition,
+        tumour_fraction=tumour,
         focus=1.0,
         focus_grade="good",
         stain="H&E",
-        known_fraction=float(np.mean(classifier.known_score(embeddings) >= KNOWN_SCORE)),
+        known_fraction=known,
     )
 
 
@@ -152,7 +166,7 @@ def draw_slide(seed: int, size_px: tuple[int, int]) -> DrawnSlide:
 def draw_slides(
     config: PhantomSuite,
     reader: TileReader,
-    classifier: TileClassifier,
+    classifier: TileClassifier | None,
     *,
     first_number: int,
     max_regions: int,
@@ -176,7 +190,7 @@ def _encode(
     drawn: DrawnSlide,
     config: PhantomSuite,
     reader: TileReader,
-    classifier: TileClassifier,
+    classifier: TileClassifier | None,
     number: int,
     max_regions: int,
 ) -> TestSlide:

@@ -22,9 +22,30 @@ from ruichat.evaluate.tile_scores import (
 
 
 def score_tiles(
-    config: TileSuite, data: EvaluationData, classifier: TileClassifier, draws: Draws
+    config: TileSuite, data: EvaluationData, classifier: TileClassifier | None, draws: Draws
 ) -> list[Row]:
     """All rows about tiles; sets that can't be read are left out and noted in `data`."""
+    rows: list[Row] = []
+    if classifier is not None:
+        rows += _classified(config, data, classifier, draws)
+    elif config.classified or config.unknown:
+        data.skipped.append("classes and unknown tissue: the model has no tile classifier")
+    for probe in config.probes:
+        tile_set = data.tile_set(probe.name)
+        if tile_set is None:
+            continue
+        try:
+            rows += score_probe(tile_set, probe, config, draws)
+        except InputError as error:
+            data.skipped.append(f"probe of {probe.name}: {error.message}")
+    if config.unknown and classifier is not None:
+        rows += _unknown(config, data, classifier, draws)
+    return rows
+
+
+def _classified(
+    config: TileSuite, data: EvaluationData, classifier: TileClassifier, draws: Draws
+) -> list[Row]:
     rows: list[Row] = []
     for name in config.classified:
         tile_set = data.tile_set(name)
@@ -38,16 +59,6 @@ def score_tiles(
         row = score_classifier(tile_set, classifier, draws)
         aim = next((p.wanted for p in config.probes if p.name == name), None)
         rows.append(Row(row.section, row.name, row.score, aim=aim))
-    for probe in config.probes:
-        tile_set = data.tile_set(probe.name)
-        if tile_set is None:
-            continue
-        try:
-            rows += score_probe(tile_set, probe, config, draws)
-        except InputError as error:
-            data.skipped.append(f"probe of {probe.name}: {error.message}")
-    if config.unknown:
-        rows += _unknown(config, data, classifier, draws)
     return rows
 
 

@@ -17,6 +17,8 @@ from ruichat.storage.artifacts import Manifest, read_checked, save_arrays
 KIND = "tile-classifier"
 SCHEMA_VERSION = 1
 WEIGHTS = Path(__file__).parents[1] / "assets" / "mini" / "tiles.safetensors"
+ENCODER = "mini"
+"""Name of the encoder that the shipped classifier was trained on."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ruichat.chat import texts
 from ruichat.chat.facts import (
     Share,
     SlideFacts,
+    TileReading,
     fact_values,
     facts_text,
     grade_focus,
@@ -60,7 +61,9 @@ def probabilities(keys: list[str], p: float = 0.8) -> np.ndarray:
 def test_measured_shares() -> None:
     keys = ["carcinoma_nests"] * 3 + ["necrosis"] * 2 + ["stroma"] * 5
     known = np.array([0.5] * 9 + [0.01], np.float32)
-    facts = measure_facts(make_bag(), num_regions=4, probabilities=probabilities(keys), known=known)
+    facts = measure_facts(
+        make_bag(), num_regions=4, reading=TileReading(probabilities(keys), known)
+    )
     assert facts.composition[0] == Share("stroma", 0.5)
     assert facts.tumour_fraction == pytest.approx(0.3)
     assert facts.tumour_mm2 == pytest.approx(0.6)
@@ -75,7 +78,9 @@ def test_tiles_that_look_like_nothing_known_are_left_out_and_told() -> None:
     keys = ["carcinoma_nests"] * 3 + ["stroma"] * 7
     known = np.array([0.0] * 3 + [0.5] * 7, np.float32)
     assert tiles_to_read(known).tolist() == [False] * 3 + [True] * 7
-    facts = measure_facts(make_bag(), num_regions=4, probabilities=probabilities(keys), known=known)
+    facts = measure_facts(
+        make_bag(), num_regions=4, reading=TileReading(probabilities(keys), known)
+    )
     assert facts.composition == (Share("stroma", 1.0),) and facts.tumour_fraction == 0
     assert facts.num_tiles == 10 and facts.left_out_fraction == pytest.approx(0.3)
     assert any("30% of the tissue was not read" in w for w in texts.warnings(facts, True, "en"))
@@ -87,8 +92,7 @@ def test_warnings_of_the_slide_are_told_in_chinese() -> None:
     facts = measure_facts(
         make_bag(he_share=0.07),
         num_regions=1,
-        probabilities=probabilities(["fat"] * 10),
-        known=np.ones(10, np.float32),
+        reading=TileReading(probabilities(["fat"] * 10), np.ones(10, np.float32)),
     )
     raw = (
         "stain is implausible for H&E: 7% of the tissue has its colours. Check the stain",
@@ -109,7 +113,9 @@ def test_tumour_needs_more_than_half_the_probability_over_all_malignant_classes(
     rows[:, KEYS.index("carcinoma_nests")] = 0.28
     rows[:, KEYS.index("carcinoma_glands")] = 0.28
     facts = measure_facts(
-        make_bag(), num_regions=1, probabilities=rows, known=np.ones(10, np.float32)
+        make_bag(),
+        num_regions=1,
+        reading=TileReading(rows, np.ones(10, np.float32)),
     )
     assert facts.tumour_fraction == 1
     assert facts.composition == (Share("stroma", 1.0),)
@@ -120,8 +126,7 @@ def test_the_stain_is_judged_by_the_colours_of_the_tissue(he_share: float, stain
     facts = measure_facts(
         make_bag(he_share=he_share),
         num_regions=1,
-        probabilities=probabilities(["fat"] * 10),
-        known=np.ones(10, np.float32),
+        reading=TileReading(probabilities(["fat"] * 10), np.ones(10, np.float32)),
     )
     assert facts.stain == stain
 
@@ -131,17 +136,28 @@ def test_a_classifier_that_does_not_fit_the_bag_is_refused() -> None:
         measure_facts(
             make_bag(),
             num_regions=1,
-            probabilities=probabilities(["fat"] * 9),
-            known=np.ones(9, np.float32),
+            reading=TileReading(probabilities(["fat"] * 9), np.ones(9, np.float32)),
         )
+
+
+def test_without_a_classifier_nothing_is_said_of_composition() -> None:
+    facts = measure_facts(make_bag(), num_regions=4, reading=None)
+    assert not facts.is_classified
+    assert (facts.composition, facts.tumour_mm2, facts.known_fraction) == ((), None, None)
+    assert facts_text(facts).endswith("composition unknown")
+    plain = facts.to_json()
+    assert plain["tumour_fraction"] is plain["known_fraction"] is plain["tumour_mm2"] is None
+    assert fact_values(facts, "en")["{tumour_percent}"] == "(not measured)"
+    assert fact_values(facts, "zh").keys() == set(FACT_PIECES)
+    assert any("no tile classifier" in w for w in texts.warnings(facts, True, "en"))
+    assert any("没有图块分类器" in w for w in texts.warnings(facts, True, "zh"))
 
 
 def test_impossible_facts_are_refused() -> None:
     facts = measure_facts(
         make_bag(),
         num_regions=1,
-        probabilities=probabilities(["fat"] * 10),
-        known=np.ones(10, np.float32),
+        reading=TileReading(probabilities(["fat"] * 10), np.ones(10, np.float32)),
     )
     for change in ({"known_fraction": 1.5}, {"num_tiles": 0}, {"tissue_mm2": float("nan")}):
         with pytest.raises(InputError):
@@ -152,8 +168,7 @@ def test_the_prompt_line_names_what_was_measured() -> None:
     facts = measure_facts(
         make_bag(),
         num_regions=4,
-        probabilities=probabilities(["fat"] * 7 + ["stroma"] * 3),
-        known=np.ones(10, np.float32),
+        reading=TileReading(probabilities(["fat"] * 7 + ["stroma"] * 3), np.ones(10, np.float32)),
     )
     line = facts_text(facts)
     assert "2.0 mm2" in line and "10 tiles" in line

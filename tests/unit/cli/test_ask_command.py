@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,22 @@ def test_a_chat_reads_the_slide_once(
     (session,) = backend.model.sessions
     assert len(backend.model.opened) == 1
     assert "never asked" not in session.asked
+
+
+def test_without_a_classifier_the_chat_says_what_is_not_measured(
+    slide_path: Path,
+    type_in: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    backend = replace(make_backend("Yes, tumour [R1]."), classifier=None, calibration=None)
+    monkeypatch.setattr(ask_module, "load_backend", lambda _: backend)
+    type_in("Is there tumour?\n/facts\n/regions\nIs there fat?\n")
+    assert cli.run(["ask", str(slide_path)]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("Description only, no diagnosis: Yes, tumour [R1].") == 2
+    assert "composition: not measured" in out and "R4\t" in out
+    assert err.count("no tile classifier") == 1 and err.count("no calibration") == 1
 
 
 def test_a_chat_survives_a_bad_question(

@@ -72,6 +72,21 @@ def test_a_model_that_looks_is_right_and_its_controls_are_not(rows_of: RowsOf) -
     assert rows_of(oracle)[DIFFERENCES, "true slide minus blind"].score.value > 0.35
 
 
+def test_without_a_classifier_there_is_no_control_by_its_rules(
+    asked: list[Asked], slides: list[TestSlide], suite: SlideSuite
+) -> None:
+    answerer = Scripted(oracle, by_question(asked))
+    model = ScriptedModel(lambda question: "")
+    backend = Backend("scripted", MeanColourEncoder(), None, model, None, 32)
+    quick = suite.model_copy(update={"num_checked": 0})
+    result = ask_slides(
+        asked, slides, answerer, backend, quick, Draws(50, 0), lambda _: lambda a, b: None, None
+    )
+    row = next(r for r in result.rows if (r.section, r.name) == (QUESTIONS, "all kinds"))
+    assert row.score.value == 1
+    assert "rules" not in row.controls and "blind" in row.controls
+
+
 def test_its_citations_fall_to_chance_when_contents_are_permuted(rows_of: RowsOf) -> None:
     for measure in ("precision", "recall"):
         row = rows_of(oracle)[CITATIONS, f"where it is: {measure}"]
