@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -19,17 +18,14 @@ from ruichat.chat.sentences import is_abstention
 from ruichat.config import Config
 from ruichat.errors import InputError, RuiChatError
 from ruichat.evaluate.data import Counts
+from ruichat.evaluate.judging import chosen_option, cover, fold, polarity
 from ruichat.evaluate.metrics import Estimate
 from ruichat.evaluate.report import Row
 from ruichat.evaluate.tile_scores import Draws
 from ruichat.truth.datasets.dialogue import pose
-from ruichat.units import Region0
 
 _LETTERS = "ABCDEFGHIJ"
-_YES = re.compile(r"^\W*(?:yes\b|是|有|存在|可见)", re.IGNORECASE)
-_NO = re.compile(r"^\W*(?:no\b|not\b|none\b|否|无|没有|未见|不是)", re.IGNORECASE)
 _POLAR = {"yes": "yes", "是": "yes", "有": "yes", "no": "no", "否": "no", "无": "no", "没有": "no"}
-_BLANK = re.compile(r"[\s\W_]+")
 
 
 class Box(Config):
@@ -92,11 +88,6 @@ class Item(Config):
         return pose(self.question, self.options, order)
 
 
-def fold(text: str) -> str:
-    """Text without case, space and punctuation."""
-    return _BLANK.sub("", text.casefold())
-
-
 def read_items(path: Path) -> list[Item]:
     """Read a questions file.
 
@@ -126,61 +117,14 @@ def read_items(path: Path) -> list[Item]:
     return items
 
 
-def chosen_option(text: str, options: Sequence[str], order: Sequence[int]) -> int | None:
-    """Index of the option that an answer gives: the one whose words come first, else its letter.
-
-    Of several that begin at the same place the longest counts. Words count whole: "Cannot tell"
-    doesn't say no.
-    """
-    found = [
-        (match.start(), -len(option), i)
-        for i, option in enumerate(options)
-        if (match := _whole(option).search(text))
-    ]
-    if found:
-        return min(found)[2]
-    letter = re.match(r"\W*([A-J])(?![A-Za-z])", text)
-    at = _LETTERS.index(letter[1]) if letter else len(options)
-    return order[at] if at < len(options) else None
-
-
-def _whole(words: str) -> re.Pattern[str]:
-    """Finds words that no other Latin letter or digit touches; Chinese has no such borders."""
-    before = r"(?<![A-Za-z0-9])" if re.match(r"[A-Za-z0-9]", words) else ""
-    after = r"(?![A-Za-z0-9])" if re.search(r"[A-Za-z0-9]$", words) else ""
-    return re.compile(before + re.escape(words) + after, re.IGNORECASE)
-
-
 def is_right(item: Item, text: str, order: Sequence[int]) -> bool:
     """Whether an answer to an item is right; yes and no are read off how it begins."""
     if item.options:
         return chosen_option(text, item.options, order) == item.right_option
-    polar = _POLAR.get(fold(item.answer))
-    if polar is not None:
-        return bool((_YES if polar == "yes" else _NO).search(text))
+    right = _POLAR.get(fold(item.answer))
+    if right is not None:
+        return polarity(text) == right
     return fold(item.answer) in fold(text)
-
-
-def cover(
-    boxes: Sequence[Region0 | Box], truth: Sequence[Region0 | Box]
-) -> tuple[float, float, float]:
-    """Areas in square pixels: of the boxes' union, of the truth's, and of what both share."""
-    both = [*boxes, *truth]
-    xs = np.unique([v for b in both for v in (b.x, b.x + b.width)])
-    ys = np.unique([v for b in both for v in (b.y, b.y + b.height)])
-    if len(xs) < 2 or len(ys) < 2:
-        return 0.0, 0.0, 0.0
-    cell = np.outer(np.diff(ys), np.diff(xs)).astype(np.float64)
-
-    def fill(items: Sequence[Region0 | Box]) -> NDArray[np.bool_]:
-        mask = np.zeros(cell.shape, bool)
-        for b in items:
-            rows = slice(*np.searchsorted(ys, (b.y, b.y + b.height)))
-            mask[rows, slice(*np.searchsorted(xs, (b.x, b.x + b.width)))] = True
-        return mask
-
-    ours, theirs = fill(boxes), fill(truth)
-    return float(cell[ours].sum()), float(cell[theirs].sum()), float(cell[ours & theirs].sum())
 
 
 Name = tuple[str, float | None]

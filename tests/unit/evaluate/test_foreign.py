@@ -5,15 +5,10 @@ from pathlib import Path
 
 import pytest
 from fakes_chat import make_backend, write_two_halves
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ruichat.errors import InputError
 from ruichat.evaluate.foreign import (
-    Box,
     Item,
-    chosen_option,
-    cover,
     is_right,
     read_items,
     score_questions,
@@ -28,37 +23,6 @@ def quiet(stage: str):
     return lambda done, total: None
 
 
-@pytest.mark.parametrize(
-    ("text", "index"),
-    [
-        ("The tumour is squamous carcinoma [R1].", 0),
-        ("Carcinoma, not lymphoma.", 1),
-        ("B. I think so", 1),
-        ("(C)", 2),
-        ("Cannot determine.", None),
-        ("A tumour is seen", 0),
-    ],
-)
-def test_the_option_whose_words_come_first_is_chosen(text: str, index: int | None) -> None:
-    assert chosen_option(text, OPTIONS, (0, 1, 2)) == index
-
-
-@pytest.mark.parametrize(
-    ("text", "options", "index"),
-    [
-        ("Cannot determine.", ("yes", "no"), None),
-        ("The tissue is abnormal.", ("normal", "abnormal"), 1),
-        ("No tumour.", ("yes", "no"), 1),
-        ("有肿瘤", ("有", "无"), 0),
-        ("HER2-", ("HER2+", "HER2-"), 1),
-    ],
-)
-def test_words_of_options_count_whole(
-    text: str, options: tuple[str, ...], index: int | None
-) -> None:
-    assert chosen_option(text, options, range(len(options))) == index
-
-
 def test_options_that_differ_in_signs_alone_are_told_apart() -> None:
     item = Item(slide="s", question="?", answer="HER2-", options=("HER2+", "HER2-"))
     assert item.right_option == 1 and item.right_words == "HER2-"
@@ -66,7 +30,6 @@ def test_options_that_differ_in_signs_alone_are_told_apart() -> None:
 
 
 def test_letters_follow_the_order_in_which_options_were_listed() -> None:
-    assert chosen_option("A", OPTIONS, (1, 2, 0)) == 1
     item = Item(slide="s", question="Which?", answer="B", options=OPTIONS)
     assert item.right_option == 1
     assert item.posed((1, 2, 0)).endswith("A. carcinoma B. lymphoma C. squamous carcinoma")
@@ -87,32 +50,6 @@ def test_letters_follow_the_order_in_which_options_were_listed() -> None:
 )
 def test_answers_without_options(answer: str, text: str, right: bool) -> None:
     assert is_right(Item(slide="s", question="?", answer=answer), text, ()) is right
-
-
-boxes = st.lists(
-    st.builds(
-        Box,
-        x=st.integers(0, 20),
-        y=st.integers(0, 20),
-        width=st.integers(1, 10),
-        height=st.integers(1, 10),
-    ),
-    max_size=5,
-)
-
-
-@given(boxes, boxes)
-def test_cover_counts_every_pixel_once(ours: list[Box], theirs: list[Box]) -> None:
-    def pixels(items: list[Box]) -> set[tuple[int, int]]:
-        return {
-            (x, y)
-            for b in items
-            for x in range(b.x, b.x + b.width)
-            for y in range(b.y, b.y + b.height)
-        }
-
-    one, two = pixels(ours), pixels(theirs)
-    assert cover(ours, theirs) == (len(one), len(two), len(one & two))
 
 
 @pytest.mark.parametrize(
