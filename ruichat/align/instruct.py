@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 
-from ruichat.align.batches import collate_words, write_turns
-from ruichat.align.loop import Log, LoopConfig, run_loop
+from ruichat.align.batches import WordBatch, collate_words, write_turns
+from ruichat.align.loop import Log, LoopConfig, MicroBatch, run_loop
 from ruichat.config import Config
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
-from ruichat.truth.bags import BagMaker, collate_bags
+from ruichat.truth.bags import BagBatch, BagMaker, collate_bags
 from ruichat.truth.dialogues import Balance
 
 
@@ -28,6 +29,14 @@ class InstructConfig(Config):
     alpha: int = 32
     tile_noise: float = 0.1
     loop: LoopConfig
+
+
+@dataclass(frozen=True, slots=True)
+class InstructBatch:
+    """Dialogues and the slides they are about."""
+
+    words: WordBatch
+    bags: BagBatch
 
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -58,32 +67,36 @@ def train_instruct(
     balance = Balance()
     spread = bags.spread
 
-    def loss_of_step(step: int) -> Tensor:
+    def draw(step: int) -> InstructBatch:
         rng = np.random.default_rng((config.seed, 3, step))
         slides = [bags.draw(rng) for _ in range(config.slides_per_step)]
         items = [write_turns(s.truth, rng, balance, processor, config.row_tokens) for s in slides]
-        words = collate_words(items, processor)
-        batch = collate_bags(slides)
-        tiles = batch.tile_embeddings
+        return InstructBatch(collate_words(items, processor), collate_bags(slides))
+
+    def loss_of(batch: InstructBatch) -> Tensor:
+        words, slides = batch.words, batch.bags
+        tiles = slides.tile_embeddings
         return wrapped(
             words.input_ids,
             words.attention_mask,
             labels=words.labels,
             tile_embeddings=tiles + config.tile_noise * spread * torch.randn_like(tiles),
-            tile_region=batch.tile_region,
-            region_geometry=batch.region_geometry,
-            region_mask=batch.region_mask,
+            tile_region=slides.tile_region,
+            region_geometry=slides.region_geometry,
+            region_mask=slides.region_mask,
             skip_logits=True,
             use_cache=False,
         ).loss
 
     run_loop(
         wrapped,
-        loss_of_step,
+        lambda step: [lambda: MicroBatch(draw(step))],
+        loss_of,
         config.loop,
-        out / "instruct.pt",
+        out / "instruct",
         name="instruct",
         log=log,
         carried=balance,
+        settings=config.fingerprint(),
     )
     return wrapped

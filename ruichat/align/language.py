@@ -9,6 +9,7 @@ bring real regions to where the symbols were.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ruichat.align.batches import SymbolBatch, collate_symbols, collate_words, write_turns
+from ruichat.align.batches import (
+    SymbolBatch,
+    WordBatch,
+    collate_symbols,
+    collate_words,
+    write_turns,
+)
 from ruichat.align.corpus import read_corpus
-from ruichat.align.loop import Log, LoopConfig, run_loop
+from ruichat.align.loop import Log, LoopConfig, MicroBatch, run_loop
 from ruichat.config import Config
 from ruichat.features.encoder import ENCODERS
 from ruichat.model.configuration import MINI_TEXT, RuiChatConfig
@@ -77,6 +84,15 @@ class SymbolProjector(nn.Module):
         return self.norm(content + where) * self.scale
 
 
+@dataclass(frozen=True, slots=True)
+class LanguageBatch:
+    """Dialogues about symbolic slides, and passages of plain text."""
+
+    words: WordBatch
+    symbols: SymbolBatch
+    texts: WordBatch
+
+
 class LanguageStage(nn.Module):
     """What this stage trains."""
 
@@ -85,6 +101,27 @@ class LanguageStage(nn.Module):
         self.model = model
         width = model.config.text_config.hidden_size
         self.symbols = SymbolProjector(width, region_scale)
+
+    def forward(self, batch: LanguageBatch, blur: float) -> Float[Tensor, ""]:
+        """Mean loss over the words of the dialogues, and a fifth of that over the passages."""
+        words, texts = batch.words, batch.texts
+        loss = self.model(
+            words.input_ids,
+            words.attention_mask,
+            labels=words.labels,
+            region_embeds=self.symbols(batch.symbols, blur),
+            region_mask=batch.symbols.mask,
+            skip_logits=True,
+            use_cache=False,
+        ).loss
+        text_loss = self.model(
+            texts.input_ids,
+            texts.attention_mask,
+            labels=texts.labels,
+            skip_logits=True,
+            use_cache=False,
+        ).loss
+        return loss + 0.2 * text_loss
 
 
 def build_model(config: LanguageConfig, processor: RuiChatProcessor) -> LanguageStage:
@@ -129,42 +166,29 @@ def train_language(
     def texts() -> list[list[int]]:
         return passages(data_root, processor, config.text_tokens, config.seed)
 
-    def loss_of_step(step: int) -> Tensor:
+    def draw(step: int) -> LanguageBatch:
         rng = np.random.default_rng((config.seed, 1, step))
         slides = [
             draw_symbolic_slide(rng, config.symbolic) for _ in range(config.dialogues_per_step)
         ]
         items = [write_turns(slide, rng, balance, processor, config.row_tokens) for slide in slides]
-        words = collate_words(items, processor)
-        symbols = collate_symbols(slides)
-        loss = stage.model(
-            words.input_ids,
-            words.attention_mask,
-            labels=words.labels,
-            region_embeds=stage.symbols(symbols, config.blur),
-            region_mask=symbols.mask,
-            skip_logits=True,
-            use_cache=False,
-        ).loss
         rows = rng.integers(len(texts()), size=config.texts_per_step)
         plain = [Encoded(head + texts()[i], [IGNORED] * len(head) + texts()[i]) for i in rows]
-        words = collate_words(plain, processor)
-        text_loss = stage.model(
-            words.input_ids,
-            words.attention_mask,
-            labels=words.labels,
-            skip_logits=True,
-            use_cache=False,
-        ).loss
-        return loss + 0.2 * text_loss
+        return LanguageBatch(
+            collate_words(items, processor),
+            collate_symbols(slides),
+            collate_words(plain, processor),
+        )
 
     run_loop(
         stage,
-        loss_of_step,
+        lambda step: [lambda: MicroBatch(draw(step))],
+        lambda batch: stage(batch, config.blur),
         config.loop,
-        out / "language.pt",
+        out / "language",
         name="language",
         log=log,
         carried=balance,
+        settings=config.fingerprint(),
     )
     return stage

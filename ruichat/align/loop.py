@@ -1,155 +1,146 @@
-"""The one training loop: every language stage hands it a model, what trains, and its batches."""
+"""The one training loop: every stage hands it a module, what trains, and its batches."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, TypeVar
 
-import torch
-from pydantic import Field
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
-from ruichat.config import Config
+from ruichat.align.training.optimisers import build_optimisers, divide
+from ruichat.align.training.placing import place
+from ruichat.align.training.processes import start_processes
+from ruichat.align.training.report import describe
+from ruichat.align.training.run import DivergedError, Run
+from ruichat.align.training.settings import (
+    Carried,
+    Group,
+    Log,
+    LoopConfig,
+    MicroBatch,
+    MicroBatches,
+    StepReport,
+    run_digest,
+)
+from ruichat.align.training.state import StateFolder
+from ruichat.errors import ConfigError
 
-Log = Callable[[str], None]
+__all__ = [
+    "Carried",
+    "DivergedError",
+    "Group",
+    "Log",
+    "LoopConfig",
+    "MicroBatch",
+    "MicroBatches",
+    "StepReport",
+    "build_optimisers",
+    "run_loop",
+]
 
-
-class LoopConfig(Config):
-    """Steps and optimiser of one stage."""
-
-    steps: int = Field(ge=3)
-    """The rate has to rise and to fall: `OneCycleLR` divides by zero without room for both."""
-    learning_rate: float
-    optimiser: Literal["adamw", "muon"] = "adamw"
-    """What trains the matrices of decoder layers; all else is always AdamW's."""
-    warmup: float = 0.05
-    """Share of the steps over which the rate rises."""
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    """Largest gradient norm."""
-    log_every: int = 50
-    checkpoint_every: int = 200
-
-
-@runtime_checkable
-class Carried(Protocol):
-    """What a stage carries from step to step beside its weights."""
-
-    def state_dict(self) -> dict[Any, Any]:
-        """Plain values that a checkpoint can hold."""
-        ...
-
-    def load_state_dict(self, state: dict[Any, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        ...
-
-
-def build_optimisers(trained: nn.Module, config: LoopConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for whatever asks for a gradient; with "muon", Muon for decoder matrices.
-
-    Source:
-        Muon: Jordan et al. 2024; its rate is scaled to AdamW's as in Liu et al. 2025,
-        arXiv:2502.16982, so that one rate serves both.
-    """
-    wanted = {name: p for name, p in trained.named_parameters() if p.requires_grad}
-    hidden = [p for name, p in wanted.items() if ".layers." in name and p.ndim == 2]
-    if config.optimiser == "adamw" or not hidden:
-        hidden = []
-    of_hidden = {id(p) for p in hidden}
-    rest = [p for p in wanted.values() if id(p) not in of_hidden]
-    optimisers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(
-            rest,
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            betas=(0.9, 0.98),
-            fused=True,
-        )
-    ]
-    if hidden:
-        optimisers.append(
-            torch.optim.Muon(
-                hidden,
-                lr=config.learning_rate,
-                weight_decay=config.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        )
-    return optimisers
+T = TypeVar("T")
 
 
 def run_loop(
     trained: nn.Module,
-    loss_of_step: Callable[[int], Tensor],
+    micro_batches: MicroBatches[T],
+    loss_of: Callable[[T], Tensor],
     config: LoopConfig,
-    checkpoint: Path,
+    folder: Path,
     *,
     name: str,
     log: Log,
+    seed: int = 0,
+    groups: Sequence[Group] = (),
     carried: Carried | None = None,
+    settings: str = "",
+    after_step: Callable[[StepReport], None] | None = None,
 ) -> None:
-    """Train what of `trained` asks for a gradient, going on from `checkpoint` if it is there.
+    """Train what of `trained` asks for a gradient, going on from `folder` if a state is there.
+
+    A global batch depends on the step alone, and every micro-batch's forward on the seed, the
+    step and its number: processes deal the micro-batches among them and reach the same numbers
+    as one alone, and a resumed run those of an unbroken one. Processes are found as accelerate
+    and torchrun start them; FSDP2 is used where accelerate's config says so.
 
     Args:
-        trained: holds the parameters, and the state that a checkpoint keeps.
-        loss_of_step: loss of one batch; must depend on the step number and `carried` alone, so
-            that a resumed run sees what an unbroken one would have seen.
-        checkpoint: file for weights, optimiser and step; removed by nobody, small.
-        carried: what `loss_of_step` changes, kept in the checkpoint too.
+        trained: holds the parameters; moved to the device. A state holds those that ask for a
+            gradient, and buffers beside them: all else must come to the loop as it was.
+        micro_batches: the parts of a step's global batch, as functions; each process calls those
+            that it takes, in threads if `config.workers`. They must not draw from torch's, NumPy's
+            or Python's global generators.
+        loss_of: the loss of a micro-batch, summed over its targets; may draw from those
+            generators, which are seeded before it.
+        config: steps, optimiser, precision, what is written how often.
+        folder: for states and curves.
+        name: of the run, for the log.
+        log: takes lines of the main process.
+        seed: of the run.
+        groups: parameters with rates of their own; the first that fits takes one.
+        carried: what else changes from step to step.
+        settings: fingerprint of what else decides the run's numbers: the stage's settings, the
+            digests of data and base model. A folder of a run with another one is refused.
+        after_step: called by every process after each step, before its state is kept.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings, or is in use; a launch isn't what
+            it claims; nothing trains.
+        DivergedError: a loss isn't finite; nothing was learnt from it.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the state is kept.
     """
-    parameters = [p for p in trained.parameters() if p.requires_grad]
-    optimisers = build_optimisers(trained, config)
-    schedules = [
-        torch.optim.lr_scheduler.OneCycleLR(
-            optimiser,
-            config.learning_rate,
-            total_steps=config.steps,
-            # At least two steps of rise: OneCycleLR divides by one less than that.
-            pct_start=max(config.warmup, min(1.0, 2 / config.steps)),
-            cycle_momentum=False,
-        )
-        for optimiser in optimisers
-    ]
-    start = 0
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True)
-        trained.load_state_dict(state["model"])
-        for part, kept in zip([*optimisers, *schedules], state["optimisers"], strict=True):
-            part.load_state_dict(kept)
-        if carried is not None and "carried" in state:
-            carried.load_state_dict(state["carried"])
-        start = int(state["step"])
-        log(f"{name}: going on from step {start}")
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    trained.train()
-    began, total, logged = time.perf_counter(), 0.0, start
-    for step in range(start, config.steps):
-        # Dropout, too, depends on the step alone.
-        torch.manual_seed(step)
-        loss = loss_of_step(step)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, config.clip)
-        for part in [*optimisers, *schedules]:
-            part.step()
-        trained.zero_grad(set_to_none=True)
-        total += float(loss.detach())
-        done = step + 1
-        if done % config.log_every == 0:
-            rate = (done - start) / (time.perf_counter() - began)
-            left = (config.steps - done) / rate / 60
-            mean = total / (done - logged)
-            log(f"{name} step {done}/{config.steps} loss {mean:.4f} {left:.0f} min left")
-            total, logged = 0.0, done
-        if done % config.checkpoint_every == 0 or done == config.steps:
-            state = {
-                "model": trained.state_dict(),
-                "optimisers": [part.state_dict() for part in [*optimisers, *schedules]],
-                "step": done,
-            }
-            if carried is not None:
-                state["carried"] = carried.state_dict()
-            torch.save(state, checkpoint.with_suffix(".part"))
-            checkpoint.with_suffix(".part").replace(checkpoint)
+    processes = start_processes()
+    parts = divide(trained, config, groups)
+    with ExitStack() as stack:
+        if processes.is_main:
+            stack.enter_context(_alone_in(folder))
+        states = StateFolder(folder, run_digest(config, groups, settings, seed), config.keep)
+        lines = describe(trained, parts, name)
+        run = Run(place(trained, loss_of, config, processes), config, groups, processes, seed)
+        start = run.resume(states, carried, log if processes.is_main else _quiet)
+        if processes.is_main:
+            for line in [f"{name}: going on from step {start}"] if start else lines:
+                log(line)
+        if start < config.steps:
+            stack.enter_context(_recomputing(trained, config))
+            trained.train()
+            run.train(start, micro_batches, states, name, log, carried, after_step)
     trained.eval()
+
+
+@contextmanager
+def _recomputing(trained: nn.Module, config: LoopConfig) -> Generator[None]:
+    """Gradient checkpointing in whatever model of transformers is within, if asked for."""
+    models: list[Any] = []
+    if config.gradient_checkpointing:
+        models = [m for m in trained.modules() if hasattr(m, "gradient_checkpointing_enable")][:1]
+        if not models:
+            raise ConfigError(
+                "gradient_checkpointing is set, and this stage trains no model of transformers",
+                hint="Leave it out",
+            )
+    for model in models:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        for model in models:
+            model.gradient_checkpointing_disable()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Generator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise ConfigError(
+            f"another run is training in {folder}", hint="Wait for it, or give another folder"
+        ) from None
+
+
+def _quiet(_: str) -> None:
+    pass

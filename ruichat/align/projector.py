@@ -6,19 +6,26 @@ answers, and the distance to the vector that the region's truth would have had a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ruichat.align.batches import collate_symbols, collate_words, write_turns
+from ruichat.align.batches import (
+    SymbolBatch,
+    WordBatch,
+    collate_symbols,
+    collate_words,
+    write_turns,
+)
 from ruichat.align.language import LanguageStage
-from ruichat.align.loop import Log, LoopConfig, run_loop
+from ruichat.align.loop import Log, LoopConfig, MicroBatch, run_loop
 from ruichat.config import Config
 from ruichat.model.processing import RuiChatProcessor
-from ruichat.truth.bags import BagMaker, collate_bags
+from ruichat.truth.bags import BagBatch, BagMaker, collate_bags
 from ruichat.truth.dialogues import Balance
 
 
@@ -35,14 +42,13 @@ class ProjectorConfig(Config):
     loop: LoopConfig
 
 
-class ProjectorStage(nn.Module):
-    """What this stage trains: the region encoder, and nothing of the language model."""
+@dataclass(frozen=True, slots=True)
+class ProjectorBatch:
+    """Dialogues, the slides they are about, and those slides as symbols."""
 
-    def __init__(self, stage: LanguageStage) -> None:
-        super().__init__()
-        stage.requires_grad_(False)
-        self.regions = stage.model.region_encoder
-        self.regions.requires_grad_(True)
+    words: WordBatch
+    bags: BagBatch
+    symbols: SymbolBatch
 
 
 def region_loss(found: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
@@ -59,42 +65,51 @@ def train_projector(
     log: Log = print,
 ) -> None:
     """Train the region encoder in place; resumes from `out`."""
-    trained = ProjectorStage(stage)
+    stage.requires_grad_(False)
+    stage.model.region_encoder.requires_grad_(True)
     with torch.no_grad():
-        trained.regions.scale.fill_(stage.symbols.scale)
+        stage.model.region_encoder.scale.fill_(stage.symbols.scale)
     balance = Balance()
     spread = bags.spread
 
-    def loss_of_step(step: int) -> Tensor:
+    def draw(step: int) -> ProjectorBatch:
         rng = np.random.default_rng((config.seed, 2, step))
         slides = [bags.draw(rng) for _ in range(config.slides_per_step)]
         items = [write_turns(s.truth, rng, balance, processor, config.row_tokens) for s in slides]
-        words = collate_words(items, processor)
-        batch = collate_bags(slides)
-        tiles = batch.tile_embeddings
+        return ProjectorBatch(
+            collate_words(items, processor),
+            collate_bags(slides),
+            collate_symbols([slide.truth for slide in slides]),
+        )
+
+    def loss_of(batch: ProjectorBatch) -> Tensor:
+        words, slides = batch.words, batch.bags
+        tiles = slides.tile_embeddings
         tiles = tiles + config.tile_noise * spread * torch.randn_like(tiles)
-        found = stage.model.encode_regions(tiles, batch.tile_region, batch.region_geometry)
+        found = stage.model.encode_regions(tiles, slides.tile_region, slides.region_geometry)
         loss = stage.model(
             words.input_ids,
             words.attention_mask,
             labels=words.labels,
             region_embeds=found,
-            region_mask=batch.region_mask,
+            region_mask=slides.region_mask,
             skip_logits=True,
             use_cache=False,
         ).loss
         if config.matching > 0:
             with torch.no_grad():
-                wanted = stage.symbols(collate_symbols([slide.truth for slide in slides]))
-            loss = loss + config.matching * region_loss(found, wanted, batch.region_mask)
+                wanted = stage.symbols(batch.symbols)
+            loss = loss + config.matching * region_loss(found, wanted, slides.region_mask)
         return loss
 
     run_loop(
-        trained,
-        loss_of_step,
+        stage,
+        lambda step: [lambda: MicroBatch(draw(step))],
+        loss_of,
         config.loop,
-        out / "projector.pt",
+        out / "projector",
         name="projector",
         log=log,
         carried=balance,
+        settings=config.fingerprint(),
     )

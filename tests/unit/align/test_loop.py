@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from ruichat.align.loop import LoopConfig, build_optimisers, run_loop
+from ruichat.align.loop import LoopConfig, MicroBatch, build_optimisers, run_loop
 
 OPTIMISERS = ("adamw", "muon")
 
@@ -49,14 +49,16 @@ class Toy(nn.Module):
         return self.head(x + self.frozen(x))
 
 
-def loss_of(toy: Toy) -> Callable[[int], Tensor]:
-    """Regression on points that the step alone decides."""
+def points(step: int) -> Tensor:
+    """Where the regression is asked for; the step alone decides."""
+    return torch.randn(32, 4, generator=torch.Generator().manual_seed(step))
 
-    def loss_of_step(step: int) -> Tensor:
-        x = torch.randn(32, 4, generator=torch.Generator().manual_seed(step))
+
+def loss_of(toy: Toy) -> Callable[[Tensor], Tensor]:
+    def loss(x: Tensor) -> Tensor:
         return (toy(x)[:, 0] - x[:, 0] * 2 + x[:, 1]).square().mean()
 
-    return loss_of_step
+    return loss
 
 
 def settings(optimiser: Literal["adamw", "muon"], steps: int = 12) -> LoopConfig:
@@ -68,14 +70,21 @@ def settings(optimiser: Literal["adamw", "muon"], steps: int = 12) -> LoopConfig
 def train(toy: Toy, path: Path, config: LoopConfig, *, stop_at: int | None = None) -> list[str]:
     """Train, interrupted before step `stop_at`; returns what was logged."""
     lines: list[str] = []
-    step_loss = loss_of(toy)
 
-    def loss(step: int) -> Tensor:
+    def draw(step: int) -> MicroBatch[Tensor]:
         if step == stop_at:
             raise KeyboardInterrupt
-        return step_loss(step)
+        return MicroBatch(points(step))
 
-    run_loop(toy, loss, config, path, name="toy", log=lines.append)
+    run_loop(
+        toy,
+        lambda step: [lambda: draw(step)],
+        loss_of(toy),
+        config,
+        path,
+        name="toy",
+        log=lines.append,
+    )
     return lines
 
 
@@ -89,11 +98,11 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
 ) -> None:
     config = settings(optimiser)
     unbroken = Toy()
-    train(unbroken, tmp_path / "unbroken.pt", config)
+    train(unbroken, tmp_path / "unbroken", config)
     with pytest.raises(KeyboardInterrupt):
-        train(Toy(), tmp_path / "broken.pt", config, stop_at=8)
+        train(Toy(), tmp_path / "broken", config, stop_at=8)
     resumed = Toy()
-    lines = train(resumed, tmp_path / "broken.pt", config)
+    lines = train(resumed, tmp_path / "broken", config)
     assert lines[0] == "toy: going on from step 5"
     assert len(losses(lines)) == 7
     for name, value in unbroken.state_dict().items():
@@ -102,18 +111,18 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
 
 def test_the_first_loss_after_an_interruption_is_a_mean_too(tmp_path: Path) -> None:
     config = settings("adamw")
-    single = losses(train(Toy(), tmp_path / "unbroken.pt", config))
+    single = losses(train(Toy(), tmp_path / "unbroken", config))
     with pytest.raises(KeyboardInterrupt):
-        train(Toy(), tmp_path / "broken.pt", config, stop_at=8)
+        train(Toy(), tmp_path / "broken", config, stop_at=8)
     seldom = config.model_copy(update={"log_every": 4})
-    seen = losses(train(Toy(), tmp_path / "broken.pt", seldom))
+    seen = losses(train(Toy(), tmp_path / "broken", seldom))
     assert seen[0] == pytest.approx(sum(single[5:8]) / 3, abs=2e-4)
     assert seen[1] == pytest.approx(sum(single[8:]) / 4, abs=2e-4)
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_loss_falls(tmp_path: Path, optimiser: Literal["adamw", "muon"]) -> None:
-    seen = losses(train(Toy(), tmp_path / "toy.pt", settings(optimiser, steps=60)))
+    seen = losses(train(Toy(), tmp_path / "toy", settings(optimiser, steps=60)))
     assert sum(seen[-5:]) < 0.3 * sum(seen[:5])
 
 
@@ -131,30 +140,38 @@ def test_what_a_stage_carries_is_kept(tmp_path: Path) -> None:
 
     def run(path: Path, *, stop_at: int | None = None) -> Toy:
         toy, seen = Toy(), Seen()
-        step_loss = loss_of(toy)
+        loss = loss_of(toy)
 
-        def loss(step: int) -> Tensor:
+        def draw(step: int) -> MicroBatch[Tensor]:
             if step == stop_at:
                 raise KeyboardInterrupt
             seen.count += 1
-            return step_loss(step) / seen.count
+            return MicroBatch(points(step))
 
-        config = settings("adamw").model_copy(update={"clip": 1e9})
-        run_loop(toy, loss, config, path, name="toy", log=lambda line: None, carried=seen)
+        run_loop(
+            toy,
+            lambda step: [lambda: draw(step)],
+            lambda x: loss(x) / seen.count,
+            settings("adamw").model_copy(update={"clip": 1e9}),
+            path,
+            name="toy",
+            log=lambda line: None,
+            carried=seen,
+        )
         return toy
 
-    unbroken = run(tmp_path / "unbroken.pt")
+    unbroken = run(tmp_path / "unbroken")
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "broken.pt", stop_at=8)
-    assert torch.equal(run(tmp_path / "broken.pt").head.weight, unbroken.head.weight)
+        run(tmp_path / "broken", stop_at=8)
+    assert torch.equal(run(tmp_path / "broken").head.weight, unbroken.head.weight)
 
 
 def test_a_finished_run_trains_no_further(tmp_path: Path) -> None:
     config = settings("adamw")
     done = Toy()
-    train(done, tmp_path / "toy.pt", config)
+    train(done, tmp_path / "toy", config)
     again = Toy()
-    train(again, tmp_path / "toy.pt", config, stop_at=config.steps)
+    train(again, tmp_path / "toy", config, stop_at=config.steps)
     assert torch.equal(again.head.weight, done.head.weight)
     assert not again.training
 
@@ -165,7 +182,7 @@ def test_what_asks_for_no_gradient_stays(
 ) -> None:
     toy = Toy()
     before = toy.frozen.weight.clone()
-    train(toy, tmp_path / "toy.pt", settings(optimiser))
+    train(toy, tmp_path / "toy", settings(optimiser))
     assert torch.equal(toy.frozen.weight, before)
 
 
@@ -201,4 +218,4 @@ def test_too_few_steps_to_rise_and_fall_are_refused(steps: int) -> None:
 
 
 def test_the_fewest_steps_run(tmp_path: Path) -> None:
-    assert len(losses(train(Toy(), tmp_path / "toy.pt", settings("adamw", steps=3)))) == 3
+    assert len(losses(train(Toy(), tmp_path / "toy", settings("adamw", steps=3)))) == 3

@@ -185,7 +185,8 @@ def test_matching_brings_regions_to_their_symbols(
     losses: list[float] = []
 
     def note(line: str) -> None:
-        losses.append(float(line.split("loss ")[1].split()[0]))
+        if " loss " in line:
+            losses.append(float(line.split("loss ")[1].split()[0]))
 
     stage = copy.deepcopy(language)
     loop = LOOP.model_copy(update={"steps": 25})
