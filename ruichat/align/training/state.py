@@ -73,7 +73,11 @@ class StateFolder:
         digest = hashlib.sha256()
         (folder / _MANIFEST).unlink(missing_ok=True)
         sweep(folder / _STATE)
-        write_atomic(folder / _STATE, lambda file: torch.save(content, cast(Any, _Digesting(file, digest))))
+
+        def save(file: BinaryIO) -> None:
+            torch.save(content, cast(Any, _Digesting(file, digest)))
+
+        write_atomic(folder / _STATE, save)
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             kind=KIND,
