@@ -22,7 +22,6 @@ from ruichat.chat.view import SlideView
 from ruichat.histology import CLASSES, KEYS
 from ruichat.model.chat_model import OptionScore, Piece, SlideContext
 from ruichat.model.regions import split_regions
-from ruichat.model.vocabulary import CANNOT, SPECIAL_PIECES
 
 _PIECE = re.compile(r"\[R\d+\]|\{\w+\}|<\|\w+\|>|[A-Za-z]+|\s+|.", re.DOTALL)
 
@@ -43,7 +42,9 @@ class ScriptedSession:
     turns: tuple[str, ...] = ()
     """Questions of this session alone."""
 
-    def stream(self, question: str, *, max_tokens: int = 160) -> Generator[Piece, None, None]:
+    def stream(
+        self, question: str, *, max_tokens: int = 160, think: bool | None = None
+    ) -> Generator[Piece, None, None]:
         self.asked.append(question)
         self.turns += (question,)
         done = False
@@ -52,7 +53,7 @@ class ScriptedSession:
                 self.counts["pieces"] += 1
                 if self.counts["pieces"] == self.interrupt_after:
                     raise KeyboardInterrupt
-                yield _piece(text, self.logprob)
+                yield Piece(text, 80, self.logprob)
             done = True
         finally:
             self.counts["cut"] += not done
@@ -80,13 +81,6 @@ class ScriptedModel:
         session = ScriptedSession(self.answer, self.logprob, interrupt_after=self.interrupt_after)
         self.sessions.append(session)
         return self.sessions[-1]
-
-
-def _piece(text: str, logprob: float) -> Piece:
-    """As our own models do: the abstention piece spells nothing."""
-    if text == CANNOT:
-        return Piece("", SPECIAL_PIECES.index(CANNOT), logprob)
-    return Piece(text, len(SPECIAL_PIECES), logprob)
 
 
 def scripted(text: str, *, logprob: float = SURE) -> ScriptedSession:

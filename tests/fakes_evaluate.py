@@ -15,7 +15,7 @@ from ruichat.evaluate.questions import Asked, reorder_options
 from ruichat.evaluate.rules import answer_by_rule
 from ruichat.histology import KEYS
 from ruichat.model.chat_model import Piece
-from ruichat.model.vocabulary import CANNOT, CANNOT_ID
+from ruichat.model.vocabulary import CANNOT
 from ruichat.truth.bank import TileBank
 from ruichat.truth.dialogues import QA
 from ruichat.truth.dialogues.reading import Reading
@@ -79,7 +79,7 @@ def written(text: str, logprob: float = -0.01) -> Written:
     """Words as a model writes them, the abstention piece as one."""
     pieces: list[Piece] = []
     if text.startswith(CANNOT):
-        pieces.append(Piece("", CANNOT_ID, logprob))
+        pieces.append(Piece(CANNOT, 9, logprob))
         text = text.removeprefix(CANNOT)
     pieces += [Piece(part, 5000, logprob) for part in text.replace("[R", "\0[R").split("\0")]
     return Written(tuple(pieces))

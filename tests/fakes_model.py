@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -107,3 +108,53 @@ def tiny_slide(
     if like is not None:
         bag = {"encoder": like.encoder, "encoder_digest": like.encoder_digest} | bag
     return SlideContext(cast(Any, FakeBag(tiles, **bag)), regions, "tissue {tissue_mm2} mm2")
+
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{{ message['content'] | trim }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""The template that Qwen and others use, in short."""
+
+
+def hub_tokenizer(folder: Path, kind: str = "bytes", template: str = CHATML) -> Path:
+    """Train a tokenizer.json of the form of Qwen ("bytes") or of Llama 2 ("blanks").
+
+    Both put a space before a text by default, and hold tokens that pass for structure.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    special = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|user|>"]
+    if kind == "bytes":
+        model = Tokenizer(models.BPE())
+        model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        model.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+    else:
+        model = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+        model.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+        )
+        model.decoder = decoders.Sequence(
+            [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+        )
+        special = ["<unk>", *special, *(f"<0x{byte:02X}>" for byte in range(256))]
+        alphabet = []
+    trainer = trainers.BpeTrainer(
+        vocab_size=400 + len(special), special_tokens=special, initial_alphabet=alphabet,
+        show_progress=False,
+    )  # fmt: skip
+    model.train_from_iterator(SENTENCES * 3, trainer)
+    settings = json.loads(model.to_str())
+    # Bytes are ordinary tokens of the vocabulary, as in Llama's files.
+    settings["added_tokens"] = [t for t in settings["added_tokens"] if "<0x" not in t["content"]]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokenizer.json").write_text(json.dumps(settings))
+    again = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    again.add_tokens(["<think>", "\n\n"])
+    again.enable_truncation(8)
+    again.save(str(folder / "tokenizer.json"))
+    config = {"bos_token": {"content": "<s>"}, "eos_token": "</s>", "chat_template": template}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder

@@ -53,7 +53,8 @@ def calibrate(
         ):
             draft = Draft()
             for piece in opened.session.fork().stream(qa.question):
-                draft.add(piece.spelled, piece.logprob)
+                if not piece.thought:
+                    draft.add(piece.text, piece.logprob)
             correct = score_answer(qa, draft.raw).correct
             if correct is None or not draft.raw.strip() or draft.abstains:
                 continue

@@ -17,12 +17,9 @@ from ruichat.chat.sentences import cited_names, is_abstention, is_claim, split_s
 from ruichat.chat.support import read_signal
 from ruichat.chat.view import SlideView
 from ruichat.histology import Language
-from ruichat.model.vocabulary import CANNOT, SPECIAL_PIECES
 
 if TYPE_CHECKING:
-    from ruichat.model.chat_model import ChatSession, Piece
-
-CANNOT_ID = SPECIAL_PIECES.index(CANNOT)
+    from ruichat.model.chat_model import ChatSession
 
 
 @dataclass
@@ -71,7 +68,9 @@ class Speaker:
         draft, outcome, shown = self._draft, None, 0
         with closing(session.stream(question, max_tokens=max_tokens)) as pieces:
             for piece in pieces:
-                draft.add(_spelled(piece), piece.logprob)
+                if piece.thought:
+                    continue
+                draft.add(piece.text, piece.logprob)
                 if outcome is None:
                     first = draft.first_sentence(ended=False)
                     if first is None:
@@ -152,11 +151,6 @@ class Speaker:
 
     def _render(self, raw: str) -> Rendered:
         return render_words(raw, num_regions=self._view.num_regions, facts=self._facts)
-
-
-def _spelled(piece: Piece) -> str:
-    """A piece's text; the abstention piece, which spells nothing to a reader, by its name."""
-    return CANNOT if piece.token_id == CANNOT_ID and not piece.text else piece.text
 
 
 def _claim(rendered: Rendered, confidence: float | None) -> Claim:

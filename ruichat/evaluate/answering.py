@@ -37,7 +37,7 @@ class Written:
     @property
     def text(self) -> str:
         """The words, the abstention piece by its name."""
-        return "".join(piece.spelled for piece in self.pieces)
+        return "".join(piece.text for piece in self.pieces)
 
 
 @runtime_checkable
@@ -83,7 +83,7 @@ class SessionAnswerer:
             if session is None or shown is not last:
                 last, session = shown, self._model.open(self._context(shown))
             pieces = session.fork().stream(prompts[i].question, max_tokens=max_tokens)
-            answers[i] = Written(tuple(pieces))
+            answers[i] = Written(tuple(piece for piece in pieces if not piece.thought))
             if tick is not None:
                 tick(len(answers), len(prompts))
         return [answers[i] for i in range(len(prompts))]
@@ -172,9 +172,10 @@ class BatchAnswerer:
     ) -> list[Written]:
         import torch
 
-        from ruichat.model.native import NEVER_WRITTEN
-
-        end, b = self._model.processor.end_id, len(ids)
+        pieces, b = self._model.processor.pieces, len(ids)
+        # Answers are scored without a thought.
+        barred = [*pieces.never_written, pieces.think, pieces.think_end]
+        barred = [i for i in barred if i < self._model.shape.num_ids]
         regions, exists = _pad_regions(embeds)
         with torch.inference_mode():
             run = _Run(self._network, ids, regions, exists)
@@ -183,11 +184,11 @@ class BatchAnswerer:
             rows = list(range(b))
             for _ in range(max_tokens):
                 logits = run.logits
-                logits[:, list(NEVER_WRITTEN)] = -torch.inf
+                logits[:, barred] = -torch.inf
                 best, chosen = torch.log_softmax(logits, -1).max(-1)
                 going: list[int] = []
                 for at, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
-                    if token != end:
+                    if token != pieces.end:
                         tokens[row].append(token)
                         logprobs[row].append(float(best[at]))
                         going.append(at)
@@ -198,7 +199,7 @@ class BatchAnswerer:
         return [self._spell(*pair) for pair in zip(tokens, logprobs, strict=True)]
 
     def _spell(self, tokens: list[int], logprobs: list[float]) -> Written:
-        from ruichat.model.processing import Speller
+        from ruichat.model.speller import Speller
 
         speller = Speller(self._model.processor)
         pieces: list[Piece] = []

@@ -6,7 +6,6 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ruichat.model.vocabulary import CANNOT, CANNOT_ID
 from ruichat.registry import Registry
 
 if TYPE_CHECKING:
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 160
 """Text tokens an answer may have unless the caller says otherwise; ours, about 100 words."""
+
+MAX_THOUGHT_TOKENS = 512
+"""Text tokens a thought may have before it is closed; ours, a third of mini's context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Piece:
         logprob: natural logarithm of the probability with which it was chosen.
         region: index into `Regions.boxes` if it names a region, 6 for [R7].
         fact: name of the measured fact it stands for, without braces.
+        thought: whether it belongs to what the model writes for itself before it answers.
     """
 
     text: str
@@ -34,11 +37,7 @@ class Piece:
     logprob: float
     region: int | None = None
     fact: str | None = None
-
-    @property
-    def spelled(self) -> str:
-        """The text; that of the abstention piece, which may spell nothing, is its name."""
-        return CANNOT if self.token_id == CANNOT_ID else self.text
+    thought: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +73,22 @@ class ChatSession(Protocol):
     """One dialogue about one slide; the slide is read once, turns follow each other."""
 
     def stream(
-        self, question: str, *, max_tokens: int = MAX_TOKENS
+        self, question: str, *, max_tokens: int = MAX_TOKENS, think: bool | None = None
     ) -> Generator[Piece, None, None]:
         """Answer one question, greedily, as the pieces come.
 
         A caller who has read enough closes the generator; the words yielded so far stay part of
         the dialogue.
 
+        Args:
+            question: as typed.
+            max_tokens: of the answer; a thought has its own bound.
+            think: whether a thought comes before the answer; None leaves it to the model. Models
+                that don't think ignore None and False.
+
         Raises:
             InputError: the question is empty or too long, or the dialogue is.
+            ModelError: a thought is asked of a model that doesn't think.
         """
         ...
 

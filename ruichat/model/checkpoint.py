@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from ruichat.errors import ArtifactError, ConfigError, PrerequisiteError
 from ruichat.model.native import NativeChatModel
-from ruichat.model.processing import TOKENIZER_FILE, RuiChatProcessor
+from ruichat.model.processing import RuiChatProcessor
 from ruichat.model.region_state import Array
 from ruichat.model.shape import ModelShape
 from ruichat.model.weights import ADAPTER_FILE, check_weights, merge_adapter, read_weights
@@ -178,14 +178,13 @@ def save_checkpoint(
 
     from ruichat.model.adapter import split_adapter
 
-    tokenizer = processor.path.read_bytes()
     base, adapter = split_adapter(model)
     weights = {k: v.astype(np.float16) for k, v in base.weights.items()} if half else base.weights
     _clear(folder)
     written = {
         CONFIG_FILE: base.config.to_json_string(use_diff=False).encode(),
         WEIGHTS_FILE: save(weights, metadata={"format": "pt"}),
-        TOKENIZER_FILE: tokenizer,
+        **processor.files(),
     }
     if adapter is not None:
         written |= {f"{ADAPTER_DIR}/{file}": data for file, data in adapter.files.items()}

@@ -44,6 +44,7 @@ class RuiChatConfig(PreTrainedConfig):
         pointer_dim: width in which hidden states meet regions.
         first_region_id: id of the piece [R1].
         num_region_ids: region pieces in the vocabulary.
+        num_added: pieces that the language model's vocabulary lacks; their ids follow it.
         max_regions: regions a slide is cut into at most.
     """
 
@@ -60,6 +61,7 @@ class RuiChatConfig(PreTrainedConfig):
     pointer_dim: int = 64
     first_region_id: int = FIRST_REGION_ID
     num_region_ids: int = NUM_REGION_IDS
+    num_added: int = 0
     max_regions: int = 32
     tie_word_embeddings: bool = True
     initializer_range: float = 0.02

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.modeling_utils import PreTrainedModel
 
 from ruichat.errors import InputError
+from ruichat.model.added_pieces import AddedPieces
 from ruichat.model.configuration import RuiChatConfig
 from ruichat.model.processing import RuiChatProcessor
 from ruichat.model.region_modules import RegionEncoder, RegionPointer, has_tiles
@@ -49,6 +50,9 @@ class RuiChatPreTrainedModel(PreTrainedModel):
                         init.zeros_(layer.bias)
             if module.gate is not None:
                 init.zeros_(module.gate.score.weight)
+        elif isinstance(module, AddedPieces):
+            for rows in module.parameters(recurse=False):
+                init.normal_(rows, std=self.config.initializer_range)
         else:
             super()._init_weights(module)
 
@@ -69,6 +73,7 @@ class RuiChatForConditionalGeneration(RuiChatPreTrainedModel, GenerationMixin):
         self.pointer = RegionPointer(config)
         self.language_model = AutoModel.from_config(text)
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        self.pieces = AddedPieces(config) if config.num_added else None
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -109,7 +114,10 @@ class RuiChatForConditionalGeneration(RuiChatPreTrainedModel, GenerationMixin):
         region_mask: Bool[Tensor, "b k"] | None,
     ) -> Float[Tensor, "b t e"]:
         """Word embeddings, with region i's vector added wherever its name stands."""
-        embeds = self.get_input_embeddings()(input_ids)
+        table = self.get_input_embeddings()
+        embeds = (
+            table(input_ids) if self.pieces is None else self.pieces.embed_ids(input_ids, table)
+        )
         if region_embeds is None:
             return embeds
         if region_mask is not None:
@@ -249,6 +257,8 @@ class RuiChatForConditionalGeneration(RuiChatPreTrainedModel, GenerationMixin):
     def _logits(self, hidden: Float[Tensor, "*p e"], names: Float[Tensor, "*q r"]) -> Tensor:
         first = self.config.first_region_id
         logits = self.lm_head(hidden).float()
+        if self.pieces is not None:
+            logits = torch.cat([logits, self.pieces.logits(hidden).float()], dim=-1)
         logits[..., first : first + self.config.num_region_ids] += names
         return logits
 

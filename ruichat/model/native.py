@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from ruichat.errors import ArtifactError, InputError
-from ruichat.model import vocabulary as v
-from ruichat.model.chat_model import MAX_TOKENS, OptionScore, Piece, SlideContext
+from ruichat.errors import ArtifactError, InputError, ModelError
+from ruichat.model.chat_model import (
+    MAX_THOUGHT_TOKENS,
+    MAX_TOKENS,
+    OptionScore,
+    Piece,
+    SlideContext,
+)
 from ruichat.model.decoder import Decoder, DecoderState
-from ruichat.model.processing import RuiChatProcessor, Speller, Turn
+from ruichat.model.pieces import Pieces
+from ruichat.model.processing import RuiChatProcessor, Turn
 from ruichat.model.region_state import Array, RegionState, Weights, embed_regions, no_regions
 from ruichat.model.shape import ModelShape
-
-NEVER_WRITTEN = tuple(
-    v.SPECIAL_PIECES.index(piece)
-    for piece in (v.PAD, v.BOS, v.EOS, v.UNK, v.SLIDE, v.FACTS, v.USER, v.ASSISTANT)
-)
-"""Structure that an answer can't contain."""
+from ruichat.model.speller import Speller
+from ruichat.model.thinking import ThoughtGate
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class NativeChatModel:
         """Regions a slide should be cut into at most."""
         return self.shape.max_regions
 
+    @property
+    def thinks(self) -> bool:
+        """Whether it has the pieces that a thought stands between."""
+        return self.processor.pieces.think_end < self.shape.num_ids
+
     def open(self, slide: SlideContext | None) -> NativeSession:
         """Read a slide's regions and facts.
 
@@ -73,7 +80,8 @@ class NativeChatModel:
             )
             num_regions, facts = len(slide.regions), slide.facts
         state = self.decoder.start()
-        self.decoder.read(state, self.processor.prefix_ids(num_regions, facts), regions)
+        if ids := self.processor.prefix_ids(num_regions, facts):
+            self.decoder.read(state, ids, regions)
         return NativeSession(self, regions, state)
 
     def check_encoder(self, encoder: str, digest: str) -> None:
@@ -121,37 +129,51 @@ class NativeSession:
         return self._state.length + len(self._pending)
 
     def stream(
-        self, question: str, *, max_tokens: int = MAX_TOKENS
+        self,
+        question: str,
+        *,
+        max_tokens: int = MAX_TOKENS,
+        think: bool | None = None,
+        max_thought_tokens: int = MAX_THOUGHT_TOKENS,
     ) -> Generator[Piece, None, None]:
-        """See `chat_model.ChatSession`."""
+        """See `chat_model.ChatSession`.
+
+        A thought is closed after `max_thought_tokens`, sooner where the dialogue's room asks it.
+        """
         processor, end_id = self._model.processor, self._model.processor.end_id
-        ids = self._pending + processor.question_ids(question)
-        self._check_room(len(ids) + max_tokens + 1)
+        ids = self._question_ids(question)
+        num = len(ids) + max_tokens + 1
+        gate = self._gate(think, num, max_thought_tokens)
+        self._check_room(num)
         logits = self._read(ids)
         self._pending = [end_id]
-        speller, text = Speller(processor), ""
+        speller, words, left = Speller(processor), {True: "", False: ""}, max_tokens
         try:
-            for _ in range(max_tokens):
+            while left > 0:
                 if len(self._pending) == 2:
                     logits = self._read(self._pending[:1])
                     self._pending = [end_id]
-                logprobs = _log_softmax(logits[-1])
-                token_id = int(logprobs.argmax())
+                token_id, logprob = _choose(logits[-1], gate)
                 if token_id == end_id:
                     break
                 self._pending = [token_id, end_id]
+                thought = gate is not None and gate.pass_through(token_id)
+                left -= not thought
                 entry, spelled = processor.entry(token_id), speller.feed(token_id)
-                text += spelled
-                logprob = float(logprobs[token_id])
-                yield Piece(spelled, token_id, logprob, entry.region, entry.fact)
+                words[thought] += spelled
+                yield Piece(spelled, token_id, logprob, entry.region, entry.fact, thought)
         finally:
-            self._turns.append(Turn(question, text + speller.flush()))
+            stopped_within = gate is not None and gate.is_open
+            words[stopped_within] += speller.flush()
+            if stopped_within:
+                self._close_thought()
+            self._turns.append(Turn(question, words[False], words[True]))
 
     def score(self, question: str, options: Sequence[str]) -> list[OptionScore]:
-        """See `chat_model.ChatSession`."""
+        """See `chat_model.ChatSession`; of answers without a thought."""
         processor, length = self._model.processor, self._state.length
         answers = [processor.answer_ids(option) for option in options]
-        ids = self._pending + processor.question_ids(question)
+        ids = self._question_ids(question)
         self._check_room(len(ids) + max(map(len, answers), default=0))
         try:
             first = self._read(ids)
@@ -162,7 +184,8 @@ class NativeSession:
                 if len(answer) > 1:
                     later = self._read(answer[:-1], keep=len(answer) - 1)
                     logits = np.concatenate([first, later])
-                logprobs = _log_softmax(logits)[np.arange(len(answer)), answer]
+                logprobs = _log_softmax(_without_thoughts(logits, processor.pieces))
+                logprobs = logprobs[np.arange(len(answer)), answer]
                 scores.append(OptionScore(float(logprobs.sum()), len(answer)))
                 self._state.rewind(asked)
         finally:
@@ -177,8 +200,31 @@ class NativeSession:
 
     def _read(self, ids: Sequence[int], keep: int = 1) -> Float32[Array, "r v"]:
         logits = self._model.decoder.read(self._state, ids, self._regions, keep)
-        logits[:, NEVER_WRITTEN] = -np.inf
+        logits[:, self._model.processor.pieces.never_written] = -np.inf
         return logits
+
+    def _question_ids(self, question: str) -> list[int]:
+        asked = self._model.processor.question_ids(question, first=not self._turns)
+        return self._pending + asked
+
+    def _gate(self, think: bool | None, num: int, max_tokens: int) -> ThoughtGate | None:
+        """What decides on thoughts beside `num` other ids; none for a model without thoughts."""
+        if self._model.thinks:
+            room = self._model.shape.max_positions - self._state.length - num
+            # Two ids open and close the thought.
+            most = max(0, min(max_tokens, room - 2))
+            return ThoughtGate(self._model.processor.pieces, think, most)
+        if think:
+            raise ModelError(
+                f"{self._model.name} wasn't trained to think before it answers",
+                hint="Ask without thinking, or train the model with: ruichat align think",
+            )
+        return None
+
+    def _close_thought(self) -> None:
+        """Let later turns read a whole thought where the reader stopped within one."""
+        pieces = self._model.processor.pieces
+        self._pending = [*self._pending[:-1], pieces.think_end, pieces.end]
 
     def _check_room(self, num: int) -> None:
         room = self._model.shape.max_positions
@@ -188,6 +234,25 @@ class NativeSession:
                 f"{self._model.name} reads {room}",
                 hint="Start a new chat about this slide",
             )
+
+
+def _choose(logits: Float32[Array, " v"], gate: ThoughtGate | None) -> tuple[int, float]:
+    """The likeliest id that may come next, or the one that must, with its log-probability."""
+    forced = None if gate is None else gate.forced
+    if gate is not None:
+        logits = logits.copy()
+        logits[list(gate.barred)] = -np.inf
+    logprobs = _log_softmax(logits)
+    token_id = int(logprobs.argmax()) if forced is None else forced
+    return token_id, float(logprobs[token_id])
+
+
+def _without_thoughts(logits: Float32[Array, "r v"], pieces: Pieces) -> Float32[Array, "r v"]:
+    """Logits of answers that hold no piece of a thought."""
+    logits = logits.copy()
+    barred = [i for i in (pieces.think, pieces.think_end) if i < logits.shape[1]]
+    logits[:, barred] = -np.inf
+    return logits
 
 
 def _log_softmax(logits: Array) -> Array:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ruichat.model.openvino_graph import PREFIX, build_graph
 from ruichat.model.region_state import Array, RegionState, Weights
 from ruichat.model.shape import ModelShape
+from ruichat.model.weights import join_pieces
 from ruichat.openvino import import_openvino
 
 BUCKET = 64
@@ -78,6 +79,7 @@ class OpenVinoDecoder:
     def __init__(self, weights: Weights, shape: ModelShape, num_threads: int = 0) -> None:
         ov: Any = import_openvino()
         self._tensor: Any = ov.Tensor
+        weights = join_pieces(weights)
         self._weights, self._shape = weights, shape
         self._table = weights[f"{PREFIX}embed_tokens.weight"]
         self._rotary = _rotary_table(shape)

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import sentencepiece
+from pydantic import ValidationError
 
+from ruichat.config import Config
 from ruichat.errors import ArtifactError, InputError
 from ruichat.model import vocabulary as v
+from ruichat.model.dialogue_form import OWN_FORM, DialogueForm, derive_form, read_template
+from ruichat.model.hub_tokenizer import HubTokenizer
 from ruichat.model.mentions import find_mentions
+from ruichat.model.pieces import Pieces
+from ruichat.model.speller import Entry, Speller
+from ruichat.model.text_tokenizer import SentencePieceTokenizer, TextTokenizer
+from ruichat.storage.artifacts import write_atomic
 
-TOKENIZER_FILE = "tokenizer.model"
+PROCESSOR_FILE = "processor.json"
+"""Keeps the form of a dialogue where it isn't our own."""
 
 MAX_QUESTION_CHARS = 2000
 """Longest question; ours, about half of mini's context in Chinese."""
@@ -26,15 +33,18 @@ IGNORED = -100
 
 _FULL_WIDTH = {code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF5B))}
 _CONTROL_CHARS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff\s]+")
-_MATCHED_PIECE = re.compile("|".join(re.escape(p) for p in (*v.REGION_PIECES, *v.FACT_PIECES)))
+_WRITTEN_PIECE = re.compile(
+    "|".join(re.escape(p) for p in (*v.REGION_PIECES, *v.FACT_PIECES, v.CANNOT))
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One question and its answer."""
+    """One question and its answer, with what the model thought before it if anything."""
 
     question: str
     answer: str
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,46 +67,62 @@ class Batch:
 class RuiChatProcessor:
     """The tokenizer and the form of a dialogue.
 
-    With a slide: `<s><|slide|>[R1]..[Rk]<|facts|>FACTS<|user|>QUESTION<|assistant|>ANSWER<|end|>`
-    and further turns; without one: `<s><|user|>` and so on.
+    With a slide: `BEGIN<|slide|>[R1]..[Rk]<|facts|>FACTS`, then question and answer in the form's
+    markers, and further turns; without one, the same less slide and facts. A thought stands before
+    its answer: `<|think|>THOUGHT<|/think|>`. In our own form:
+    `<s><|slide|>[R1]..[Rk]<|facts|>FACTS<|user|>QUESTION<|assistant|>ANSWER<|end|>`.
 
     Args:
-        path: a sentencepiece model that holds `vocabulary.SPECIAL_PIECES` as its first ids.
+        tokenizer: of the language model, or the path of a tokenizer of ours.
+        form: what stands around the words.
+        num_base: ids of the language model's vocabulary; the tokenizer's if missing.
 
     Raises:
-        ArtifactError: the file is missing, unreadable or of another vocabulary.
+        ArtifactError: the tokenizer can't be read or doesn't fit the form or the vocabulary.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        try:
-            self.tokenizer: Any = sentencepiece.SentencePieceProcessor(model_file=str(self.path))
-        except (OSError, RuntimeError) as error:
-            raise ArtifactError(
-                f"{self.path} is not a sentencepiece model: {error}",
-                hint="Train one with: ruichat align mini",
-            ) from error
-        pieces = tuple(
-            self.tokenizer.id_to_piece(i)
-            for i in range(min(len(v.SPECIAL_PIECES), self.vocab_size))
+    def __init__(
+        self,
+        tokenizer: TextTokenizer | Path | str,
+        form: DialogueForm = OWN_FORM,
+        num_base: int | None = None,
+    ) -> None:
+        if isinstance(tokenizer, Path | str):
+            tokenizer = SentencePieceTokenizer(Path(tokenizer))
+        self.tokenizer: TextTokenizer = tokenizer
+        self.form = form
+        self.pieces = Pieces.of(
+            tokenizer, tokenizer.num_ids if num_base is None else num_base, form.end
         )
-        if pieces != v.SPECIAL_PIECES:
-            raise ArtifactError(
-                f"{self.path.name} doesn't begin with this version's special pieces",
-                hint="Train the tokenizer again with: ruichat align mini",
-            )
-        self._special = {piece: i for i, piece in enumerate(v.SPECIAL_PIECES)}
-        self._table = [_Entry.of(self.tokenizer, i) for i in range(self.vocab_size)]
+        self._names = {i: name for name, i in self.pieces.ids.items()}
+        longest_first = sorted(self.pieces.ids, key=len, reverse=True)
+        self._structure = re.compile("|".join(map(re.escape, longest_first)))
+        self._entries: dict[int, Entry] = {}
+
+    @classmethod
+    def for_language_model(cls, folder: Path, num_base: int) -> RuiChatProcessor:
+        """The processor of a published language model, in the form of its chat template.
+
+        Args:
+            folder: holds tokenizer.json and, where the model has one, its chat template.
+            num_base: rows of its word embeddings.
+
+        Raises:
+            ArtifactError: a file is missing or damaged, or has more ids than `num_base`.
+            ModelError: tokenizer or template are of a kind that isn't read here.
+        """
+        tokenizer = HubTokenizer(folder / HubTokenizer.file_name)
+        return cls(tokenizer, derive_form(read_template(folder), tokenizer.structure), num_base)
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids."""
-        return int(self.tokenizer.get_piece_size())
+        """Ids of the language model's own vocabulary; those of added pieces follow."""
+        return self.pieces.num_base
 
     @property
     def end_id(self) -> int:
-        """Id of `<|end|>`, which closes every answer."""
-        return self._special[v.END]
+        """Closes every answer."""
+        return self.pieces.end
 
     # Encoding
 
@@ -108,20 +134,31 @@ class RuiChatProcessor:
             facts: measured facts; our own text, so fact pieces in it stay pieces. Ignored without
                 a slide.
         """
+        begin = self._marker_ids(self.form.begin)
         if num_regions == 0:
-            return [self._special[v.BOS]]
+            return begin
         if not 0 < num_regions <= v.NUM_REGION_IDS:
             raise InputError(
                 f"slide has {num_regions} regions; {v.NUM_REGION_IDS} have names",
                 hint="Lower max_regions",
             )
-        names = range(v.FIRST_REGION_ID, v.FIRST_REGION_ID + num_regions)
-        head = [self._special[v.BOS], self._special[v.SLIDE], *names, self._special[v.FACTS]]
-        return head + self.tokenizer.encode(facts)
+        ids, first = self.pieces.ids, self.pieces.first_region
+        names = range(first, first + num_regions)
+        return [*begin, ids[v.SLIDE], *names, ids[v.FACTS], *self._own_ids(facts)]
 
-    def question_ids(self, question: str) -> list[int]:
-        """Ids of one user turn, up to where the answer begins; see `user_ids`."""
-        return [self._special[v.USER], *self.user_ids(question), self._special[v.ASSISTANT]]
+    def question_ids(self, question: str, *, first: bool = True) -> list[int]:
+        """Ids of one user turn, up to where the answer begins; see `user_ids`.
+
+        Args:
+            question: as typed.
+            first: whether the dialogue begins with it.
+        """
+        opening = self.form.first_user if first else self.form.next_user
+        return [
+            *self._marker_ids(opening),
+            *self.user_ids(question),
+            *self._marker_ids(self.form.assistant),
+        ]
 
     def user_ids(self, text: str) -> list[int]:
         """Ids of what a user typed: mentions of regions become names, nothing else special does.
@@ -140,57 +177,68 @@ class RuiChatProcessor:
         ids: list[int] = []
         done = 0
         for mention in find_mentions(text, v.NUM_REGION_IDS):
-            ids += self._plain_ids(text[done : mention.start])
-            ids.append(v.FIRST_REGION_ID + mention.number - 1)
+            ids += self.tokenizer.encode(text[done : mention.start])
+            ids.append(self.pieces.first_region + mention.number - 1)
             done = mention.end
-        return ids + self._plain_ids(text[done:])
+        return ids + self.tokenizer.encode(text[done:])
 
-    def answer_ids(self, answer: str) -> list[int]:
-        """Ids of one of our answers with its `<|end|>`.
+    def answer_ids(self, answer: str, thought: str = "") -> list[int]:
+        """Ids of one of our answers with its end, the thought before it if there is one.
 
         Names `[R7]`, facts `{tissue_mm2}` and `<|cannot|>` become their pieces.
         """
-        ids: list[int] = []
-        for i, part in enumerate(answer.split(v.CANNOT)):
-            if i:
-                ids.append(self._special[v.CANNOT])
-            ids += self.tokenizer.encode(part)
-        return [*ids, self.end_id]
+        ids = [*self._own_ids(answer), self.end_id]
+        return [*self.thought_ids(thought), *ids] if thought else ids
+
+    def thought_ids(self, thought: str) -> list[int]:
+        """Ids of a whole thought; pieces in it as in an answer."""
+        return [self.pieces.think, *self._own_ids(thought), self.pieces.think_end]
 
     def dialogue(self, turns: Sequence[Turn], num_regions: int = 0, facts: str = "") -> Encoded:
-        """A whole dialogue with labels, for training; the same ids that serving makes."""
+        """A whole dialogue with labels, for training; the same ids that serving makes.
+
+        Thoughts carry a loss as answers do, and stay in what later turns read.
+        """
         ids = self.prefix_ids(num_regions, facts)
         labels = [IGNORED] * len(ids)
-        for turn in turns:
-            question, answer = self.question_ids(turn.question), self.answer_ids(turn.answer)
+        for i, turn in enumerate(turns):
+            question = self.question_ids(turn.question, first=i == 0)
+            answer = self.answer_ids(turn.answer, turn.thought)
             ids += question + answer
             labels += [IGNORED] * len(question) + answer
         return Encoded(ids, labels)
 
-    def turn_tokens(self, turn: Turn) -> int:
-        """Tokens that a question and its answer take."""
-        return len(self.question_ids(turn.question)) + len(self.answer_ids(turn.answer))
+    def turn_tokens(self, turn: Turn, *, first: bool = True) -> int:
+        """Tokens that a question, its thought and its answer take."""
+        question = self.question_ids(turn.question, first=first)
+        return len(question) + len(self.answer_ids(turn.answer, turn.thought))
 
     def collate(self, items: Sequence[Encoded], multiple_of: int = 1) -> Batch:
         """Pad dialogues on the right to the longest, rounded up to `multiple_of`."""
         longest = max(len(item.input_ids) for item in items)
         shape = (len(items), -(-longest // multiple_of) * multiple_of)
-        ids = np.full(shape, self._special[v.PAD], np.int64)
+        ids = np.full(shape, self.pieces.pad, np.int64)
         mask, labels = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)
         for row, item in enumerate(items):
             n = len(item.input_ids)
             ids[row, :n], labels[row, :n], mask[row, :n] = item.input_ids, item.labels, 1
         return Batch(ids, mask, labels)
 
-    def _plain_ids(self, text: str) -> list[int]:
-        """Ids of text in which no special piece may arise, whatever it spells."""
+    def _own_ids(self, text: str) -> list[int]:
+        """Ids of text of ours, in which pieces are pieces."""
+        return self._split_ids(text, _WRITTEN_PIECE)
+
+    def _marker_ids(self, text: str) -> list[int]:
+        """Ids of a part of the form, in which structure is structure."""
+        return self._split_ids(text, self._structure)
+
+    def _split_ids(self, text: str, matched: re.Pattern[str]) -> list[int]:
         ids: list[int] = []
         done = 0
-        for match in _MATCHED_PIECE.finditer(text):
-            # Cut after the bracket: the halves spell the same but match no piece.
-            cut = match.start() + 1
-            ids += self.tokenizer.encode(text[done:cut])
-            done = cut
+        for match in matched.finditer(text):
+            ids += self.tokenizer.encode(text[done : match.start()])
+            ids.append(self.pieces.ids[match[0]])
+            done = match.end()
         return ids + self.tokenizer.encode(text[done:])
 
     # Decoding
@@ -200,73 +248,77 @@ class RuiChatProcessor:
         speller = Speller(self)
         return "".join(speller.feed(i) for i in ids) + speller.flush()
 
-    def entry(self, token_id: int) -> _Entry:
+    def show(self, ids: Iterable[int]) -> str:
+        """As `decode`, with structure by its names: what a person checks a dialogue by."""
+        speller, text = Speller(self), ""
+        for i in ids:
+            spelled = speller.feed(i)
+            text += spelled or (self._names.get(i, "") and speller.flush() + self._names[i])
+        return text + speller.flush()
+
+    def entry(self, token_id: int) -> Entry:
         """What an id spells and stands for."""
-        return self._table[token_id]
+        found = self._entries.get(token_id)
+        if found is None:
+            found = self._entries[token_id] = self._look_up(token_id)
+        return found
+
+    def _look_up(self, token_id: int) -> Entry:
+        name = self._names.get(token_id)
+        if name is None:
+            known = token_id < self.tokenizer.num_ids
+            return Entry(self.tokenizer.spell(token_id) if known else b"")
+        if name in v.REGION_PIECES:
+            return Entry(name.encode(), region=token_id - self.pieces.first_region)
+        if name in v.FACT_PIECES:
+            return Entry(name.encode(), fact=name[1:-1])
+        return Entry(name.encode() if name == v.CANNOT else b"", is_structure=True)
 
     # Files
 
+    def files(self) -> dict[str, bytes]:
+        """What a checkpoint folder keeps of it, by file name."""
+        kept = {self.tokenizer.file_name: self.tokenizer.to_bytes()}
+        if not isinstance(self.tokenizer, SentencePieceTokenizer) or self.form != OWN_FORM:
+            kept[PROCESSOR_FILE] = _Kept(num_base=self.vocab_size, form=self.form).to_bytes()
+        return kept
+
     def save_pretrained(self, folder: Path | str) -> None:
-        """Copy the tokenizer into a checkpoint folder."""
-        target = Path(folder) / TOKENIZER_FILE
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.resolve() != self.path.resolve():
-            shutil.copyfile(self.path, target)
+        """Write the files into a checkpoint folder."""
+        for name, content in self.files().items():
+            write_atomic(Path(folder) / name, content)
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, **_: Any) -> RuiChatProcessor:
-        """Load from a checkpoint folder; extra arguments of Auto classes are ignored."""
-        return cls(Path(folder) / TOKENIZER_FILE)
+        """Load from a checkpoint folder; extra arguments of Auto classes are ignored.
+
+        Raises:
+            ArtifactError: a file is missing, damaged or of another version.
+        """
+        folder = Path(folder)
+        if not (folder / PROCESSOR_FILE).is_file():
+            return cls(folder / SentencePieceTokenizer.file_name)
+        kept = _Kept.read(folder / PROCESSOR_FILE)
+        kinds = (HubTokenizer, SentencePieceTokenizer)
+        kind = next((k for k in kinds if (folder / k.file_name).is_file()), HubTokenizer)
+        return cls(kind(folder / kind.file_name), kept.form, kept.num_base)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One id: its text, or the byte it stands for; the region or fact it names."""
+class _Kept(Config):
+    """Content of processor.json."""
 
-    text: str
-    byte: int | None = None
-    region: int | None = None
-    fact: str | None = None
+    schema_version: Literal[1] = 1
+    num_base: int
+    form: DialogueForm
 
     @staticmethod
-    def of(tokenizer: Any, i: int) -> _Entry:
-        piece: str = tokenizer.id_to_piece(i)
-        if tokenizer.is_byte(i):
-            return _Entry("", byte=int(piece[3:5], 16))
-        if piece == v.CANNOT:
-            return _Entry(piece)
-        if tokenizer.is_control(i) or tokenizer.is_unknown(i):
-            return _Entry("")
-        number = i - v.FIRST_REGION_ID
-        if 0 <= number < v.NUM_REGION_IDS:
-            return _Entry(piece, region=number)
-        if piece in v.FACT_PIECES:
-            return _Entry(piece, fact=piece[1:-1])
-        return _Entry(piece.replace("\u2581", " "))
-
-
-class Speller:
-    """Ids to text one by one; bytes are held back until they make a character."""
-
-    def __init__(self, processor: RuiChatProcessor) -> None:
-        self._processor = processor
-        self._bytes = b""
-
-    def feed(self, token_id: int) -> str:
-        """Text that this id completes, often its own, sometimes none yet."""
-        entry = self._processor.entry(token_id)
-        if entry.byte is None:
-            return self.flush() + entry.text
-        self._bytes += bytes([entry.byte])
+    def read(path: Path) -> _Kept:
         try:
-            text = self._bytes.decode()
-        except UnicodeDecodeError as error:
-            # A character may still be completed; a sequence that can't be is replaced at once.
-            return self.flush() if error.reason != "unexpected end of data" else ""
-        self._bytes = b""
-        return text
+            return _Kept.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise ArtifactError(
+                f"{path} can't be read: {error}", hint="Copy the checkpoint folder again"
+            ) from error
 
-    def flush(self) -> str:
-        """What is held back, with replacement characters for broken bytes."""
-        text, self._bytes = self._bytes.decode(errors="replace"), b""
-        return text
+    def to_bytes(self) -> bytes:
+        return self.model_dump_json(indent=2).encode()

@@ -20,7 +20,8 @@ class ModelShape:
         num_kv_heads: key-value heads.
         head_dim: width of a head.
         width: LM width e.
-        vocab_size: ids.
+        vocab_size: ids of the language model's own vocabulary.
+        num_added: ids of added pieces, which follow.
         max_positions: text tokens a dialogue may have.
         norm_eps: of RMSNorm.
         rope_theta: base of the rotary embedding.
@@ -46,6 +47,7 @@ class ModelShape:
     head_dim: int
     width: int
     vocab_size: int
+    num_added: int
     max_positions: int
     norm_eps: float
     rope_theta: float
@@ -62,6 +64,11 @@ class ModelShape:
     first_region_id: int
     num_region_ids: int
     max_regions: int
+
+    @property
+    def num_ids(self) -> int:
+        """Ids in all."""
+        return self.vocab_size + self.num_added
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> ModelShape:
@@ -97,6 +104,7 @@ class ModelShape:
             head_dim=text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"],
             width=text["hidden_size"],
             vocab_size=text["vocab_size"],
+            num_added=config.get("num_added", 0),
             max_positions=text["max_position_embeddings"],
             norm_eps=text["rms_norm_eps"],
             rope_theta=rope["rope_theta"],

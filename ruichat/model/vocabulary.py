@@ -1,4 +1,4 @@
-"""The pieces every tokenizer of ours holds as single ids, in one order."""
+"""The pieces that stand for structure, regions and facts, by name; ids are in `pieces.Pieces`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ SLIDE, FACTS, USER, ASSISTANT, END, CANNOT = CONTROL_PIECES = (
     "<|cannot|>",
 )
 """Structure of a dialogue; text never encodes to these."""
+
+THINK, THINK_END = THINK_PIECES = ("<|think|>", "<|/think|>")
+"""Around what a model writes for itself before it answers; text never encodes to these."""
 
 NUM_REGION_IDS = 64
 REGION_PIECES = tuple(f"[R{i}]" for i in range(1, NUM_REGION_IDS + 1))
@@ -33,10 +36,13 @@ FACT_PIECES = tuple(f"{{{name}}}" for name in FACTS_NAMES)
 """Measured numbers the model cites by name; text encodes to these."""
 
 SPECIAL_PIECES = (PAD, BOS, EOS, UNK, *CONTROL_PIECES, *REGION_PIECES, *FACT_PIECES)
-"""Ids 0, 1, 2, ... of every tokenizer of ours."""
+"""Ids 0, 1, 2, ... of every tokenizer that we train."""
 
-CANNOT_ID = SPECIAL_PIECES.index(CANNOT)
+OUR_PIECES = (*CONTROL_PIECES, *REGION_PIECES, *FACT_PIECES, *THINK_PIECES)
+"""What every model needs; those that its tokenizer lacks get ids after the tokenizer's own."""
+
 FIRST_REGION_ID = SPECIAL_PIECES.index(REGION_PIECES[0])
+"""Id of [R1] in every tokenizer that we train."""
 
 
 def trainer_options(vocab_size: int) -> dict[str, object]:

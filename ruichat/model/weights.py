@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,18 @@ def check_weights(weights: dict[str, Array], shape: ModelShape) -> None:
         )
 
 
+def join_pieces(weights: Mapping[str, Array]) -> dict[str, Array]:
+    """Weights with the rows of added pieces behind those of the language model's own words."""
+    joined = dict(weights)
+    for name, table in (
+        ("embed", "language_model.embed_tokens.weight"),
+        ("head", "lm_head.weight"),
+    ):
+        if (rows := joined.pop(f"pieces.{name}", None)) is not None:
+            joined[table] = np.concatenate([joined[table], rows])
+    return joined
+
+
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
@@ -145,6 +158,9 @@ def _expected(s: ModelShape) -> dict[str, tuple[int, ...]]:
     }
     if not s.tied:
         shapes["lm_head.weight"] = (s.vocab_size, s.width)
+    if s.num_added:
+        rows = ("embed",) if s.tied else ("embed", "head")
+        shapes |= {f"pieces.{name}": (s.num_added, s.width) for name in rows}
     queries, keys = s.num_heads * s.head_dim, s.num_kv_heads * s.head_dim
     for layer in range(s.num_layers):
         at = f"language_model.layers.{layer}."

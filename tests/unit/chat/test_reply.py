@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 from fakes_chat import PLAIN, ScriptedSession, make_view, scripted
@@ -45,6 +47,23 @@ def test_a_sure_answer_is_definite_and_cites_boxes() -> None:
     assert answer.citations[0].classes[0].key == "carcinoma_nests"
     assert answer.claims[0].grounded
     assert answer.confidence is not None and answer.confidence > 0.9
+
+
+def test_a_thought_is_neither_shown_nor_weighed() -> None:
+    class Thinker(ScriptedSession):
+        def stream(self, question: str, **options: Any) -> Generator[Piece, None, None]:
+            yield Piece("", 6000, math.log(0.9), thought=True)
+            yield Piece("perhaps [R9] {focus}?", 80, math.log(0.1), thought=True)
+            yield Piece("", 6001, math.log(0.2), thought=True)
+            yield from super().stream(question, **options)
+
+    def words(_: str) -> str:
+        return "Yes, carcinoma nests in [R1][R2]."
+
+    thinking, _ = ask("Is there tumour?", Thinker(words))
+    plain, _ = ask("Is there tumour?", ScriptedSession(words))
+    assert (thinking.text, thinking.confidence) == (plain.text, plain.confidence)
+    assert thinking.claims == plain.claims and not thinking.errors
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 
 from ruichat.errors import ArtifactError, InputError
 from ruichat.model import vocabulary as v
-from ruichat.model.processing import (
-    IGNORED,
-    MAX_QUESTION_CHARS,
-    RuiChatProcessor,
-    Speller,
-    Turn,
-)
+from ruichat.model.processing import IGNORED, MAX_QUESTION_CHARS, RuiChatProcessor, Turn
+from ruichat.model.speller import Speller
 
 FIRST = v.FIRST_REGION_ID
 SPECIAL = range(len(v.SPECIAL_PIECES))
@@ -26,7 +21,7 @@ def names(ids):
 
 
 def test_special_pieces_are_the_first_ids(processor):
-    assert [processor.tokenizer.id_to_piece(i) for i in SPECIAL] == list(v.SPECIAL_PIECES)
+    assert [processor.show([i]) for i in SPECIAL] == list(v.SPECIAL_PIECES)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +81,7 @@ def test_sanitised_pieces_keep_their_spelling(processor):
 
 def test_prefix_and_turns_are_spelled_as_documented(processor):
     encoded = processor.dialogue([Turn("in R2?", "fat [R2]"), Turn("why", "<|cannot|>and")], 2, "f")
-    text = "".join(processor.tokenizer.id_to_piece(i) for i in encoded.input_ids)
-    assert text.replace("\u2581", " ") == (
+    assert processor.show(encoded.input_ids) == (
         "<s><|slide|>[R1][R2]<|facts|>f<|user|>in [R2]?<|assistant|>fat [R2]<|end|>"
         "<|user|>why<|assistant|><|cannot|>and<|end|>"
     )
@@ -138,9 +132,9 @@ def test_stream_equals_decode(processor):
 
 
 def test_broken_bytes_are_replaced(processor):
-    byte = {processor.entry(i).byte: i for i in range(processor.vocab_size)}
-    assert processor.decode([byte[0xE8], byte[0x82]]) == "\ufffd"
-    assert processor.decode([byte[0xFF], byte[0x41]]) == "\ufffdA"
+    byte = {processor.entry(i).spelled: i for i in range(processor.vocab_size)}
+    assert processor.decode([byte[b"\xe8"], byte[b"\x82"]]) == "\ufffd"
+    assert processor.decode([byte[b"\xff"], byte[b"A"]]) == "\ufffdA"
 
 
 def test_save_and_load(processor, tmp_path):

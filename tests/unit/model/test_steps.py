@@ -11,7 +11,7 @@ import torch
 from fakes_model import tiny_model, tiny_slide
 
 from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
-from ruichat.model.native import NEVER_WRITTEN, NativeSession
+from ruichat.model.native import NativeSession
 from ruichat.model.openvino_step import BUCKET
 from ruichat.model.region_state import embed_regions
 
@@ -115,7 +115,7 @@ def test_streaming_equals_generate_over_turns(pair, slide, processor):
         ids += processor.question_ids(question)
         out = network.generate(
             torch.tensor([ids]), **bag, max_new_tokens=10, do_sample=False,
-            eos_token_id=processor.end_id, suppress_tokens=list(NEVER_WRITTEN),
+            eos_token_id=processor.end_id, suppress_tokens=list(processor.pieces.never_written),
         )[0].tolist()  # fmt: skip
         written = [i for i in out[len(ids) :] if i != processor.end_id]
         pieces = list(session.stream(question, max_tokens=10))
@@ -153,7 +153,7 @@ def test_stopping_early_keeps_what_was_said(pair, slide, processor):
     ids += processor.question_ids(QUESTIONS[0]) + [p.token_id for p in said] + [processor.end_id]
     ids += processor.question_ids(QUESTIONS[1])
     logits = uncached(native, slide, ids)[-1]
-    logits[list(NEVER_WRITTEN)] = -np.inf
+    logits[list(processor.pieces.never_written)] = -np.inf
     assert next(session.stream(QUESTIONS[1])).token_id == int(logits.argmax())
 
 
@@ -166,7 +166,7 @@ def test_scores_equal_those_of_one_pass(pair, slide, processor):
     for option, score in zip(options, scores, strict=True):
         answer = processor.answer_ids(option)
         logits = uncached(native, slide, head + answer)[len(head) - 1 : -1]
-        logits[:, list(NEVER_WRITTEN)] = -np.inf
+        logits[:, list(processor.pieces.never_written)] = -np.inf
         logprobs = torch.from_numpy(logits).log_softmax(-1)[range(len(answer)), answer]
         assert score.num_tokens == len(answer)
         assert score.logprob == pytest.approx(float(logprobs.sum()), abs=2e-3)
