@@ -79,8 +79,9 @@ def tiles_command(
     Without --group every file counts as a group of its own: tiles of one specimen then lie on
     both sides of a fold, and the score flatters.
     """
-    from ruichat.evaluate.config import EvaluateConfig, FolderConfig, ProbeConfig, TileSuite
+    from ruichat.evaluate.config import EvaluateConfig, ProbeConfig, TileSuite
     from ruichat.evaluate.run import evaluate
+    from ruichat.truth.tile_folders import FolderConfig
 
     name = folder.resolve().name
     own = FolderConfig.checked(

@@ -12,32 +12,10 @@ from pydantic import Field
 from ruichat.config import Config, read_yaml
 from ruichat.errors import ConfigError
 from ruichat.truth.symbolic import SymbolicConfig
+from ruichat.truth.tile_folders import FolderConfig
 from ruichat.truth.tiles import SourceConfig
 
 SplitRule = Literal["folds", "groups", "runs"]
-
-
-class FolderConfig(Config):
-    """A folder of tiles with `labels.csv` whose labels need not be classes of ours."""
-
-    name: str
-    folder: str
-    """Path of the folder, under the data folder or absolute."""
-    group_column: str = ""
-    """Column of labels.csv that names the source group; without it every file is its own."""
-    number: str = ""
-    """Regular expression whose first group in the file name is the file's number; files with
-    neighbouring numbers are taken to be neighbours on the glass."""
-    block: int = Field(default=20, gt=0)
-    """Neighbouring numbers that make up one source group."""
-    mpp: float | None = Field(default=None, gt=0)
-    """Micrometres per pixel; the encoder gets tiles at its own. None takes them as they are."""
-    shrink: int = Field(default=1, gt=0)
-    """Whole-number reduction, where the resolution is only roughly known."""
-    max_windows: int = Field(default=1, gt=0)
-    """Windows cut from an image that is larger than one."""
-    every: int = Field(default=1, gt=0)
-    """Only every n-th file is read; for a first look."""
 
 
 class ProbeConfig(Config):

@@ -9,10 +9,11 @@ import numpy as np
 
 from ruichat.errors import ConfigError, InputError
 from ruichat.evaluate.config import EvaluateConfig, PhantomSuite
-from ruichat.evaluate.reading import EncodedTiles, TileReader, read_folder
+from ruichat.evaluate.reading import EncodedTiles, TileReader
 from ruichat.evaluate.tile_scores import TileSet
 from ruichat.histology import KEYS
 from ruichat.truth.bags import PURE
+from ruichat.truth.tile_folders import read_folder
 from ruichat.truth.tiles import Split, TilePool, draw_pool, read_source
 
 Counts = Callable[[str], Callable[[int, int], None]]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,152 +10,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ruichat.errors import ArtifactError, InputError
-from ruichat.evaluate.arrays import Strings
-from ruichat.evaluate.colour import colour_statistics
-from ruichat.evaluate.config import FolderConfig
+from ruichat.errors import ArtifactError
 from ruichat.features.encoder import Encoder
 from ruichat.storage.artifacts import Manifest, read_checked, save_arrays
+from ruichat.truth.colour import colour_statistics
 
 KIND = "evaluation-tiles"
 SCHEMA_VERSION = 2
 _CHUNK = 256
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 
 Tick = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class FolderTiles:
-    """Tiles of a labelled folder.
-
-    Attributes:
-        rgb: uint8 [n,h,w,3].
-        label: as labels.csv has it.
-        group: source group; tiles of one group never lie on both sides of a split.
-        number: the file's number, or its rank where the config names none.
-        notes: what was done to images that didn't fit.
-    """
-
-    rgb: NDArray[np.uint8]
-    label: Strings
-    group: Strings
-    number: NDArray[np.int64]
-    notes: tuple[str, ...]
-
-
-def read_folder(config: FolderConfig, root: Path, *, tile_px: int, tile_mpp: float) -> FolderTiles:
-    """Read `labels.csv` (columns file, label) and the tiles it names.
-
-    Args:
-        config: where the folder lies and how its files are grouped.
-        root: relative folders lie under it.
-        tile_px: side of the windows.
-        tile_mpp: their resolution, micrometres per pixel.
-
-    Raises:
-        InputError: the listing or a file is missing, leaves the folder, or can't be read.
-    """
-    folder = root / config.folder
-    rows = _listing(folder, config.group_column)[:: config.every]
-    rgb: list[NDArray[np.uint8]] = []
-    names: list[tuple[str, str, int]] = []
-    num_small = 0
-    for rank, row in enumerate(rows):
-        image = _open(folder, row["file"])
-        scale = (config.mpp / tile_mpp if config.mpp else 1.0) / config.shrink
-        if scale != 1.0:
-            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-            image = image.resize(
-                size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
-            )
-        if min(image.size) < tile_px:
-            num_small += 1
-            grow = tile_px / min(image.size)
-            size = (
-                max(tile_px, round(image.width * grow)),
-                max(tile_px, round(image.height * grow)),
-            )
-            image = image.resize(size, Image.Resampling.BICUBIC)
-        number, group = _place(config, row, rank)
-        for window in _windows(np.asarray(image), tile_px, config.max_windows):
-            rgb.append(window)
-            names.append((row["label"], group, number))
-    label, group, number = (np.array(part) for part in zip(*names, strict=True))
-    notes: tuple[str, ...] = ()
-    if num_small:
-        notes = (f"{num_small} images smaller than {tile_px} px were enlarged",)
-    return FolderTiles(np.stack(rgb), label, group, number.astype(np.int64), notes)
-
-
-def _listing(folder: Path, group_column: str) -> list[dict[str, str]]:
-    path = folder / "labels.csv"
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise InputError(
-            f"no labels.csv in {folder}", hint="List the tiles in it: file,label"
-        ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not readable CSV: {error}") from error
-    wanted = {"file", "label", *([group_column] if group_column else [])}
-    if not rows or not wanted <= set(rows[0]):
-        raise InputError(
-            f"{path} has columns {sorted(rows[0]) if rows else 'none'}; needed: {sorted(wanted)}",
-            hint="Begin the file with the line: file,label",
-        )
-    if any(not row["file"] or not row["label"] for row in rows):
-        raise InputError(f"{path} has lines without a file or a label", hint="Complete them")
-    return rows
-
-
-def _open(folder: Path, name: str) -> Image.Image:
-    inside = not Path(name).is_absolute() and ".." not in Path(name).parts
-    if not inside or Path(name).suffix.lower() not in _SUFFIXES:
-        raise InputError(
-            f"labels.csv names {name!r}; allowed are images inside {folder}",
-            hint=f"Use one of {', '.join(sorted(_SUFFIXES))}, with a path relative to the folder",
-        )
-    try:
-        with Image.open(folder / name) as image:
-            return image.convert("RGB")
-    except (OSError, Image.DecompressionBombError) as error:
-        raise InputError(f"{name} in {folder} can't be read as an image: {error}") from error
-
-
-def _place(config: FolderConfig, row: dict[str, str], rank: int) -> tuple[int, str]:
-    """Number and source group of a file."""
-    number = rank
-    if config.number:
-        found = re.search(config.number, row["file"])
-        if found is None:
-            raise InputError(f"{config.name}: no number in file name {row['file']!r}")
-        number = int(found.group(1))
-    if config.group_column:
-        return number, row[config.group_column]
-    if config.number:
-        return number, f"{row['label']}/{number // config.block}"
-    return number, row["file"]
-
-
-def _windows(image: NDArray[np.uint8], side: int, most: int) -> list[NDArray[np.uint8]]:
-    """Up to `most` windows that don't overlap, from the middle outwards."""
-    height, width = image.shape[:2]
-    rows, columns = height // side, width // side
-    top, left = (height - rows * side) // 2, (width - columns * side) // 2
-    cells = [(y, x) for y in range(rows) for x in range(columns)]
-    if most == 1:
-        y, x = (height - side) // 2, (width - side) // 2
-        return [image[y : y + side, x : x + side]]
-    middle = ((rows - 1) / 2, (columns - 1) / 2)
-    cells.sort(key=lambda cell: (abs(cell[0] - middle[0]) + abs(cell[1] - middle[1]), cell))
-    return [
-        image[top + y * side : top + (y + 1) * side, left + x * side : left + (x + 1) * side]
-        for y, x in cells[:most]
-    ]
 
 
 @dataclass(frozen=True, slots=True)

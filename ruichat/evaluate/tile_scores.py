@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from ruichat.chat.backend import TileClassifier
 from ruichat.errors import ConfigError
-from ruichat.evaluate.arrays import Strings
 from ruichat.evaluate.config import ProbeConfig, TileSuite
 from ruichat.evaluate.metrics import Bootstrap, Estimate, area_under_roc, balanced_accuracy
-from ruichat.evaluate.probes import Fold, outer_folds, probe, split_runs
+from ruichat.evaluate.probes import outer_folds, probe
 from ruichat.evaluate.reading import EncodedTiles
 from ruichat.evaluate.report import Row
 from ruichat.histology import KEYS
+from ruichat.truth.holding_out import Fold, split_runs
+from ruichat.truth.tile_folders import Strings
 
 SECTION = "Tiles, balanced accuracy"
 UNKNOWN_SECTION = "Unknown tissue, AUROC"

@@ -8,9 +8,9 @@ from fakes import MeanColourEncoder
 from PIL import Image
 
 from ruichat.errors import InputError
-from ruichat.evaluate.colour import COLOUR_DIM, colour_statistics
-from ruichat.evaluate.config import FolderConfig
-from ruichat.evaluate.reading import TileReader, read_folder
+from ruichat.evaluate.reading import TileReader
+from ruichat.truth.colour import COLOUR_DIM, colour_statistics
+from ruichat.truth.tile_folders import FolderConfig, read_folder
 
 
 def write_folder(folder: Path, size: tuple[int, int] = (224, 224), num: int = 6) -> Path:

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from ruichat.errors import ConfigError
 from ruichat.evaluate.config import (
     EvaluateConfig,
-    FolderConfig,
     ProbeConfig,
     SplitRule,
     TileSuite,
 )
 from ruichat.evaluate.run import evaluate
+from ruichat.truth.tile_folders import FolderConfig
 
 pytest.importorskip("sklearn")
 

@@ -1,0 +1,1 @@
+"""Incremental training for another site: its tiles or slides, old features rehearsed."""

@@ -1,0 +1,164 @@
+"""The new site's labelled tiles: read, encoded once, and partly held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from ruichat.config import Config
+from ruichat.errors import ConfigError, InputError
+from ruichat.features.encoder import Encoder
+from ruichat.histology import KEYS
+from ruichat.truth.bank import TileBank
+from ruichat.truth.colour import colour_statistics
+from ruichat.truth.holding_out import group_folds, split_runs
+from ruichat.truth.tile_folders import FolderConfig, FolderTiles, Strings, read_folder
+
+Tick = Callable[[int, int], None]
+
+MIN_TRAINING = 2
+"""Tiles of a label below which nothing can be learned of it. Ours."""
+
+_CHUNK = 256
+
+
+class SiteConfig(Config):
+    """A folder of the site's labelled tiles."""
+
+    tiles: FolderConfig
+    """Where they lie; files are told apart by patient through its group_column or number."""
+    labels: dict[str, str] = Field(min_length=2)
+    """The site's label -> the tissue class that it is a kind of."""
+    held_out: float = Field(default=0.3, gt=0, lt=1)
+    """Share kept apart to measure on: the last files of each label where files have numbers,
+    else whole groups."""
+
+    @model_validator(mode="after")
+    def _labels_are_kinds_of_classes(self) -> SiteConfig:
+        unknown = sorted(set(self.labels.values()) - set(KEYS))
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: no tissue class; known: {', '.join(KEYS)}")
+        return self
+
+
+@dataclass(frozen=True)
+class SiteTiles:
+    """The site's tiles as the encoder sees them.
+
+    Attributes:
+        name: of the site.
+        embeddings: [n,d].
+        colour: [n,m] statistics of colour, for the control that knows nothing else.
+        labels: names of the s labels.
+        label: [n] index into `labels`.
+        parent: [s] row in `histology.CLASSES` of each label.
+        group: [n] source groups.
+        test: [n] tiles that nothing is learned from.
+        notes: what was done to images that didn't fit.
+    """
+
+    name: str
+    embeddings: Float32[NDArray[np.float32], "n d"]
+    colour: Float32[NDArray[np.float32], "n m"]
+    labels: tuple[str, ...]
+    label: Int64[NDArray[np.int64], " n"]
+    parent: Int64[NDArray[np.int64], " s"]
+    group: Strings
+    test: Bool[NDArray[np.bool_], " n"]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> Int64[NDArray[np.int64], " n"]:
+        """Row in `histology.CLASSES` of each tile's class."""
+        return self.parent[self.label]
+
+    def as_bank(self) -> TileBank:
+        """Training and held-out tiles ("val") for laying slides."""
+        n = len(self.label)
+        return TileBank(
+            embeddings=self.embeddings[:, None],
+            colour=self.colour[:, None],
+            target=np.eye(len(KEYS), dtype=np.float32)[self.classes],
+            partial=np.zeros(n, bool),
+            source=np.full(n, self.name),
+            group=self.group,
+            split=np.where(self.test, "val", "train"),
+        )
+
+    def draw(self, per_label: int, rng: np.random.Generator) -> Int64[NDArray[np.int64], " m"]:
+        """Rows of so many training tiles of each label; all where there are fewer."""
+        rows = [np.flatnonzero(~self.test & (self.label == i)) for i in range(len(self.labels))]
+        return np.sort(np.concatenate([rng.permutation(one)[:per_label] for one in rows]))
+
+
+def read_site(
+    config: SiteConfig, root: Path, encoder: Encoder, *, tick: Tick | None = None
+) -> SiteTiles:
+    """Read and encode the tiles.
+
+    Args:
+        config: what to read.
+        root: relative folders lie under it.
+        encoder: of the model that is adapted.
+        tick: told how many tiles are encoded, and of how many.
+
+    Raises:
+        ConfigError: labels.csv has labels that the config doesn't know.
+        InputError: a file can't be read, or a label has too few tiles to hold some out.
+    """
+    card = encoder.card
+    read = read_folder(config.tiles, root, tile_px=card.tile_px, tile_mpp=card.tile_mpp)
+    unknown = sorted(set(read.label) - set(config.labels))
+    if unknown:
+        raise ConfigError(
+            f"labels.csv of {config.tiles.name} has labels without a class: {', '.join(unknown)}",
+            hint="Name the tissue class that each is a kind of, under site.labels",
+        )
+    labels = tuple(label for label in config.labels if label in set(read.label))
+    label = np.array([labels.index(str(name)) for name in read.label], np.int64)
+    test = _held_out(config, read)
+    for i, name in enumerate(labels):
+        if (label[~test] == i).sum() < MIN_TRAINING or not (label[test] == i).any():
+            raise InputError(
+                f"label {name!r} of {config.tiles.name} has {(label == i).sum()} tiles in too few "
+                "groups to learn from some and measure on others",
+                hint="Add tiles of other patients, or leave the label out of labels.csv",
+            )
+    return SiteTiles(
+        name=config.tiles.name,
+        embeddings=_encode(encoder, read.rgb, tick),
+        colour=colour_statistics(read.rgb),
+        labels=labels,
+        label=label,
+        parent=np.array([KEYS.index(config.labels[name]) for name in labels], np.int64),
+        group=read.group,
+        test=test,
+        notes=read.notes,
+    )
+
+
+def _held_out(config: SiteConfig, read: FolderTiles) -> Bool[NDArray[np.bool_], " n"]:
+    if config.tiles.number:
+        fold = split_runs(read.label, read.number, config.held_out)
+    else:
+        fold = group_folds(read.label, read.group, max(2, round(1 / config.held_out)))[0]
+    test = np.zeros(len(read.label), bool)
+    test[fold.test] = True
+    return test
+
+
+def _encode(
+    encoder: Encoder, rgb: NDArray[np.uint8], tick: Tick | None
+) -> Float32[NDArray[np.float32], "n d"]:
+    parts: list[NDArray[np.float32]] = []
+    for start in range(0, len(rgb), _CHUNK):
+        parts.append(encoder.encode(rgb[start : start + _CHUNK]))
+        if tick is not None:
+            tick(min(start + _CHUNK, len(rgb)), len(rgb))
+    return np.concatenate(parts)

@@ -1,0 +1,48 @@
+"""A checkpoint goes on learning where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from fakes_model import tiny_model, train_tokenizer
+from peft import LoraConfig, get_peft_model
+
+from ruichat.errors import ArtifactError
+from ruichat.model.checkpoint import WEIGHTS_FILE, save_checkpoint
+from ruichat.model.processing import RuiChatProcessor
+from ruichat.model.trainable import load_trainable
+
+
+def test_base_and_adapter_come_back_apart(tmp_path: Path) -> None:
+    processor = RuiChatProcessor(train_tokenizer(tmp_path))
+    model = get_peft_model(
+        tiny_model(processor.vocab_size),
+        LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["pointer"]),
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    folder = tmp_path / "checkpoint"
+    save_checkpoint(folder, model, processor, name="tiny", encoder_digest="")
+    loaded = load_trainable(folder)
+    ids = torch.tensor([[1, 5, 9, 80]])
+    wanted, found = (m.eval()(ids).logits for m in (model, loaded.model))
+    finite = torch.isfinite(wanted)
+    torch.testing.assert_close(found[finite], wanted[finite])
+    learning = {n for n, p in loaded.model.named_parameters() if p.requires_grad}
+    assert learning == {n for n, p in model.named_parameters() if p.requires_grad}
+    assert loaded.manifest.details["name"] == "tiny"
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    processor = RuiChatProcessor(train_tokenizer(tmp_path))
+    folder = tmp_path / "checkpoint"
+    save_checkpoint(
+        folder, tiny_model(processor.vocab_size), processor, name="tiny", encoder_digest=""
+    )
+    (folder / WEIGHTS_FILE).write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"isn't what manifest\.json says"):
+        load_trainable(folder)
