@@ -163,7 +163,7 @@ def measure_extraction(name: str, scratch: Path, repeats: int) -> Extraction:
 def load(name: str, way: str = "", num_threads: int | None = None) -> Any:
     """An encoder, in the way that is fastest here if none is given; ViTs with random weights."""
     from ruichat.features.encoder import ENCODERS, load_encoder
-    from ruichat.features.runtime.encoder import ModuleEncoder
+    from ruichat.features.runtime.encoder import ModuleEncoder, Parts
     from ruichat.features.runtime.ways import RunConfig, Way
     from ruichat.storage.artifacts import cache_dir
 
@@ -171,7 +171,8 @@ def load(name: str, way: str = "", num_threads: int | None = None) -> Any:
     card = ENCODERS.get(name)
     if card.architecture is None:
         return load_encoder(name, run=run)
-    return ModuleEncoder(card, random_module(name), name, run, cache=cache_dir())
+    parts = Parts(random_module(name))
+    return ModuleEncoder(card, lambda: parts, name, run, cache=cache_dir())
 
 
 @functools.cache

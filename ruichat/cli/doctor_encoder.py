@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ruichat.cli.doctor import Check, Status, check_package, memory_bytes, num_cores
+from ruichat.errors import PrerequisiteError
 from ruichat.features.card import EncoderCard, hub_page
 from ruichat.features.encoders.catalogue import AnyCard, Entry, card_of, count_in_words, entry
 
@@ -41,6 +42,8 @@ def encoder_checks(name: str) -> Iterator[Check]:
             yield check_package(module, distribution)
     yield _licence(found)
     yield _weights(found)
+    if isinstance(card, EncoderCard) and card.stain_target and found.path is not None:
+        yield _stain_target(card, found.path)
     if found.weights == "missing" and card.hub and card.num_parameters:
         yield _disk(card)
     if card.num_parameters:
@@ -94,6 +97,15 @@ def _weights(found: Entry) -> Check:
             return Check("weights", "missing", error.message, error.hint)
     looked = f"in none of: {', '.join(places(card))}"
     return Check("weights", "missing", looked, how_to_get(card))
+
+
+def _stain_target(card: EncoderCard, weights: Path) -> Check:
+    from ruichat.features.encoders.weights import find_stain_target
+
+    try:
+        return Check("stain target", "ok", str(find_stain_target(card, weights)))
+    except PrerequisiteError as error:
+        return Check("stain target", "missing", error.message, error.hint)
 
 
 def _disk(card: AnyCard) -> Check:

@@ -85,9 +85,9 @@ def extract_command(
 
     chosen = choose_engine(engine)
     if download:
-        from ruichat.features.encoders.weights import find_weights
+        from ruichat.features.encoders.weights import find_files
 
-        find_weights(ENCODERS.get(encoder_name), weights, download=True)
+        find_files(ENCODERS.get(encoder_name), weights, download=True)
     run = RunConfig.checked(
         {"runtime": runtime, "precision": precision, "device": device}, source="the command line"
     )

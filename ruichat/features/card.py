@@ -90,8 +90,8 @@ def hub_page(hub: str) -> str:
 class EncoderCard:
     """What is known of an encoder without its weights.
 
-    The published transform is: resize the shorter side to `resize_px`, crop the centre to
-    `crop_px`, scale to 0 to 1, normalise by `mean` and `std`.
+    The published transform is: give tiles the stains of `stain_target`, resize the shorter side to
+    `resize_px`, crop the centre to `crop_px`, scale to 0 to 1, normalise by `mean` and `std`.
 
     Attributes:
         name: unique name.
@@ -104,6 +104,8 @@ class EncoderCard:
         resize_px: shorter side after resizing, pixels; None leaves tiles as they are.
         crop_px: side of the centre that is kept after resizing, pixels; None keeps all.
         interpolation: of the resizing, antialiased as in Pillow.
+        stain_target: file, among the weights' files, of the image to whose stains tiles are
+            normalised after Macenko; empty where they are taken as they are.
         pooling: how the tokens become one vector, in words.
         license: of the weights, SPDX where there is such a name.
         gated: the authors hand out the weights only to whom they let in.
@@ -132,6 +134,7 @@ class EncoderCard:
     resize_px: int | None = None
     crop_px: int | None = None
     interpolation: Interpolation = "bicubic"
+    stain_target: str = ""
     pooling: str = ""
     gated: bool = False
     hub: str = ""

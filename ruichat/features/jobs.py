@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, Protocol, runtime_checkable
 
 from ruichat import errors
 from ruichat.errors import RuiChatError
@@ -159,6 +159,19 @@ class Outcome:
         raise kind(self.message, hint=self.hint)
 
 
+@runtime_checkable
+class _ReadsLate(Protocol):
+    """An encoder that reads its files when it is first needed."""
+
+    def load(self) -> None:
+        """Read them now."""
+        ...
+
+
+class _NoEncoderError(Exception):
+    """No slide can be encoded, for the reason that caused this."""
+
+
 def make_jobs(slides: Sequence[Path]) -> list[Job]:
     """One job per slide; names that differ only in case are the same to some disks."""
     names = [_name(path) for path in slides]
@@ -180,6 +193,9 @@ def run_job(
             if not held:
                 return Outcome(str(job.path), "busy")
             outcome = _run_held(job, settings, encoder, store, progress)
+    except _NoEncoderError as error:
+        assert isinstance(error.__cause__, RuiChatError)
+        outcome = Outcome.of_error(job.path, error.__cause__, "stopped")
     except RuiChatError as error:
         outcome = Outcome.of_error(job.path, error)
     except Exception as error:  # the loop over slides: one that meets a bug doesn't end the run
@@ -200,6 +216,7 @@ def _run_held(
             if place.facts is not None:
                 outcome = _outcome("skipped", job, slide, place, place.facts)
             else:
+                _load(encoder)
                 facts = extract_file(
                     slide,
                     encoder,
@@ -215,6 +232,15 @@ def _run_held(
         raise
     attempts.clear()
     return outcome
+
+
+def _load(encoder: Encoder) -> None:
+    """Have the encoder's files read, of which a store that is complete needs none."""
+    if isinstance(encoder, _ReadsLate):
+        try:
+            encoder.load()
+        except RuiChatError as error:
+            raise _NoEncoderError from error
 
 
 def _outcome(status: Status, job: Job, slide: Slide, place: Place, facts: BagFacts) -> Outcome:

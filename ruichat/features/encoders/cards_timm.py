@@ -256,15 +256,16 @@ EXAONEPATH = EncoderCard(
     tile_mpp=0.5,
     resize_px=256,
     crop_px=224,
+    stain_target="macenko_target/target_TCGA-55-A48X_coords_[19440  9824]_[4096 4096].png",
     pooling=_CLS,
     license="EXAONEPath AI Model License Agreement 1.0 - NC",
     gated=True,
     hub="LGAI-EXAONE/EXAONEPath",
     files=(*_SAFETENSORS_OR_BIN, "EXAONEPath.ckpt"),
+    revision="383a1247a2c543d2a04787eb9a71292f74c9ce9f",
     num_parameters=85_798_656,
     source="https://github.com/LG-AI-EXAONE/EXAONEPath",
-    note="Published with Macenko stain normalisation to an image that comes with its code; "
-    "that isn't applied here.",
+    note="Tiles are given the stains of an image that is published with the weights.",
     architecture=timm_vit(SHAPES["B"], patch_px=16, layer_scale=False),
 )
 

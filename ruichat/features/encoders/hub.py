@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ruichat.errors import PrerequisiteError
 from ruichat.features.card import Published, hub_page
 
 
-def find_cached(card: Published) -> Path | None:
-    """The first of the card's files that the hub's cache holds, at the card's revision."""
+def find_cached(card: Published, names: Sequence[str]) -> Path | None:
+    """The first of some of an encoder's files that the hub's cache holds, at its revision."""
     from huggingface_hub import try_to_load_from_cache
 
-    for name in card.files:
+    for name in names:
         found = try_to_load_from_cache(card.hub, name, revision=card.revision or None)
         if isinstance(found, str):
             return Path(found)
     return None
 
 
-def download_weights(card: Published) -> Path:
-    """Fetch the first of the card's files that the repository has, into the hub's cache.
+def download_first(card: Published, names: Sequence[str]) -> Path:
+    """Fetch the first of some files that the encoder's repository has, into the hub's cache.
 
     Raises:
         PrerequisiteError: the repository is gated, unknown or out of reach, or lacks the files.
@@ -34,7 +35,7 @@ def download_weights(card: Published) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    for name in card.files:
+    for name in names:
         try:
             return Path(hf_hub_download(card.hub, name, revision=card.revision or None))
         except LocalEntryNotFoundError as error:
@@ -44,7 +45,7 @@ def download_weights(card: Published) -> Path:
         except (OSError, ValueError) as error:  # the hub's errors are of these two kinds
             raise _failure(card, error) from error
     raise PrerequisiteError(
-        f"{card.hub} has none of {', '.join(card.files)}",
+        f"{card.hub} has none of {', '.join(names)}",
         hint=how_to_bring(card),
     )
 

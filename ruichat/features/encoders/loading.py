@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import threading
 import zipfile
@@ -16,13 +17,13 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from ruichat.errors import ModelError
 from ruichat.features.card import Architecture, EncoderCard, Published
-from ruichat.features.encoders.weights import digest_of, find_weights
+from ruichat.features.encoders.weights import EncoderFiles, find_files
 from ruichat.features.runtime.ways import RunConfig
 from ruichat.registry import load_object
 from ruichat.storage.artifacts import cache_dir
 
 if TYPE_CHECKING:
-    from ruichat.features.runtime.encoder import ModuleEncoder
+    from ruichat.features.runtime.encoder import ModuleEncoder, Parts
 
 State = dict[str, Tensor]
 
@@ -35,23 +36,36 @@ def load_from_card(
     run: RunConfig | None = None,
     note: Callable[[str], None] | None = None,
 ) -> ModuleEncoder:
-    """The encoder of a card that has an architecture, with its weights.
+    """The encoder of a card that has an architecture; its weights are read when it's first used.
 
     Raises:
-        PrerequisiteError: the weights aren't here.
-        ModelError: they are of another encoder.
+        PrerequisiteError: the weights, or what else it needs, aren't here.
     """
     from ruichat.features.runtime.encoder import ModuleEncoder
 
-    path = find_weights(card, weights, download=download)
+    files = find_files(card, weights, download=download)
     return ModuleEncoder(
         card,
-        load_module(card, path),
-        digest_of(path),
+        functools.partial(read_parts, card, files),
+        files.digest(),
         run or RunConfig(),
         cache=cache_dir(),
         note=note,
     )
+
+
+def read_parts(card: EncoderCard, files: EncoderFiles) -> Parts:
+    """The module of a card and the stains that it wants.
+
+    Raises:
+        ModelError: a file is damaged, or of another encoder.
+    """
+    from ruichat.features.encoders.macenko import read_target
+    from ruichat.features.runtime.encoder import Parts
+
+    target = files.stain_target
+    stains = None if target is None else read_target(target)
+    return Parts(load_module(card, files.weights), stains)
 
 
 def load_module(card: Published, path: Path) -> nn.Module:

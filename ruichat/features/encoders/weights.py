@@ -7,16 +7,77 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from ruichat.errors import ConfigError, PrerequisiteError
-from ruichat.features.card import Published, hub_page
+from ruichat.features.card import EncoderCard, Published, hub_page
+from ruichat.storage.digests import digest_of
 
 WEIGHTS_VARIABLE = "RUICHAT_WEIGHTS"
 """Environment variable: folder with one folder of weights per encoder, named as its card."""
 
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
 """Of weights files, the preferred first: safetensors can't hold anything but arrays."""
+
+
+@dataclass(frozen=True)
+class EncoderFiles:
+    """All files that a tile encoder is read from.
+
+    Attributes:
+        weights: its arrays.
+        stain_target: the image that its card names, if it does.
+    """
+
+    weights: Path
+    stain_target: Path | None
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over the weights; where there is a stain target, over both digests."""
+        weights = digest_of(self.weights)
+        if self.stain_target is None:
+            return weights
+        return hashlib.sha256(f"{weights} {digest_of(self.stain_target)}".encode()).hexdigest()
+
+
+def find_files(
+    card: EncoderCard, given: Path | None = None, *, download: bool = False
+) -> EncoderFiles:
+    """The weights of a tile encoder and what else it needs; arguments as of `find_weights`.
+
+    Raises:
+        PrerequisiteError, ConfigError: as `find_weights`; or its stain target is nowhere.
+    """
+    weights = find_weights(card, given, download=download)
+    if not card.stain_target:
+        return EncoderFiles(weights, None)
+    return EncoderFiles(weights, find_stain_target(card, weights, download=download))
+
+
+def find_stain_target(card: EncoderCard, weights: Path, *, download: bool = False) -> Path:
+    """The image that the card names: beside the weights, or in the hub's cache.
+
+    Raises:
+        PrerequisiteError: it is in neither place.
+    """
+    name = Path(card.stain_target)
+    for path in (weights.parent / name, weights.parent / name.name):
+        if path.is_file():
+            return path
+    from ruichat.features.encoders.hub import download_first, find_cached
+
+    found = find_cached(card, (card.stain_target,))
+    if found is None and download:
+        found = download_first(card, (card.stain_target,))
+    if found is None:
+        raise PrerequisiteError(
+            f"encoder {card.name!r} takes tiles with the stains of {name.name!r}, which isn't "
+            "beside its weights",
+            hint=f"Add --download, or put {card.stain_target!r} of {card.hub or card.source} "
+            f"beside {weights}",
+        )
+    return found
 
 
 def find_weights(card: Published, given: Path | None = None, *, download: bool = False) -> Path:
@@ -40,9 +101,9 @@ def find_weights(card: Published, given: Path | None = None, *, download: bool =
     if path is not None:
         return path
     if download:
-        from ruichat.features.encoders.hub import download_weights
+        from ruichat.features.encoders.hub import download_first
 
-        return download_weights(card)
+        return download_first(card, card.files)
     looked = ", ".join(places(card))
     raise PrerequisiteError(
         f"the weights of encoder {card.name!r} are in none of: {looked}", hint=how_to_get(card)
@@ -68,7 +129,7 @@ def find_local(card: Published) -> Path | None:
         return None
     from ruichat.features.encoders.hub import find_cached
 
-    return find_cached(card)
+    return find_cached(card, card.files)
 
 
 def weights_folder(card: Published) -> Path | None:
@@ -107,12 +168,6 @@ def how_to_bring(card: Published) -> str:
 
 def _target(card: Published) -> str:
     return f"--weights FILE, or put it into ${WEIGHTS_VARIABLE}/{card.name}/"
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 (hex) over a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _in_given(card: Published, given: Path) -> Path:

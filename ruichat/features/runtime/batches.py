@@ -7,11 +7,11 @@ import logging
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from ruichat.errors import ModelError
-from ruichat.features.runtime.runners import Runner
+from ruichat.features.runtime.runners import Runner, Tiles
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +30,8 @@ class Batches:
         self._run = run
         self.size = max(1, size)
 
-    def __call__(
-        self, tiles: UInt8[NDArray[np.uint8], "n h w 3"]
-    ) -> Float32[NDArray[np.float32], "n d"]:
-        """Embeddings of all tiles, in order.
+    def __call__(self, tiles: Tiles) -> Float32[NDArray[np.float32], "n d"]:
+        """Embeddings of all tiles [n,h,w,3], in order.
 
         Raises:
             ModelError: not even one tile fits.
@@ -50,7 +48,7 @@ class Batches:
                 done += len(part)
         return np.concatenate(parts)
 
-    def _try(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    def _try(self, tiles: Tiles) -> NDArray[np.float32] | None:
         try:
             return self._run(tiles)
         except (MemoryError, RuntimeError) as error:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import functools
 import gc
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,6 +18,7 @@ from torch import nn
 
 from ruichat.features.card import EncoderCard
 from ruichat.features.cores import usable_cores
+from ruichat.features.encoders.macenko import Stains
 from ruichat.features.encoders.preprocess import fit
 from ruichat.features.runtime.batches import Batches
 from ruichat.features.runtime.choice import Note, choose, cpu_name, place_of
@@ -31,8 +35,21 @@ SAMPLE_ON_GPU = 16
 """Times that the drawing is repeated there: a few tiles don't fill it."""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What an encoder is made of once its files are read.
+
+    Attributes:
+        module: from normalised pixels [b,3,h,w] to embeddings [b,d], in float32, on the CPU.
+        stains: those that tiles are given, where its card names an image.
+    """
+
+    module: nn.Module
+    stains: Stains | None = None
+
+
 class ModuleEncoder:
-    """An encoder of a published architecture.
+    """An encoder of a published architecture; its files are read when it is first needed.
 
     For one way, embeddings don't hang on the other tiles of a batch, its size or the number of
     threads but for the last bits of a float32: libraries promise no more, though on the machines
@@ -40,9 +57,8 @@ class ModuleEncoder:
 
     Args:
         card: what it is.
-        module: from normalised pixels [b,3,h,w] to embeddings [b,d], in float32, on the CPU; it
-            is let go once a runtime has made its own of it.
-        digest: of its weights.
+        read: gives its parts; the module is let go once a runtime has made its own of it.
+        digest: of its files.
         config: how it may be run.
         cache: folder in which the measured choice is kept.
         note: told what takes long.
@@ -51,7 +67,7 @@ class ModuleEncoder:
     def __init__(
         self,
         card: EncoderCard,
-        module: nn.Module,
+        read: Callable[[], Parts],
         digest: str,
         config: RunConfig,
         *,
@@ -63,7 +79,9 @@ class ModuleEncoder:
         self._config = config
         self._cache = cache
         self._note: Note = note or log.info
-        self._module: TileModule | None = TileModule(module, card.mean, card.std).eval()
+        self._read = read
+        self._module: TileModule | None = None
+        self._stains: Stains | None = None
         self._batches: Batches | None = None
         self._way: Way | None = None
 
@@ -86,7 +104,8 @@ class ModuleEncoder:
         on_gpu = ways[0].runtime == "cuda"
         device = torch.cuda.get_device_name(self._gpu) if on_gpu else cpu_name()
         threads = self._config.num_threads or len(usable_cores())
-        sample = functools.partial(draw_sample, self.card, SAMPLE_ON_GPU if on_gpu else 1)
+        repeats = SAMPLE_ON_GPU if on_gpu else 1
+        sample = functools.partial(self._sample, repeats)
         place = place_of(self.digest, ways, device, threads)
         return choose(ways, self._start, sample, place=place, cache=self._cache, note=self._note)
 
@@ -101,10 +120,20 @@ class ModuleEncoder:
         """
         if len(tiles) == 0:
             return np.zeros((0, self.card.dim), np.float32)
-        fitted = fit(tiles, self.card)
+        self.load()
+        assert self._batches is not None
+        fitted = np.ascontiguousarray(fit(tiles, self.card, self._stains))
+        return self._batches(cast(Tiles, fitted))
+
+    def load(self) -> None:
+        """Make it ready to encode, which it else is when the first tile comes.
+
+        Raises:
+            ModelError: its files are damaged or another encoder's.
+            ConfigError, PrerequisiteError, ModelError: as `way`.
+        """
         if self._batches is None:
             self._batches = self._ready()
-        return self._batches(np.ascontiguousarray(fitted))
 
     @property
     def _gpu(self) -> str:
@@ -113,23 +142,34 @@ class ModuleEncoder:
     def _ready(self) -> Batches:
         run = self._start(self.way)
         device = self._gpu if self.way.runtime == "cuda" else None
-        assert self._module is not None
-        size = first_size(self._module, self._size, device=device)
+        size = first_size(self._tile_module(), self._size, device=device)
         self._module = None
         gc.collect()
         return Batches(run, size)
 
     def _start(self, way: Way) -> Runner:
-        assert self._module is not None, "it is let go only when a runner is kept"
         threads = self._config.num_threads
-        return start(self._module, way, self._size, device=self._gpu, num_threads=threads)
+        return start(self._tile_module(), way, self._size, device=self._gpu, num_threads=threads)
+
+    def _tile_module(self) -> TileModule:
+        assert self._batches is None, "the module is let go once a runner is kept"
+        if self._module is None:
+            parts, card = self._read(), self.card
+            self._stains = parts.stains
+            dtype = torch.uint8 if parts.stains is None else torch.float32
+            self._module = TileModule(parts.module, card.mean, card.std, dtype).eval()
+        return self._module
+
+    def _sample(self, repeats: int) -> Tiles:
+        self._tile_module()  # the stains come with it
+        return draw_sample(self.card, repeats, stains=self._stains)
 
     @property
     def _size(self) -> tuple[int, int]:
         return self.card.input_px, self.card.input_px
 
 
-def draw_sample(card: EncoderCard, repeats: int = 1) -> Tiles:
+def draw_sample(card: EncoderCard, repeats: int = 1, *, stains: Stains | None = None) -> Tiles:
     """Drawn tissue as the encoder's network sees it."""
     from ruichat.slide.phantom import PhantomConfig, draw_phantom
 
@@ -138,5 +178,5 @@ def draw_sample(card: EncoderCard, repeats: int = 1) -> Tiles:
         seed=0, width0=num * side, height0=num * side, mpp=card.tile_mpp, fill=True
     )
     rows = draw_phantom(config).rgb.reshape(num, side, num, side, 3).swapaxes(1, 2)
-    tiles = fit(np.ascontiguousarray(rows.reshape(-1, side, side, 3)), card)
-    return np.ascontiguousarray(np.concatenate([tiles] * repeats))
+    tiles = fit(np.ascontiguousarray(rows.reshape(-1, side, side, 3)), card, stains)
+    return cast(Tiles, np.ascontiguousarray(np.concatenate([tiles] * repeats)))

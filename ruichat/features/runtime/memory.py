@@ -53,7 +53,7 @@ def activation_bytes(module: TileModule, size: tuple[int, int]) -> int:
         name: value.to("meta")
         for name, value in (*module.named_parameters(), *module.named_buffers())
     }
-    tile = torch.empty((1, *size, 3), dtype=torch.uint8, device="meta")
+    tile = torch.empty((1, *size, 3), dtype=module.dtype, device="meta")
     with torch.no_grad(), _PeakBytes(shapes.values()) as peak:
         functional_call(module, shapes, (tile,))
     return peak.most

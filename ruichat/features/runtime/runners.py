@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -18,21 +18,22 @@ from ruichat.errors import ModelError
 from ruichat.features.runtime.ways import Precision, Way
 from ruichat.openvino import import_openvino
 
-Tiles = NDArray[np.uint8]
+Tiles = NDArray[np.uint8] | NDArray[np.float32]
 
 Runner = Callable[[Tiles], NDArray[np.float32]]
-"""From tiles [b,h,w,3], all of the size that it was made for, to embeddings [b,d]."""
+"""From tiles [b,h,w,3], of the size and type that it was made for, to embeddings [b,d]."""
 
 _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TileModule(nn.Module):
-    """A module with the scaling of bytes before it, so that bytes cross to the device.
+    """A module with the scaling of pixels before it, so that bytes cross to the device.
 
     Args:
         module: from normalised pixels [b,3,h,w] to embeddings [b,d].
         mean: of red, green, blue in 0 to 1.
         std: of red, green, blue in 0 to 1.
+        dtype: of the tiles, in 0 to 255.
     """
 
     mean: Tensor
@@ -43,13 +44,17 @@ class TileModule(nn.Module):
         module: nn.Module,
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
+        dtype: torch.dtype = torch.uint8,
     ) -> None:
         super().__init__()
         self.module = module
+        self.dtype = dtype
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
-    def forward(self, tiles: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b d"]:
+    def forward(
+        self, tiles: UInt8[Tensor, "b h w 3"] | Float32[Tensor, "b h w 3"]
+    ) -> Float[Tensor, "b d"]:
         """Embeddings of RGB tiles."""
         pixels = tiles.permute(0, 3, 1, 2).float() / 255
         return self.module((pixels - self.mean) / self.std)
@@ -149,7 +154,7 @@ def _without_remarks() -> Generator[None]:
 def _traced(module: TileModule, size: tuple[int, int]) -> Any:
     """The module as an `openvino.Model` for any number of tiles of that size."""
     ov = import_openvino()
-    example = torch.zeros((2, *size, 3), dtype=torch.uint8)
+    example = torch.zeros((2, *size, 3), dtype=module.dtype)
     # Tensors made in inference mode can't be traced; without gradients is as good.
     with torch.inference_mode(False), torch.no_grad(), _without_remarks():
         try:

@@ -141,8 +141,9 @@ def load_slide_encoder(
         ModelError: the weights are of another architecture.
     """
     from ruichat.features.encoders.loading import load_module
-    from ruichat.features.encoders.weights import digest_of, find_weights
+    from ruichat.features.encoders.weights import find_weights
     from ruichat.features.slide_encoders.cards import SLIDE_ENCODERS
+    from ruichat.storage.digests import digest_of
 
     card = SLIDE_ENCODERS.get(name)
     if card.architecture is None:

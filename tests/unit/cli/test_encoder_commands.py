@@ -175,13 +175,13 @@ def test_weights_arent_downloaded_for_what_brings_its_own(capsys, tmp_path: Path
 def test_download_comes_before_the_slide(capsys, tmp_path: Path, monkeypatch) -> None:
     asked: list[str] = []
 
-    def refuse(card: object) -> Path:
+    def refuse(card: object, names: object) -> Path:
         from ruichat.errors import PrerequisiteError
 
         asked.append(card.name)  # type: ignore[attr-defined]
         raise PrerequisiteError("gated", hint="accept it")
 
-    monkeypatch.setattr("ruichat.features.encoders.hub.download_weights", refuse)
+    monkeypatch.setattr("ruichat.features.encoders.hub.download_first", refuse)
     words = ["features", "extract", str(tmp_path / "none.svs"), "--encoder", "uni2-h"]
     assert cli.run([*words, "--download"]) == 3
     assert asked == ["uni2-h"]

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn import draw_tissue, write_pyramid
-from fakes import COUNTED_PX, counted_card, load_counted
+from fakes import COUNTED_PX, MeanColourEncoder, counted_card, load_counted
 from pydantic import TypeAdapter
 
-from ruichat.errors import ConfigError, PrerequisiteError
+from ruichat.errors import ConfigError, ModelError, PrerequisiteError
 from ruichat.features.cores import usable_cores, usable_gpus
 from ruichat.features.engines import run_jobs
 from ruichat.features.engines.local import share_machine
@@ -246,3 +246,35 @@ def test_a_cluster_without_machines_is_refused() -> None:
 def test_the_counted_encoder_counts(log: Path) -> None:
     load_counted(RunConfig()).encode(np.full((3, 8, 8, 3), 200, np.uint8))
     assert encoded(log) == {os.getpid(): 3}
+
+
+class _ReadLate(MeanColourEncoder):
+    """An encoder that says when its files are read, or can't be."""
+
+    def __init__(self, error: ModelError | None = None) -> None:
+        super().__init__(name="counted", tile_px=COUNTED_PX)
+        self.card = counted_card()
+        self.error, self.loaded = error, 0
+
+    def load(self) -> None:
+        self.loaded += 1
+        if self.error is not None:
+            raise self.error
+
+
+def test_a_complete_store_needs_no_weights(slides: list[Path], tmp_path: Path) -> None:
+    chosen = settings(tmp_path / "store")
+    encoder = _ReadLate()
+    done = [run_job(job, chosen, encoder).status for job in make_jobs(slides)]
+    assert (done, encoder.loaded) == (["done"] * 4, 4)
+    encoder = _ReadLate()
+    done = [run_job(job, chosen, encoder).status for job in make_jobs(slides)]
+    assert (done, encoder.loaded, encoder.calls) == (["skipped"] * 4, 0, 0)
+
+
+def test_weights_that_cant_be_read_end_the_run(slides: list[Path], tmp_path: Path) -> None:
+    encoder = _ReadLate(ModelError("other weights", hint="get others"))
+    outcome = run_job(make_jobs(slides)[0], settings(tmp_path / "store"), encoder)
+    assert outcome.status == "stopped"
+    with pytest.raises(ModelError, match="other weights"):
+        outcome.raise_error()

@@ -16,7 +16,7 @@ from ruichat.features.card import EncoderCard
 from ruichat.features.runtime import choice
 from ruichat.features.runtime.batches import Batches, is_out_of_memory
 from ruichat.features.runtime.choice import MIN_COSINE, Trial, Trials, least_cosine
-from ruichat.features.runtime.encoder import ModuleEncoder, draw_sample
+from ruichat.features.runtime.encoder import ModuleEncoder, Parts, draw_sample
 from ruichat.features.runtime.memory import activation_bytes, first_size
 from ruichat.features.runtime.runners import TileModule, start
 from ruichat.features.runtime.ways import ON_CPU, ON_GPU, RunConfig, Way
@@ -95,7 +95,7 @@ def encoder(
 ) -> ModuleEncoder:
     return ModuleEncoder(
         CARD,
-        module.eval().requires_grad_(False),
+        lambda: Parts(module.eval().requires_grad_(False)),
         "digest",
         RunConfig.checked(config, source="test"),
         cache=tmp_path,
@@ -202,7 +202,7 @@ def test_other_weights_are_measured_on_their_own(tmp_path: Path) -> None:
     for digest in ("one", "other"):
         _ = ModuleEncoder(
             CARD,
-            TinyViT().eval(),
+            lambda: Parts(TinyViT().eval()),
             digest,
             RunConfig(runtime="torch"),
             cache=tmp_path,
@@ -227,9 +227,13 @@ def test_bf16_is_taken_where_it_is_worth_it(speeds: tuple[float, ...], best: str
     assert str(Trials(place={}, trials=trials).best()) == best
 
 
+def no_parts() -> Parts:
+    raise AssertionError("its files aren't needed")
+
+
 def test_a_way_that_another_process_chose_is_not_measured_again(tmp_path: Path) -> None:
     config = RunConfig.of(Way("torch", "bf16"))
-    chosen = ModuleEncoder(CARD, TinyViT(), "digest", config, cache=tmp_path, note=pytest.fail)
+    chosen = ModuleEncoder(CARD, no_parts, "digest", config, cache=tmp_path, note=pytest.fail)
     assert chosen.way == Way("torch", "bf16")
     assert list(tmp_path.iterdir()) == []
 

@@ -21,6 +21,7 @@ from ruichat.features.encoder import ENCODERS, load_encoder
 from ruichat.features.encoders.preprocess import prepare
 from ruichat.features.extract import ExtractConfig
 from ruichat.features.jobs import Settings
+from ruichat.features.runtime.encoder import ModuleEncoder
 from ruichat.features.runtime.ways import RunConfig, Way
 
 PLAIN = RunConfig(runtime="torch", precision="fp32")
@@ -60,6 +61,12 @@ def state() -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     layout = timm_vit(width=24, depth=2, patch=7, positions=17, layer_scale=False)
     return {name: torch.randn(shape) / 3 for name, shape in layout.items()}
+
+
+def read(*, weights: Path) -> None:
+    encoder = load_encoder("small", weights=weights, run=PLAIN)
+    assert isinstance(encoder, ModuleEncoder)
+    encoder.load()
 
 
 def test_a_file_gives_the_published_embeddings(state, tmp_path: Path) -> None:
@@ -123,10 +130,10 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil.bin"
     path.write_bytes(pickle.dumps(_Runs()))
     with pytest.raises(ModelError, match=r"evil\.bin"):
-        load_encoder("small", weights=path, run=PLAIN)
+        read(weights=path)
     torch.save({"state_dict": _Runs()}, path)
     with pytest.raises(ModelError, match="could run code"):
-        load_encoder("small", weights=path, run=PLAIN)
+        read(weights=path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04" + bytes(50)])
@@ -134,7 +141,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_weights_file_is_refused(tmp_path: Path, content: bytes, name: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match=name):
-        load_encoder("small", weights=tmp_path / name, run=PLAIN)
+        read(weights=tmp_path / name)
 
 
 def test_other_weights_are_refused_with_names(state, tmp_path: Path) -> None:
@@ -143,7 +150,7 @@ def test_other_weights_are_refused_with_names(state, tmp_path: Path) -> None:
     state["head.weight"] = torch.zeros(2, 24)
     save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(ModelError) as caught:
-        load_encoder("small", weights=tmp_path, run=PLAIN)
+        read(weights=tmp_path)
     assert "1 missing" in caught.value.message and "layernorm.bias" in caught.value.message
     assert "1 left over, such as head.weight" in caught.value.message
     assert "(1, 10, 24) instead of (1, 17, 24)" in caught.value.message
