@@ -16,6 +16,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,13 @@ MEMORY_BYTES = 6 << 30
 
 OPEN_S, READ_S = 8.0, 30.0
 """Longest time to open a file and to decode one block: a hundred times what sound files need."""
+
+PATIENCE = 5
+"""So many times as long is waited for a child that works, but that a busy machine lets work less
+than that: a sound file isn't damaged because others need the processor."""
+
+CHECK_S = 1.0
+"""Between two looks at what such a child did."""
 
 MAX_SLIDES = 50
 """Slides after which a child is replaced, so that what decoders leak doesn't add up."""
@@ -194,9 +202,7 @@ class _Child:
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
-            line = self._replies.get(timeout=seconds)
-        except queue.Empty:
-            raise _ChildError(f"it took more than {seconds:g} s") from None
+            line = self._reply(seconds)
         except OSError:
             line = b""
         if not line:
@@ -206,6 +212,21 @@ class _Child:
         except ValueError:
             raise _ChildError("the reply makes no sense") from None
         return reply
+
+    def _reply(self, seconds: float) -> bytes:
+        """The next line; time counts as long as the child uses it, or nothing happens in it."""
+        begun = used = _processor_s(self._process.pid)
+        patience = time.monotonic() + PATIENCE * seconds
+        wait_s = seconds
+        while True:
+            try:
+                return self._replies.get(timeout=wait_s)
+            except queue.Empty:
+                before, used = used, _processor_s(self._process.pid)
+                is_starved = before < used < begun + seconds
+                if not is_starved or time.monotonic() >= patience:
+                    raise _ChildError(f"it took more than {seconds:g} s") from None
+                wait_s = CHECK_S
 
     def kill(self) -> None:
         """End the process, whatever it does."""
@@ -223,6 +244,15 @@ class _Child:
         for line in self._process.stdout:
             self._replies.put(line)
         self._replies.put(b"")
+
+
+def _processor_s(pid: int) -> float:
+    """Seconds that a process has computed; 0 where the system doesn't tell, so nobody waits."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 _idle: list[_Child] = []

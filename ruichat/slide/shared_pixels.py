@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ruichat.errors import PrerequisiteError
 from ruichat.slide.arrays import Bytes
 
 PAGE = 4096
@@ -118,5 +119,13 @@ def _new_file(num_bytes: int) -> tuple[str, int]:
         handle, path = os.memfd_create("ruichat-pixels"), ""
     else:
         handle, path = tempfile.mkstemp(prefix="ruichat-pixels-")
-    os.ftruncate(handle, num_bytes)
+    try:
+        os.ftruncate(handle, num_bytes)
+    except OSError as error:  # a limit on files counts for memory that is shared, too
+        os.close(handle)
+        raise PrerequisiteError(
+            f"no {num_bytes >> 20} MB can be shared with the process that decodes slides "
+            f"({error.strerror})",
+            hint="Raise the limit on the size of files (ulimit -f), or free some memory",
+        ) from error
     return path, handle

@@ -20,6 +20,7 @@ from ruichat.features.bag import FeatureBag
 from ruichat.features.extract import ExtractConfig, cache_key, extract
 from ruichat.slide.grid import GridConfig
 from ruichat.slide.opening import open_slide
+from ruichat.slide.sandbox import start_ahead
 from ruichat.slide.slide import Slide
 
 TILE_PX = 32
@@ -164,6 +165,7 @@ def test_a_full_disk_is_an_error_with_a_remedy_and_work_goes_on_after(
 ) -> None:
     cache = tmp_path / "cache"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    start_ahead()  # memory shared with a decoder counts as a file
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, hard))
     try:
         with open_slide(tiff) as slide, pytest.raises(ArtifactError, match="disk is full"):

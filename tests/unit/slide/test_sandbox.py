@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruichat.errors import InputError
+from ruichat.errors import InputError, PrerequisiteError
 from ruichat.slide import sandbox
 from ruichat.slide.geometry import Box
 from ruichat.slide.opening import open_slide
@@ -80,6 +81,63 @@ def test_a_child_that_hangs_is_stopped(sound: Path, monkeypatch: pytest.MonkeyPa
         reader.read_many(0, [Box(0, 0, 10, 10)], [np.empty((10, 10, 3), np.uint8)])
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_child_that_others_keep_from_working_is_waited_for(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter(range(100))
+    monkeypatch.setattr(sandbox, "_processor_s", lambda _: next(seconds) / 1000)
+    monkeypatch.setattr(sandbox, "CHECK_S", 0.1)
+    monkeypatch.setattr(sandbox, "READ_S", 0.3)
+    with closing(SandboxedReader(sound)) as reader:
+        pid, out = child_of(reader), np.zeros((10, 10, 3), np.uint8)
+        os.kill(pid, signal.SIGSTOP)
+        threading.Timer(0.7, os.kill, (pid, signal.SIGCONT)).start()
+        reader.read_many(0, [Box(0, 0, 10, 10)], [out])
+        assert out.any()
+        os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(InputError, match=r"took more than 0\.3 s"):
+            reader.read_many(0, [Box(0, 0, 10, 10)], [out])
+        assert time.monotonic() - began >= 0.3 * sandbox.PATIENCE
+
+
+def test_a_child_that_works_for_too_long_is_stopped(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter((5.0, 5.4))
+    with closing(SandboxedReader(sound)) as reader:
+        os.kill(child_of(reader), signal.SIGSTOP)
+        monkeypatch.setattr(sandbox, "_processor_s", lambda _: next(seconds))
+        monkeypatch.setattr(sandbox, "READ_S", 0.3)
+        with pytest.raises(InputError, match=r"took more than 0\.3 s"):
+            reader.read_many(0, [Box(0, 0, 10, 10)], [np.empty((10, 10, 3), np.uint8)])
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
+def test_what_a_process_computes_is_counted() -> None:
+    began = sandbox._processor_s(os.getpid())
+    until = time.process_time() + 0.1
+    while time.process_time() < until:
+        pass
+    assert 0.05 <= sandbox._processor_s(os.getpid()) - began < 5
+    assert sandbox._processor_s(2**22 + 1) == 0
+
+
+def test_a_limit_on_files_is_an_error_with_a_remedy(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(sandbox, "_idle", [])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, hard))
+    try:
+        with pytest.raises(PrerequisiteError, match="192 MB") as caught:
+            SandboxedReader(sound)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "ulimit -f" in caught.value.hint
 
 
 def test_a_child_that_wants_too_much_memory_is_refused(
