@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 
 from ruichat.slide.phantom.config import ALL_ARTEFACTS, Artefact
 from ruichat.slide.phantom.fields import F32, Real, ramp, smooth_noise
+from ruichat.slide.phantom.pleats import draw_folds
 from ruichat.slide.phantom.scene import Scene
 
 Flags = NDArray[np.uint8]
@@ -34,8 +35,7 @@ def bit(kind: Artefact) -> int:
 def disturb_stains(scene: Scene, flags: Flags) -> None:
     """Artefacts of the section itself, applied to stain amounts."""
     if "fold" in scene.config.artefacts:
-        for _ in range(int(scene.rng.integers(1, 3))):
-            _fold(scene, flags)
+        flags[draw_folds(scene)] |= bit("fold")
     if "stain_shift" in scene.config.artefacts:
         _shift_stain(scene, flags)
 
@@ -63,20 +63,6 @@ def _band(scene: Scene, width_px: float, wave_px: float) -> tuple[Real, Real]:
     away += np.float32(wave_px) * smooth_noise(rng, scene.shape, max(8.0, wave_px * 6))
     along = dx * np.float32(math.cos(turn)) + dy * np.float32(math.sin(turn))
     return away / np.float32(width_px), along
-
-
-def _fold(scene: Scene, flags: Flags) -> None:
-    """A strip where the section lies double: both layers absorb."""
-    rng, extent = scene.rng, _extent(scene)
-    width = min(scene.px(rng.uniform(20, 60)), extent * 0.05)
-    away, along = _band(scene, width, min(scene.px(60), extent * 0.06))
-    length = extent * rng.uniform(0.2, 0.45)
-    taper = 1 - np.abs(along) / np.float32(length)
-    inside = ramp(taper - np.abs(away), 0.0, 0.12) * scene.layout.tissue
-    shift = (int(width * 1.7), int(-width * 0.8))
-    for stain, gain in ((scene.hematoxylin, 0.75), (scene.eosin, 1.05), (scene.blood, 1.0)):
-        stain += inside * np.float32(gain) * np.roll(stain, shift, axis=(0, 1))
-    flags[inside > 0.05] |= bit("fold")
 
 
 def _shift_stain(scene: Scene, flags: Flags) -> None:
