@@ -35,7 +35,7 @@ from ruichat.storage.locks import locked
 
 log = logging.getLogger(__name__)
 
-EXTRACTION = 5
+EXTRACTION = 6
 """Version of the procedure; part of every cache key, raised when what it makes changes."""
 
 BATCH_TILES = 32

@@ -12,12 +12,19 @@ from ruichat.errors import InputError, MissingMppError
 from ruichat.slide.grid import GridConfig, lay_grid
 from ruichat.slide.opening import open_slide
 from ruichat.slide.quality import measure_tiles
+from ruichat.slide.slide_quality import QualityConfig, SlideQuality, inspect_slide
 from ruichat.slide.tissue import TissueConfig, find_tissue
 
 pytestmark = pytest.mark.slides
 
 TCGA = "tcga-cr-7395-01a-01-ts1.svs"
 DICOM = "jcupitt-dicom/cmu-1-small-region"
+
+
+@pytest.fixture(scope="module")
+def tcga_quality(shared_data: Path) -> SlideQuality:
+    with open_slide(shared_data / "slides" / TCGA, mpp=1.0) as slide:
+        return inspect_slide(slide, find_tissue(slide, TissueConfig()), QualityConfig())
 
 
 @pytest.mark.parametrize(
@@ -42,6 +49,27 @@ def test_he_slides_get_a_grid_without_a_stain_warning(
     quality = measure_tiles(some)
     assert (quality.focus > 0.3).all()
     assert (quality.hematoxylin + quality.eosin > 0.05).all()
+
+
+@pytest.mark.parametrize(
+    ("x0", "y0", "side0"),
+    [(0, 1600, 500), (3100, 0, 420), (2660, 3260, 500), (4200, 1950, 300)],
+)
+def test_rims_that_lie_double_are_found(
+    shared_data: Path, x0: int, y0: int, side0: int, tcga_quality: SlideQuality
+) -> None:
+    """The four folds that can be seen; nuclei of 8 um tell 1 um/px, which the file doesn't."""
+    mask, down = tcga_quality.finding("fold").mask, tcga_quality.downsample
+    rows, columns = (
+        slice(int(start / down), int((start + side0) / down) + 1) for start in (y0, x0)
+    )
+    assert mask[rows, columns].sum() >= 10
+
+
+def test_of_a_slide_with_four_folds_little_else_is_taken_for_one(
+    tcga_quality: SlideQuality,
+) -> None:
+    assert 0.005 < tcga_quality.finding("fold").share < 0.02
 
 
 @pytest.mark.parametrize("name", ["google_camelyon_j2k.dcm", "google_camelyon_jpeg.dcm"])
