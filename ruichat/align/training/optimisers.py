@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -71,15 +72,14 @@ def build_optimisers(
     """
     wanted = dict(trained.named_parameters())
     parts = divide(trained, config, groups)
-    options: dict[str, list[dict[str, object]]] = {}
+    options: dict[str, list[dict[str, Any]]] = {}
     for part in parts:
-        options.setdefault(part.optimiser, []).append(
-            {
-                "params": [wanted[name] for name in part.names],
-                "lr": part.learning_rate,
-                "group": part.group,
-            }
-        )
+        # Single numbers apart: where weights are divided these aren't, and no kernel takes both.
+        for single in (False, True):
+            own = [wanted[name] for name in part.names if (wanted[name].ndim == 0) == single]
+            settings = {"params": own, "lr": part.learning_rate, "group": part.group}
+            if own:
+                options.setdefault(part.optimiser, []).append(settings)
     made: list[torch.optim.Optimizer] = []
     if found := options.get("adamw"):
         made.append(

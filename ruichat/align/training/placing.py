@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar, cast
 
@@ -19,6 +20,13 @@ from ruichat.align.training.processes import Processes
 from ruichat.align.training.settings import LoopConfig
 
 T = TypeVar("T")
+
+_SYNC = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in inspect.signature(DistributedDataParallel).parameters
+)
+"""DDP's switch for copying buffers at every forward; torch renamed it."""
 
 
 class Objective(nn.Module, Generic[T]):
@@ -59,11 +67,14 @@ class Placed(Generic[T]):
         forward: sum of the loss over a micro-batch's targets.
         apart: entered for every micro-batch but a process's last of a step, so that gradients
             are exchanged once.
+        whole: trained parameters that every process holds though the others are divided; their
+            gradients are exchanged by `exchange`.
     """
 
     trained: nn.Module
     forward: Callable[[T], Tensor]
     apart: Callable[[], AbstractContextManager[Any]]
+    whole: tuple[nn.Parameter, ...] = ()
 
 
 def place(
@@ -78,28 +89,61 @@ def place(
     if processes.layout == "alone":
         return Placed(trained, objective, contextlib.nullcontext)
     if processes.layout == "shards":
-        shard(objective, config, processes)
-        return Placed(trained, objective, contextlib.nullcontext)
+        whole = shard(objective, config, processes)
+        return Placed(trained, objective, contextlib.nullcontext, whole)
+    no_copies: dict[str, Any] = {_SYNC: False}
     wrapped = DistributedDataParallel(
         objective,
         device_ids=None if processes.device.type == "cpu" else [processes.device],
-        broadcast_buffers=False,
         find_unused_parameters=True,
+        **no_copies,
     )
     return Placed(trained, wrapped, wrapped.no_sync)
 
 
-def shard(objective: nn.Module, config: LoopConfig, processes: Processes) -> None:
-    """Divide every block of a model, then the rest, over the processes."""
+def shard(
+    objective: nn.Module, config: LoopConfig, processes: Processes
+) -> tuple[nn.Parameter, ...]:
+    """Divide every block of a model, then the rest, over the processes.
+
+    Returns:
+        What trains and can't be divided: single numbers.
+    """
     mesh = init_device_mesh(processes.device.type, (processes.num,))
     half = config.precision == "bf16"
     policy = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if half else None,
         reduce_dtype=torch.float32 if half else None,
     )
+    single = {p for p in objective.parameters() if p.ndim == 0 or not p.is_floating_point()}
     for block in _blocks(objective):
-        fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(objective, mesh=mesh, mp_policy=policy)
+        fully_shard(block, mesh=mesh, mp_policy=policy, ignored_params=single)
+    fully_shard(objective, mesh=mesh, mp_policy=policy, ignored_params=single)
+    return tuple(p for p in objective.parameters() if p in single and p.requires_grad)
+
+
+def exchange(placed: Placed[Any], processes: Processes) -> None:
+    """Take the mean of those gradients that no wrapper exchanges."""
+    for parameter in placed.whole:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        torch.distributed.all_reduce(parameter.grad)
+        parameter.grad /= processes.num
+
+
+def clip(parameters: Sequence[nn.Parameter], largest: float, processes: Processes) -> float:
+    """Scale gradients down to a norm; the norm that they had."""
+    grads = [p.grad for p in parameters if p.grad is not None]
+    divided = [grad.to_local() for grad in grads if isinstance(grad, DTensor)]
+    if not divided:
+        return float(nn.utils.clip_grad_norm_(parameters, largest))
+    squares = processes.sums([sum(float(grad.float().square().sum()) for grad in divided)])[0]
+    others = [grad for grad in grads if not isinstance(grad, DTensor)]
+    norm = (squares + sum(float(grad.float().square().sum()) for grad in others)) ** 0.5
+    factor = min(1.0, largest / (norm + 1e-6))
+    for grad in (*divided, *others):
+        grad.mul_(factor)
+    return norm
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ruichat.align.training.feeding import feed
 from ruichat.align.training.optimisers import build_optimisers, build_schedules
-from ruichat.align.training.placing import Placed, to_device
+from ruichat.align.training.placing import Placed, clip, exchange, to_device
 from ruichat.align.training.processes import Processes
 from ruichat.align.training.report import Reporter
 from ruichat.align.training.settings import (
@@ -126,8 +126,8 @@ class Run(Generic[T]):
                 part for part, value in zip(parts, values, strict=True) if not np.isfinite(value)
             ]
             self._diverged("the loss", step, bad)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._config.clip)
-        norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)  # type: ignore[union-attr]
+        exchange(self._placed, self._processes)
+        norm = clip(self._parameters, self._config.clip, self._processes)
         if not np.isfinite(norm):
             self._diverged("the gradient", step, parts)
         return total, norm

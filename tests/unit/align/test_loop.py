@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from ruichat.align.loop import LoopConfig, MicroBatch, build_optimisers, run_loop
+from ruichat.align.loop import (
+    DivergedError,
+    Group,
+    LoopConfig,
+    MicroBatch,
+    build_optimisers,
+    run_loop,
+)
+from ruichat.align.training.optimisers import divide
+from ruichat.errors import ArtifactError, ConfigError, PrerequisiteError
 
 OPTIMISERS = ("adamw", "muon")
 
@@ -219,3 +232,205 @@ def test_too_few_steps_to_rise_and_fall_are_refused(steps: int) -> None:
 
 def test_the_fewest_steps_run(tmp_path: Path) -> None:
     assert len(losses(train(Toy(), tmp_path / "toy", settings("adamw", steps=3)))) == 3
+
+
+# States
+
+
+def stop_after(path: Path, step: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(Toy(), path, settings("adamw"), stop_at=step)
+
+
+def test_a_damaged_state_is_passed_over(tmp_path: Path) -> None:
+    unbroken = Toy()
+    train(unbroken, tmp_path / "unbroken", settings("adamw"))
+    path = tmp_path / "toy"
+    stop_after(path, 11)
+    newest = path / "step-00000010" / "state.pt"
+    newest.write_bytes(newest.read_bytes()[:-1] + b"x")
+    resumed = Toy()
+    lines = train(resumed, path, settings("adamw"))
+    assert "digest" in lines[0] and lines[1] == "toy: going on from step 5"
+    assert torch.equal(resumed.head.weight, unbroken.head.weight)
+
+
+def test_nothing_but_damaged_states_is_an_error(tmp_path: Path) -> None:
+    stop_after(tmp_path, 6)
+    state = tmp_path / "step-00000005" / "state.pt"
+    state.write_bytes(b"")
+    with pytest.raises(ArtifactError, match="digest"):
+        train(Toy(), tmp_path, settings("adamw"))
+
+
+def test_a_state_of_another_schema_is_refused(tmp_path: Path) -> None:
+    stop_after(tmp_path, 6)
+    manifest = tmp_path / "step-00000005" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"schema_version": 1', '"schema_version": 0'))
+    with pytest.raises(ArtifactError, match="schema 0"):
+        train(Toy(), tmp_path, settings("adamw"))
+
+
+def test_the_last_states_are_kept(tmp_path: Path) -> None:
+    config = settings("adamw").model_copy(update={"checkpoint_every": 2, "keep": 3})
+    train(Toy(), tmp_path, config)
+    kept = sorted(path.name for path in tmp_path.glob("step-*"))
+    assert kept == ["step-00000008", "step-00000010", "step-00000012"]
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
+    stop_after(tmp_path, 6)
+    other = settings("adamw").model_copy(update={"learning_rate": 2e-2})
+    with pytest.raises(ConfigError, match="other settings"):
+        train(Toy(), tmp_path, other)
+
+
+def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
+    stop_after(tmp_path, 6)
+    toy = Toy()
+    toy.head = nn.Linear(8, 2)
+    with pytest.raises(ArtifactError, match=r"head\.bias, head\.weight"):
+        train(toy, tmp_path, settings("adamw"))
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"), pytest.raises(ConfigError, match="another run"):
+        train(Toy(), tmp_path, settings("adamw"))
+
+
+# What a run tells
+
+
+def test_what_trains_and_what_is_frozen_is_said_first(tmp_path: Path) -> None:
+    lines = train(Toy(), tmp_path, settings("muon"))
+    assert lines[:3] == [
+        "toy trains rest: 97 parameters, AdamW, rate 0.01",
+        "toy trains rest: 128 parameters, Muon, rate 0.01",
+        "toy leaves frozen: 72 parameters in frozen",
+    ]
+
+
+def test_curves_are_written_for_tensorboard(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    seen = losses(train(Toy(), tmp_path, settings("adamw")))
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    curve = events.Scalars("loss")
+    assert [point.step for point in curve] == list(range(1, 13))
+    assert [point.value for point in curve] == pytest.approx(seen, abs=1e-4)
+    assert {"gradient_norm", "rate/rest"} <= set(events.Tags()["scalars"])
+
+
+def test_wandb_that_is_missing_is_said(tmp_path: Path) -> None:
+    if importlib.util.find_spec("wandb") is not None:
+        pytest.skip("wandb is installed")
+    with pytest.raises(PrerequisiteError, match="wandb"):
+        train(Toy(), tmp_path, settings("adamw").model_copy(update={"wandb": "trial"}))
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_loss_that_is_no_number_names_step_and_records(tmp_path: Path, where: str) -> None:
+    toy = Toy()
+
+    def loss_of(content: tuple[int, Tensor]) -> Tensor:
+        step, x = content
+        loss = toy(x).square().mean()
+        if step != 7:
+            return loss
+        # The root of nothing has a value, and no slope.
+        return loss * float("nan") if where == "loss" else loss + (loss * 0).sqrt()
+
+    with pytest.raises(
+        DivergedError, match=rf"the {where} isn't finite in step 8.*slide 7"
+    ) as error:
+        run_loop(
+            toy,
+            lambda step: [lambda: MicroBatch((step, points(step)), records=(f"slide {step}",))],
+            loss_of,
+            settings("adamw"),
+            tmp_path,
+            name="toy",
+            log=lambda line: None,
+        )
+    assert (error.value.step, error.value.records) == (7, ("slide 7",))
+    assert all(bool(p.isfinite().all()) for p in toy.parameters())
+
+
+# Groups and batches
+
+
+def test_groups_have_rates_of_their_own(tmp_path: Path) -> None:
+    toy, seen = Toy(), []
+    run_loop(
+        toy,
+        lambda step: [lambda: MicroBatch(points(step))],
+        loss_of(toy),
+        settings("adamw"),
+        tmp_path,
+        name="toy",
+        log=lambda line: None,
+        groups=[Group("slow", ("head.",), 1e-3)],
+        after_step=lambda report: seen.append(report.rates),
+    )
+    for rates in seen:
+        assert rates["rest"] == pytest.approx(10 * rates["slow"])
+
+
+def test_a_group_that_holds_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing of lost trains"):
+        divide(Toy(), settings("adamw"), [Group("lost", ("nowhere",), 1e-3)])
+
+
+def test_nothing_to_train_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nothing asks"):
+        divide(Toy().requires_grad_(False), settings("adamw"))
+
+
+def test_the_loss_is_a_mean_over_all_targets() -> None:
+    """However the words are cut into micro-batches."""
+
+    def curve(folder: Path, sizes: list[int]) -> list[float]:
+        toy, found = Toy().eval(), []
+        for layer in toy.model.layers:
+            layer[3] = nn.Identity()
+        cuts = np.cumsum([0, *sizes])
+
+        def part(step: int, number: int) -> MicroBatch[Tensor]:
+            x = points(step)[cuts[number] : cuts[number + 1]]
+            return MicroBatch(x, num_targets=len(x))
+
+        run_loop(
+            toy,
+            lambda step: [lambda n=n: part(step, n) for n in range(len(sizes))],
+            lambda x: loss_of(toy)(x) * len(x),
+            settings("adamw"),
+            folder,
+            name="toy",
+            log=lambda line: None,
+            after_step=lambda report: found.append(report.loss),
+        )
+        return found
+
+    with TemporaryDirectory() as folder:
+        whole, cut = curve(Path(folder, "a"), [32]), curve(Path(folder, "b"), [5, 20, 7])
+    assert cut == pytest.approx(whole, rel=1e-5)
+
+
+def test_batches_made_ahead_are_the_same(tmp_path: Path) -> None:
+    config = settings("adamw")
+    here = losses(train(Toy(), tmp_path / "here", config))
+    ahead = train(Toy(), tmp_path / "ahead", config.model_copy(update={"workers": 2}))
+    assert losses(ahead) == here
+
+
+def test_bf16_trains_float32_weights(tmp_path: Path) -> None:
+    toy = Toy()
+    config = settings("adamw", steps=30).model_copy(update={"precision": "bf16"})
+    seen = losses(train(toy, tmp_path, config))
+    assert sum(seen[-5:]) < 0.5 * sum(seen[:5])
+    assert {p.dtype for p in toy.parameters()} == {torch.float32}
+
+
+def test_gradient_checkpointing_needs_a_model_that_can(tmp_path: Path) -> None:
+    config = settings("adamw").model_copy(update={"gradient_checkpointing": True})
+    with pytest.raises(ConfigError, match="gradient_checkpointing"):
+        train(Toy(), tmp_path, config)
