@@ -10,7 +10,7 @@ from pathlib import Path
 from ruichat.cli.doctor import Check, Status, check_package, memory_bytes, num_cores
 from ruichat.errors import PrerequisiteError
 from ruichat.features.card import EncoderCard, hub_page
-from ruichat.features.encoders.catalogue import AnyCard, Entry, card_of, count_in_words, entry
+from ruichat.features.encoders.catalogue import AnyCard, Entry, count_in_words, entry_of
 
 PACKAGES = {
     "torch": "torch",
@@ -34,8 +34,8 @@ _GB = 1e9
 
 def encoder_checks(name: str) -> Iterator[Check]:
     """Everything that running this encoder takes, in the order in which one would get it."""
-    card = card_of(name)
-    found = entry(card)
+    found = entry_of(name)
+    card = found.card
     yield Check("encoder", "ok", _in_words(card))
     if card.architecture is not None:
         for module, distribution in PACKAGES.items():

@@ -10,10 +10,9 @@ import typer
 
 from ruichat.features.encoders.catalogue import (
     Entry,
-    card_of,
     count_in_words,
     entries,
-    entry,
+    entry_of,
     slide_entries,
 )
 from ruichat.features.slide_encoders.card import SlideEncoderCard
@@ -83,7 +82,7 @@ def _slide_cells(item: Entry) -> tuple[str, ...]:
 
 def show_encoder(name: str, as_json: bool) -> None:
     """Print all that is known of one encoder."""
-    facts = entry(card_of(name)).facts()
+    facts = entry_of(name).facts()
     if as_json:
         typer.echo(json.dumps(facts, ensure_ascii=False, indent=2))
         return

@@ -13,6 +13,7 @@ from ruichat.cli.pooling import pool_command
 from ruichat.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ruichat.features.encoder import Chosen
     from ruichat.features.extract import ExtractConfig
     from ruichat.features.runtime.ways import RunConfig
 
@@ -42,7 +43,7 @@ def extract_command(
         bool, typer.Option("--icc", help="Convert colours to sRGB by the slide's ICC profile.")
     ] = False,
     encoder_name: Annotated[
-        str, typer.Option("--encoder", help="Name of the encoder's card.")
+        str, typer.Option("--encoder", help="Name of the encoder's card, or an encoder's folder.")
     ] = "mini",
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File or folder with the encoder's weights.")
@@ -78,32 +79,36 @@ def extract_command(
 ) -> None:
     """Encode the tissue of slides; an interrupted run goes on where it stopped."""
     from ruichat.cli.extracting import choose_engine, extract_many, is_single
-    from ruichat.features.encoder import ENCODERS
+    from ruichat.features.encoder import choose_encoder
     from ruichat.features.extract import ExtractConfig
     from ruichat.features.jobs import Settings
     from ruichat.features.runtime.ways import RunConfig
 
-    chosen = choose_engine(engine)
+    chosen_engine = choose_engine(engine)
+    encoder = choose_encoder(encoder_name, weights)
     if download:
         from ruichat.features.encoders.weights import find_files
 
-        find_files(ENCODERS.get(encoder_name), weights, download=True)
+        find_files(encoder.card, encoder.weights, download=True)
     run = RunConfig.checked(
         {"runtime": runtime, "precision": precision, "device": device}, source="the command line"
     )
+    config = ExtractConfig.for_encoder(encoder.card, icc=icc)
     if is_single(paths, out):
-        config = ExtractConfig.for_encoder(ENCODERS.get(encoder_name), icc=icc)
-        _extract_one(paths[0], mpp, config, weights, run, out, as_json)
+        _extract_one(paths[0], mpp, config, encoder, run, out, as_json)
         return
     if out is None:
         raise ConfigError(
             "the bags of several slides need a folder", hint="Give one with --out DIR"
         )
-    card = ENCODERS.get(encoder_name)
-    config = ExtractConfig.for_encoder(card, icc=icc)
-    settings = Settings(card, config, out.absolute(), mpp, weights, run)
+    settings = Settings(encoder.card, config, out.absolute(), mpp, encoder.weights, run)
     extract_many(
-        paths, settings, engine=chosen, workers=workers, ray_address=ray_address, as_json=as_json
+        paths,
+        settings,
+        engine=chosen_engine,
+        workers=workers,
+        ray_address=ray_address,
+        as_json=as_json,
     )
 
 
@@ -119,7 +124,9 @@ def list_encoders_command(
 
 @app.command("show-encoder")
 def show_encoder_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the encoder's card.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the encoder's card, or its folder.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print all that is known of one encoder: transform, licence, source, weights."""
@@ -132,14 +139,14 @@ def _extract_one(
     path: Path,
     mpp: float | None,
     config: ExtractConfig,
-    weights: Path | None,
+    chosen: Chosen,
     run: RunConfig,
     out: Path | None,
     as_json: bool,
 ) -> None:
     from ruichat.cli.outputs import check_not_input
     from ruichat.cli.progress import stage_bar
-    from ruichat.features.encoder import load_encoder
+    from ruichat.features.encoder import load_card
     from ruichat.features.extract import extract
     from ruichat.slide.opening import open_slide
     from ruichat.storage.artifacts import cache_dir
@@ -147,7 +154,7 @@ def _extract_one(
     if out is not None:
         check_not_input(out, path)
     note = functools.partial(typer.echo, err=True)
-    encoder = load_encoder(config.encoder, weights=weights, run=run, note=note)
+    encoder = load_card(chosen.card, weights=chosen.weights, run=run, note=note)
     with open_slide(path, mpp=mpp, icc=config.icc) as slide, stage_bar() as show:
         tiles = functools.partial(show, "encoding tiles")
         bag = extract(slide, encoder, config, cache=cache_dir(), progress=tiles)

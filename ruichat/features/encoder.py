@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
@@ -10,13 +11,23 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 
+from ruichat.errors import ConfigError
 from ruichat.features.card import Architecture, EncoderCard
 from ruichat.features.encoders.cards import CARDS
 from ruichat.features.encoders.weights import own_weights
 from ruichat.features.runtime.ways import RunConfig, Way
 from ruichat.registry import Registry, load_object
 
-__all__ = ["ENCODERS", "Architecture", "Encoder", "EncoderCard", "load_card", "load_encoder"]
+__all__ = [
+    "ENCODERS",
+    "Architecture",
+    "Chosen",
+    "Encoder",
+    "EncoderCard",
+    "choose_encoder",
+    "load_card",
+    "load_encoder",
+]
 
 
 @runtime_checkable
@@ -51,6 +62,59 @@ for _card in CARDS:
     ENCODERS.add(_card)
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """An encoder as the user named it.
+
+    Attributes:
+        card: what it is.
+        weights: file or folder of its weights; None where they are looked for.
+    """
+
+    card: EncoderCard
+    weights: Path | None
+
+
+def choose_encoder(named: str, weights: Path | None = None) -> Chosen:
+    """The encoder of a name or of a folder.
+
+    Args:
+        named: name of a registered card, path of a folder with a card of its own (see
+            `encoders.folder`), or name of such a folder in `$RUICHAT_WEIGHTS`.
+        weights: what the user gave beside it; otherwise a folder's own are taken.
+
+    Raises:
+        ConfigError: there is no such encoder, or a folder's card takes a registered name.
+        ArtifactError: a folder lacks the weights that its card names.
+    """
+    from ruichat.features.encoders.folder import CARD_FILE, is_encoder_folder, kept_folder
+
+    if named in set(ENCODERS):
+        return Chosen(ENCODERS.get(named), weights)
+    folder = Path(named).expanduser()
+    if is_encoder_folder(folder):
+        return _in_folder(folder, weights)
+    if folder.is_dir():
+        raise ConfigError(
+            f"folder {named} holds no {CARD_FILE}, so it isn't an encoder",
+            hint="Give an encoder's folder, or a name of `ruichat features list-encoders`",
+        )
+    kept = kept_folder(named)
+    return Chosen(ENCODERS.get(named), weights) if kept is None else _in_folder(kept, weights)
+
+
+def _in_folder(folder: Path, weights: Path | None) -> Chosen:
+    from ruichat.features.encoders.folder import CARD_FILE, read_folder_card
+
+    card = read_folder_card(folder).card()
+    if card.name in set(ENCODERS):
+        raise ConfigError(
+            f"the card in {folder} takes the name of encoder {card.name!r}, which is another",
+            hint=f"Change `name` in {folder / CARD_FILE}",
+        )
+    return Chosen(card, weights or folder / card.files[0])
+
+
 def load_encoder(
     name: str,
     *,
@@ -59,10 +123,10 @@ def load_encoder(
     run: RunConfig | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Encoder:
-    """The encoder of that name, with its weights.
+    """The encoder of that name or folder, with its weights.
 
     Args:
-        name: of its card.
+        name: see `choose_encoder`.
         weights: file or folder that holds its weights; otherwise they are looked for in
             `$RUICHAT_WEIGHTS/<name>` and the hub's cache.
         download: fetch weights that are nowhere here from the hub.
@@ -75,7 +139,8 @@ def load_encoder(
         PrerequisiteError: its packages or weights are missing.
         ModelError: the weights are of another encoder.
     """
-    return load_card(ENCODERS.get(name), weights=weights, download=download, run=run, note=note)
+    chosen = choose_encoder(name, weights)
+    return load_card(chosen.card, weights=chosen.weights, download=download, run=run, note=note)
 
 
 def load_card(

@@ -55,6 +55,7 @@ def transformers_vit(
     eps: float = 1e-6,
     key_bias: bool = True,
     grid: int = 0,
+    image_px: int = 224,
 ) -> Architecture:
     """One published in transformers' form; see `dino_names.rename_transformers`."""
     return Architecture(
@@ -69,6 +70,7 @@ def transformers_vit(
             "pooling": pooling,
             "eps": eps,
             "key_bias": key_bias,
+            "image_px": image_px,
         },
         rename_options={"body": body, "mlp": mlp, "grid": grid},
     )

@@ -8,7 +8,8 @@ from typing import Literal
 
 from ruichat.errors import ConfigError
 from ruichat.features.card import EncoderCard
-from ruichat.features.encoder import ENCODERS
+from ruichat.features.encoder import ENCODERS, choose_encoder
+from ruichat.features.encoders.folder import kept_folders, read_folder_card
 from ruichat.features.encoders.weights import find_local
 from ruichat.features.slide_encoders.card import SlideEncoderCard
 from ruichat.features.slide_encoders.cards import SLIDE_ENCODERS
@@ -55,8 +56,9 @@ def entry(card: AnyCard) -> Entry:
 
 
 def entries() -> list[Entry]:
-    """All registered tile encoders, by name."""
-    return [entry(ENCODERS.get(name)) for name in ENCODERS]
+    """All registered tile encoders, by name, then those of the user in `$RUICHAT_WEIGHTS`."""
+    registered = [entry(ENCODERS.get(name)) for name in ENCODERS]
+    return registered + [entry(read_folder_card(folder).card()) for folder in kept_folders()]
 
 
 def slide_entries() -> list[Entry]:
@@ -64,13 +66,19 @@ def slide_entries() -> list[Entry]:
     return [entry(SLIDE_ENCODERS.get(name)) for name in SLIDE_ENCODERS]
 
 
-def card_of(name: str) -> AnyCard:
-    """The card of the tile or slide encoder of that name.
+def entry_of(name: str) -> Entry:
+    """The tile or slide encoder of that name, or the tile encoder in that folder.
 
     Raises:
         ConfigError: there is neither.
+        ArtifactError: the folder lacks the weights that its card names.
     """
-    return SLIDE_ENCODERS.get(name) if name in set(SLIDE_ENCODERS) else ENCODERS.get(name)
+    if name in set(SLIDE_ENCODERS):
+        return entry(SLIDE_ENCODERS.get(name))
+    chosen = choose_encoder(name)
+    if chosen.weights is not None:
+        return Entry(chosen.card, "here", chosen.weights)
+    return entry(chosen.card)
 
 
 def count_in_words(number: int) -> str:

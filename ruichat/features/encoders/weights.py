@@ -132,10 +132,16 @@ def find_local(card: Published) -> Path | None:
     return find_cached(card, card.files)
 
 
+def weights_root() -> Path | None:
+    """`$RUICHAT_WEIGHTS`; None where that isn't set."""
+    root = os.environ.get(WEIGHTS_VARIABLE)
+    return Path(root).expanduser() if root else None
+
+
 def weights_folder(card: Published) -> Path | None:
     """The encoder's own folder in `$RUICHAT_WEIGHTS`; None where that isn't set."""
-    root = os.environ.get(WEIGHTS_VARIABLE)
-    return Path(root).expanduser() / card.name if root else None
+    root = weights_root()
+    return root / card.name if root else None
 
 
 def places(card: Published) -> list[str]:
