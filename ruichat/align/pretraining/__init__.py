@@ -1,0 +1,1 @@
+"""Training of encoders: self-supervised on tiles alone, and distilled from other encoders."""
