@@ -44,7 +44,7 @@ class PrototypeHead(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
+                if "bias" in dict(module.named_parameters()):
                     nn.init.zeros_(module.bias)
 
     def forward(self, tokens: Float[Tensor, "n d"], *, held: bool = False) -> Float[Tensor, "n p"]:
