@@ -16,6 +16,7 @@ from ruichat.align.training.processes import start_processes
 from ruichat.align.training.report import describe
 from ruichat.align.training.run import DivergedError, Run
 from ruichat.align.training.settings import (
+    BeforeStep,
     Carried,
     Group,
     Log,
@@ -29,6 +30,7 @@ from ruichat.align.training.state import StateFolder
 from ruichat.errors import ConfigError
 
 __all__ = [
+    "BeforeStep",
     "Carried",
     "DivergedError",
     "Group",
@@ -57,6 +59,7 @@ def run_loop(
     groups: Sequence[Group] = (),
     carried: Carried | None = None,
     settings: str = "",
+    before_step: BeforeStep[T] | None = None,
     after_step: Callable[[StepReport], None] | None = None,
 ) -> None:
     """Train what of `trained` asks for a gradient, going on from `folder` if a state is there.
@@ -83,6 +86,10 @@ def run_loop(
         carried: what else changes from step to step.
         settings: fingerprint of what else decides the run's numbers: the stage's settings, the
             digests of data and base model. A folder of a run with another one is refused.
+        before_step: given the step's number and this process's micro-batches, and gives them back
+            with what none could compute by itself, such as targets that are balanced over the
+            global batch; called by every process, so they may exchange. Must not draw from the
+            global generators.
         after_step: called by every process after each step, before its state is kept.
 
     Raises:
@@ -106,7 +113,7 @@ def run_loop(
         if start < config.steps:
             stack.enter_context(_recomputing(trained, config))
             trained.train()
-            run.train(start, micro_batches, states, name, log, carried, after_step)
+            run.train(start, micro_batches, states, name, log, carried, before_step, after_step)
     trained.eval()
 
 

@@ -17,6 +17,7 @@ from ruichat.align.training.placing import Placed, clip, exchange, to_device
 from ruichat.align.training.processes import Processes
 from ruichat.align.training.report import Reporter
 from ruichat.align.training.settings import (
+    BeforeStep,
     Carried,
     Group,
     Log,
@@ -75,6 +76,7 @@ class Run(Generic[T]):
         name: str,
         log: Log,
         carried: Carried | None,
+        before_step: BeforeStep[T] | None,
         after_step: Callable[[StepReport], None] | None,
     ) -> None:
         """All steps from `start` on."""
@@ -95,6 +97,8 @@ class Run(Generic[T]):
                     if is_main:
                         log(f"{name}: stopped after step {step}; run again to go on from there")
                     raise KeyboardInterrupt
+                if before_step is not None:
+                    parts = before_step(step, parts)
                 loss, norm = self.step(step, parts, numbers, int(targets))
                 done = step + 1
                 report = StepReport(done, loss, norm, int(targets), int(tokens), self.rates())

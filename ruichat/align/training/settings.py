@@ -89,6 +89,9 @@ class MicroBatch(Generic[T]):
 MicroBatches = Callable[[int], Sequence[Callable[[], MicroBatch[T]]]]
 """The global batch of a step, as functions that make its parts; see `run_loop`."""
 
+BeforeStep = Callable[[int, Sequence[MicroBatch[T]]], Sequence[MicroBatch[T]]]
+"""Adds to a process's micro-batches what hangs on the global batch; see `run_loop`."""
+
 
 @dataclass(frozen=True)
 class StepReport:

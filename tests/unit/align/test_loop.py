@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -177,6 +178,39 @@ def test_what_a_stage_carries_is_kept(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken", stop_at=8)
     assert torch.equal(run(tmp_path / "broken").head.weight, unbroken.head.weight)
+
+
+def test_micro_batches_get_what_hangs_on_all_of_them(tmp_path: Path) -> None:
+    """Parts that are centred over their whole step teach what one centred batch teaches."""
+    config = settings("adamw")
+
+    def run(path: Path, num: int) -> Toy:
+        toy = Toy()
+        rows = 32 // num
+
+        def draw(step: int, i: int) -> MicroBatch[Tensor]:
+            return MicroBatch(points(step)[rows * i : rows * (i + 1)] + 3, num_targets=rows)
+
+        def centre(step: int, parts: Sequence[MicroBatch[Tensor]]) -> list[MicroBatch[Tensor]]:
+            mean = torch.cat([part.content for part in parts]).mean(0)
+            assert torch.allclose(mean, points(step).mean(0) + 3, atol=1e-5)
+            return [replace(part, content=part.content - mean) for part in parts]
+
+        toy.eval()
+        run_loop(
+            toy,
+            lambda step: [lambda i=i: draw(step, i) for i in range(num)],
+            lambda x: loss_of(toy.eval())(x) * len(x),
+            config,
+            path,
+            name="toy",
+            log=lambda line: None,
+            before_step=centre,
+        )
+        return toy
+
+    one, four = run(tmp_path / "one", 1), run(tmp_path / "four", 4)
+    torch.testing.assert_close(one.head.weight, four.head.weight, atol=1e-5, rtol=1e-4)
 
 
 def test_a_finished_run_trains_no_further(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from ruichat.features.encoders.saving import save_encoder
 from ruichat.features.encoders.vit import TileViT, build
 from ruichat.features.runtime.ways import RunConfig
 
+PLAINLY = ("--runtime", "torch", "--precision", "fp32")
+
 PLAIN = RunConfig(runtime="torch", precision="fp32")
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -113,10 +115,10 @@ def test_a_slide_becomes_a_bag_through_the_command_line(tmp_path: Path) -> None:
     save_encoder(tmp_path / "e", trained(card), card)
     slide = tmp_path / "slide.tif"
     run = CliRunner()
-    drawn = run.invoke(app, ["phantom", "draw", str(slide), "--seed", "3"])
+    drawn = run.invoke(app, ["phantom", "draw", str(slide), "--width", "900", "--height", "700"])
     assert drawn.exit_code == 0, drawn.output
     arguments = ["features", "extract", str(slide), "--encoder", str(tmp_path / "e")]
-    made = run.invoke(app, [*arguments, "--out", str(tmp_path / "bag.h5"), "--precision", "fp32"])
+    made = run.invoke(app, [*arguments, "--out", str(tmp_path / "bag.h5"), *PLAINLY])
     assert made.exit_code == 0, made.output
     with h5py.File(tmp_path / "bag.h5") as bag:
         shape = bag["features"].shape
