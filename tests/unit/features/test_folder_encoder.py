@@ -187,7 +187,7 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     del state["layernorm.bias"]
     save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match=r"1 missing, such as body\.layernorm\.bias"):
-        load_encoder(str(tmp_path), run=PLAIN)
+        load_encoder(str(tmp_path), run=PLAIN).encode(tiles())
 
 
 def test_hidden_patches_are_not_seen() -> None:

@@ -92,7 +92,7 @@ def test_koleo_drives_apart_and_leaves_one_alone() -> None:
     koleo_loss(x).backward()
     assert x.grad is not None
     moved = (x - 0.01 * x.grad).detach()
-    assert float(koleo_loss(moved)) < float(koleo_loss(x))
+    assert koleo_loss(moved).item() < koleo_loss(x).item()
     assert float(koleo_loss(torch.ones(1, 3))) == 0
 
 
