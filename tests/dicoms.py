@@ -119,7 +119,7 @@ def write_level(path: Path, picture: Picture, series: str, how: Written) -> Path
 def _head(path: Path, series: str, how: Written) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = VLWholeSlideMicroscopyImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[series, path.name])
     meta.TransferSyntaxUID = SYNTAX[how.coding]
     data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     data.SOPClassUID = VLWholeSlideMicroscopyImageStorage
