@@ -6,11 +6,15 @@ import difflib
 import importlib
 import importlib.metadata
 import importlib.util
+import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
-from ruichat.errors import ConfigError, PrerequisiteError
+from ruichat.errors import ConfigError, PrerequisiteError, RuiChatError
+
+log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -26,8 +30,31 @@ class Card(Protocol):
 C = TypeVar("C", bound=Card)
 
 
+@dataclass(frozen=True)
+class Broken:
+    """A plug-in that can't be used.
+
+    Attributes:
+        name: of its entry point.
+        package: the distribution that brings it.
+        problem: what is wrong with it.
+    """
+
+    name: str
+    package: str
+    problem: str
+
+    def error(self) -> PrerequisiteError:
+        """What to say to whoever needs it."""
+        return PrerequisiteError(
+            self.problem, hint=f"Update or uninstall the package {self.package}"
+        )
+
+
 class Registry(Generic[C]):
     """Cards by name; packages outside register through an entry-point group.
+
+    One of them that is broken costs a warning, and an error only whoever asks for it.
 
     Args:
         kind: what the cards describe, for messages ("encoder").
@@ -38,6 +65,7 @@ class Registry(Generic[C]):
         self.kind = kind
         self._group = entry_point_group
         self._cards: dict[str, C] = {}
+        self._broken: list[Broken] = []
 
     def add(self, card: C) -> C:
         """Register a card; a second card of the same name is a ConfigError."""
@@ -47,9 +75,17 @@ class Registry(Generic[C]):
         return card
 
     def get(self, name: str) -> C:
-        """The card of that name, or a ConfigError with near matches."""
+        """The card of that name.
+
+        Raises:
+            ConfigError: there is none; the hint has near matches.
+            PrerequisiteError: the plug-in of that name is broken.
+        """
         self._load_entry_points()
         if name not in self._cards:
+            for broken in self._broken:
+                if broken.name == name:
+                    raise broken.error()
             near = difflib.get_close_matches(name, self._cards, n=3, cutoff=0.4)
             hint = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(self)}"
             raise ConfigError(f"unknown {self.kind} {name!r}", hint=hint)
@@ -59,22 +95,30 @@ class Registry(Generic[C]):
         self._load_entry_points()
         return iter(sorted(self._cards))
 
+    @property
+    def broken(self) -> tuple[Broken, ...]:
+        """Plug-ins that can't be used."""
+        self._load_entry_points()
+        return tuple(self._broken)
+
     def _load_entry_points(self) -> None:
         if self._group is None:
             return
-        found: list[C] = []
-        for entry in importlib.metadata.entry_points(group=self._group):
+        group, self._group = self._group, None
+        for entry in importlib.metadata.entry_points(group=group):
             try:
-                found.append(entry.load()())
+                self.add(entry.load()())
             except Exception as error:  # packages outside raise anything
-                raise PrerequisiteError(
-                    f"the plug-in {entry.value!r} for a {self.kind} can't be loaded "
-                    f"({type(error).__name__}: {error})",
-                    hint="Update or uninstall the package that brings it",
-                ) from error
-        self._group = None
-        for card in found:
-            self.add(card)
+                package = entry.dist.name if entry.dist is not None else "that brings it"
+                said = error.message if isinstance(error, RuiChatError) else str(error)
+                broken = Broken(
+                    entry.name,
+                    package,
+                    f"the plug-in {entry.value!r} of package {package} for a {self.kind} can't be "
+                    f"loaded ({type(error).__name__}: {said})",
+                )
+                self._broken.append(broken)
+                log.warning("%s", broken.problem)
 
 
 def require(module: str, *, extra: str = "") -> ModuleType:

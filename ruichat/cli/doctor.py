@@ -23,7 +23,7 @@ from ruichat.errors import ArtifactError, PrerequisiteError, RuiChatError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-Status = Literal["ok", "small", "missing"]
+Status = Literal["ok", "small", "broken", "missing"]
 
 NEEDED = {
     "filelock": "filelock",
@@ -106,13 +106,14 @@ def run_checks() -> Iterator[Check]:
         yield check_package(module, distribution)
     yield _guarded("openslide library", _openslide_library)
     yield _guarded("weights", _weights)
+    yield from _plugins()
     yield _guarded("cache", _cache)
     yield _cores()
     yield _memory()
 
 
 def _print(checks: list[Check]) -> None:
-    marks = {"ok": "ok", "small": "SMALL", "missing": "MISSING"}
+    marks = {"ok": "ok", "small": "SMALL", "broken": "BROKEN", "missing": "MISSING"}
     width = max(len(check.name) for check in checks)
     for check in checks:
         typer.echo(f"{marks[check.status]:8}{check.name:{width}}  {check.found}")
@@ -161,6 +162,18 @@ def _weights() -> Check:
             hint="Install ruichat again",
         )
     return Check("weights", "ok", found)
+
+
+def _plugins() -> Iterator[Check]:
+    """Those of packages outside that can't be used; without them everything else works."""
+    from ruichat.features.encoder import ENCODERS
+    from ruichat.features.slide_encoders.cards import SLIDE_ENCODERS
+    from ruichat.model.chat_model import CHAT_MODELS
+    from ruichat.slide.readers import READERS
+
+    for registry in (READERS, ENCODERS, SLIDE_ENCODERS, CHAT_MODELS):
+        for broken in registry.broken:
+            yield Check(f"plug-in {broken.name}", "broken", broken.problem, broken.error().hint)
 
 
 def _cache() -> Check:

@@ -21,11 +21,12 @@ from ruichat.slide.tiff_gate import check_tiff
 SQUARE = 0.02
 """Relative difference of mpp in x and y that is worth a warning."""
 
-SLIDE_SUFFIXES = (
+_OWN_SUFFIXES = (
     *(".svs", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".czi", ".svslide"),
     *(".tif", ".tiff", ".png", ".jpg", ".jpeg"),
-    *PLUGIN_FORMATS,
 )
+
+SLIDE_SUFFIXES = (*_OWN_SUFFIXES, *PLUGIN_FORMATS)
 
 
 def slide_suffixes() -> frozenset[str]:
@@ -190,7 +191,8 @@ def read_with_any(path: Path) -> Opened:
 
     Raises:
         InputError: no reader knows it, or the first that does finds it damaged.
-        PrerequisiteError: a reader can't be loaded, or the format needs a plug-in.
+        PrerequisiteError: a reader can't be loaded, or the format needs a plug-in that is missing
+            or broken.
     """
     problem: InputError | None = None
     for name in _in_order(path):
@@ -209,6 +211,8 @@ def read_with_any(path: Path) -> Opened:
             return Opened(name, reader)
     if problem is not None:
         raise problem
+    if READERS.broken and path.suffix.lower() not in _OWN_SUFFIXES:
+        raise READERS.broken[0].error()
     kinds = "; ".join(READERS.get(name).summary for name in READERS)
     raise missing_plugin(path) or InputError(
         f"{path.name} is not a slide or image", hint=f"RuiChat opens {kinds}"

@@ -255,3 +255,19 @@ def test_doctor_names_what_is_missing(
     assert "MISSING no-such-package" in text
     assert "pip install no-such-package" in text
     assert "MISSING cache" in text
+
+
+def test_doctor_lists_plug_ins_that_are_broken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ruichat.cli import doctor
+    from ruichat.features.encoder import ENCODERS
+    from ruichat.registry import Broken
+
+    broken = Broken("guest", "guest-encoder", "the plug-in 'guest:card' can't be loaded")
+    monkeypatch.setattr(ENCODERS, "_broken", [broken])
+    cli.run(["doctor"])
+    text = capsys.readouterr().out
+    assert re.search(r"BROKEN +plug-in guest +the plug-in 'guest:card' can't be loaded", text)
+    assert "-> Update or uninstall the package guest-encoder" in text
+    assert all(check.status != "missing" for check in doctor._plugins()), "the rest works"

@@ -6,6 +6,7 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import malformed
 import numpy as np
 import pytest
 from drawn import draw_tissue
@@ -81,6 +82,19 @@ def test_a_plug_in_that_cannot_be_loaded_is_named(plug_in: Path, tmp_path: Path)
         with pytest.raises(PrerequisiteError, match=r"ruichat_rawslide:card.*is_gone") as caught:
             open_slide(write_raw(tmp_path / "a.rawslide"))
         assert "uninstall" in caught.value.hint
+
+
+def test_a_plug_in_that_cannot_be_loaded_stops_no_other_slide(
+    plug_in: Path, tmp_path: Path
+) -> None:
+    install(plug_in)
+    (plug_in / "ruichat_rawslide.py").write_text("import a_library_that_is_gone")
+    with open_slide(malformed.write_slide(tmp_path / "sound.tif")) as slide:
+        assert slide.thumbnail(100).any()
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(b"II*\0 no slide at all")
+    with pytest.raises(InputError, match=r"broken\.tif"):
+        open_slide(broken)
 
 
 def test_a_folder_is_searched_for_the_slides_of_plug_ins(
