@@ -16,7 +16,7 @@ from ruichat.features.encoder import Encoder
 from ruichat.features.tile_classifier import TileClassifier
 from ruichat.histology import Language
 from ruichat.model.chat_model import ChatModel
-from ruichat.truth.bags import BagMaker
+from ruichat.truth.bags import SlideMaker
 from ruichat.truth.dialogues import Balance, write_dialogue
 from ruichat.truth.opening import open_laid
 from ruichat.truth.scoring import score_answer
@@ -35,7 +35,7 @@ def calibrate(
     model: ChatModel,
     classifier: TileClassifier,
     encoder: Encoder,
-    bags: BagMaker,
+    bags: SlideMaker,
     folder: Path,
 ) -> Calibration:
     """Ask about held-out slides and fit confidence on what came back; writes into `folder`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ruichat.align.loop import Log, LoopConfig, MicroBatch, run_loop
 from ruichat.config import Config
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
-from ruichat.truth.bags import BagBatch, BagMaker, collate_bags
+from ruichat.truth.bags import BagBatch, SlideMaker, collate_bags
 from ruichat.truth.dialogues import Balance
 
 
@@ -46,7 +47,7 @@ def train_instruct(
     config: InstructConfig,
     model: RuiChatForConditionalGeneration,
     processor: RuiChatProcessor,
-    bags: BagMaker,
+    bags: SlideMaker,
     out: Path,
     log: Log = print,
 ) -> PeftModel:
@@ -56,14 +57,48 @@ def train_instruct(
         The wrapped model: base weights as they came, adapter, and the region encoder and
         pointer as trained copies.
     """
+    wrapped = wrap_in_lora(model, config, whole=("region_encoder", "pointer"))
+    made_of = config.fingerprint()
+    train_adapter(wrapped, config, processor, bags, out / "instruct", "instruct", made_of, log)
+    return wrapped
+
+
+def wrap_in_lora(
+    model: RuiChatForConditionalGeneration, config: InstructConfig, *, whole: Sequence[str]
+) -> PeftModel:
+    """The model with a fresh adapter; modules named in `whole` train as they are."""
     torch.manual_seed(config.seed)
     lora = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
         target_modules=list(TARGETS),
-        modules_to_save=["region_encoder", "pointer"],
+        modules_to_save=list(whole) or None,
     )
-    wrapped = get_peft_model(model, lora)
+    return get_peft_model(model, lora)
+
+
+def train_adapter(
+    wrapped: PeftModel,
+    config: InstructConfig,
+    processor: RuiChatProcessor,
+    bags: SlideMaker,
+    folder: Path,
+    name: str,
+    settings: str,
+    log: Log = print,
+) -> None:
+    """Train what of a wrapped model asks for a gradient on dialogues about laid slides.
+
+    Args:
+        wrapped: the model.
+        config: batches and steps.
+        processor: its tokenizer.
+        bags: lays the slides.
+        folder: for states; a run that was interrupted goes on from there.
+        name: of the run.
+        settings: fingerprint of all that decides the run's numbers.
+        log: takes lines.
+    """
     balance = Balance()
     spread = bags.spread
 
@@ -93,10 +128,9 @@ def train_instruct(
         lambda step: [lambda: MicroBatch(draw(step))],
         loss_of,
         config.loop,
-        out / "instruct",
-        name="instruct",
+        folder,
+        name=name,
         log=log,
         carried=balance,
-        settings=config.fingerprint(),
+        settings=settings,
     )
-    return wrapped

@@ -28,6 +28,7 @@ from ruichat.model.processing import RuiChatProcessor
 from ruichat.storage.artifacts import write_atomic
 from ruichat.truth.bags import BagMaker
 from ruichat.truth.bank import TileBank
+from ruichat.truth.replay import REHEARSED, REPLAY_FILE, sample_bank, save_replay
 from ruichat.truth.symbolic import SymbolicConfig
 
 T = TypeVar("T")
@@ -145,6 +146,9 @@ def run_recipe(
         "language", lambda: train_language(config.language, processor, data_root, out, log)
     )
     bank = TileBank.load(bank_path)
+    rehearsal = sample_bank(bank, REHEARSED, config.encoder.seed)
+    encoder = MiniEncoder.load(final / "encoder.safetensors")
+    save_replay(final / REPLAY_FILE, rehearsal, encoder.digest)
     bags = BagMaker(bank, "train", config.bags)
     stage(
         "projector", lambda: train_projector(config.projector, language, processor, bags, out, log)
@@ -153,7 +157,6 @@ def run_recipe(
         "instruct",
         lambda: train_instruct(config.instruct, language.model, processor, bags, out, log),
     )
-    encoder = MiniEncoder.load(final / "encoder.safetensors")
     save_checkpoint(
         final / "lm",
         model,

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from ruichat.cli import data as data_commands
+from ruichat.cli.adapting import adapt
 
 app = typer.Typer(help="Train and align models.", no_args_is_help=True)
 app.add_typer(data_commands.app, name="data")
+app.command()(adapt)
 
 
 @app.callback()

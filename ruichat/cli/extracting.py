@@ -72,7 +72,7 @@ def extract_many(
         )
     with WorkBar(len(found.slides)) as bar:
         outcomes = run_jobs(
-            make_jobs(found.slides, found.series),
+            make_jobs(found.slides),
             settings,
             engine=engine,
             workers=workers,

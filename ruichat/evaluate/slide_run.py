@@ -34,7 +34,7 @@ from ruichat.evaluate.slide_scores import Answers, SlideScorer
 from ruichat.evaluate.slides import TestSlide, bank_of, draw_slides, lay_slides
 from ruichat.evaluate.tile_scores import Draws
 from ruichat.truth.bags import PURE
-from ruichat.truth.bank import TileBank
+from ruichat.truth.bank import TileBank, join_banks
 from ruichat.truth.tiles import TilePool
 
 
@@ -217,19 +217,7 @@ def _read_bank(
     if not parts:
         data.skipped.append("slide questions: neither sources nor phantoms to make slides of")
         return None, None
-    return _join_banks([bank_of(*part) for part in parts]), _fit_colour(control, data)
-
-
-def _join_banks(banks: Sequence[TileBank]) -> TileBank:
-    return TileBank(
-        np.concatenate([b.embeddings for b in banks]),
-        np.concatenate([b.colour for b in banks]),
-        np.concatenate([b.target for b in banks]),
-        np.concatenate([b.partial for b in banks]),
-        np.concatenate([b.source for b in banks]),
-        np.concatenate([b.group for b in banks]),
-        np.concatenate([b.split for b in banks]),
-    )
+    return join_banks([bank_of(*part) for part in parts]), _fit_colour(control, data)
 
 
 def _fit_colour(

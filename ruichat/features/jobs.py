@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NoReturn, Protocol, runtime_checkable
@@ -172,14 +172,9 @@ class _NoEncoderError(Exception):
     """No slide can be encoded, for the reason that caused this."""
 
 
-def make_jobs(slides: Sequence[Path], series: Mapping[Path, str] | None = None) -> list[Job]:
-    """One job per slide; names that differ only in case are the same to some disks.
-
-    Args:
-        slides: their paths.
-        series: of those that are called by it, not by their path, see `Found.series`.
-    """
-    names = [(series or {}).get(path) or _name(path) for path in slides]
+def make_jobs(slides: Sequence[Path]) -> list[Job]:
+    """One job per slide; names that differ only in case are the same to some disks."""
+    names = [_name(path) for path in slides]
     counts = Counter(name.casefold() for name in names)
     return [
         Job(path.absolute(), name, counts[name.casefold()] == 1)

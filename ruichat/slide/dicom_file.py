@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +32,6 @@ UNDEFINED = 0xFFFFFFFF
 COLUMN_POSITION, ROW_POSITION = b"\x48\0\x1e\x02", b"\x48\0\x1f\x02"
 Z_OFFSET = b"\x40\0\x4a\x07"
 """Tags of a frame's place: (0048,021E), (0048,021F), (0040,074A)."""
-
-UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-
-HEAD_BYTES = 1 << 20
-"""Of a file in which its series is looked for: it lies before anything large."""
 
 MAX_FRAMES = 4_000_000
 MAX_FRAME_BYTES = 1 << 28
@@ -104,35 +98,6 @@ def is_dicom(path: Path) -> bool:
     """Whether a file begins as DICOM files do."""
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
-
-
-def series_of(path: Path) -> str | None:
-    """UID of the series to which a file adds pixels of a slide; None for any other file.
-
-    Only the beginning of the header is looked at, in memory that doesn't grow with what it claims.
-    """
-    from pydicom.filereader import read_partial
-    from pydicom.tag import Tag
-
-    wanted = [Tag(name) for name in ("SOPClassUID", "ImageType", "SeriesInstanceUID")]
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-        if head[128:132] != b"DICM" or DEFLATED.encode() in head:
-            return None  # a deflated megabyte can unfold to a thousand
-        data = read_partial(
-            BytesIO(head), lambda tag, *_: tag > wanted[-1], specific_tags=list(wanted)
-        )
-        # As they lie in the file: to interpret values is to warn of damaged ones.
-        kind, kinds, series = (_raw(data.get_item(tag)) for tag in wanted)
-    except Exception:  # pydicom raises anything on damaged files; who opens them says what is wrong
-        return None
-    holds_level = kind == WHOLE_SLIDE and kinds.split("\\")[2:3] == ["VOLUME"]
-    return series if holds_level and UID.fullmatch(series) else None
-
-
-def _raw(element: Any) -> str:
-    return "" if element is None else element.value.decode("ascii").strip(" \0")
 
 
 def read_header(path: Path) -> DicomFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +101,28 @@ class BagMaker:
             layout.regions,
             layout.slide,
         )
+
+
+class MixedBags:
+    """Slides from several makers, each drawn with its share.
+
+    Args:
+        makers: of one encoder.
+        shares: how often each is drawn from; they sum to 1.
+    """
+
+    def __init__(self, makers: Sequence[BagMaker], shares: Sequence[float]) -> None:
+        self._makers, self._ends = tuple(makers), np.cumsum(shares)
+        self.spread = torch.stack([maker.spread for maker in makers]).mean(0)
+
+    def draw(self, rng: np.random.Generator, *, stains: int | None = None) -> LaidSlide:
+        """Lay one slide; see `BagMaker.draw`."""
+        at = min(int(np.searchsorted(self._ends, rng.random())), len(self._makers) - 1)
+        return self._makers[at].draw(rng, stains=stains)
+
+
+SlideMaker = BagMaker | MixedBags
+"""Lays slides to train and to measure on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ class TileBank:
     group: NDArray[Any]
     split: NDArray[Any]
 
+    def where(self, keep: NDArray[np.bool_]) -> TileBank:
+        """The windows for which `keep` holds."""
+        return TileBank(**{name: getattr(self, name)[keep] for name in TileBank.__slots__})
+
     def save(self, path: Path) -> None:
         """Write as one .npz file."""
         arrays = {name: getattr(self, name) for name in TileBank.__slots__}
@@ -42,3 +47,14 @@ class TileBank:
         """Read what `save` wrote."""
         with np.load(path) as stored:
             return cls(**{name: stored[name] for name in cls.__slots__})
+
+
+def join_banks(banks: Sequence[TileBank]) -> TileBank:
+    """All windows in order; of their views only as many as every bank has."""
+    views = min(bank.embeddings.shape[1] for bank in banks)
+    parts: dict[str, Any] = {
+        name: [getattr(bank, name) for bank in banks] for name in TileBank.__slots__
+    }
+    for name in ("embeddings", "colour"):
+        parts[name] = [part[:, :views] for part in parts[name]]
+    return TileBank(**{name: np.concatenate(part) for name, part in parts.items()})

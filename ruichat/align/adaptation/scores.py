@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from ruichat.config import Config
 from ruichat.features.encoder import Encoder
 from ruichat.features.tile_classifier import TileClassifier
 from ruichat.histology import Language
-from ruichat.model.chat_model import ChatModel
+from ruichat.model.chat_model import ChatModel, ChatSession
 from ruichat.truth.bags import BagMaker, LaidSlide
 from ruichat.truth.bank import TileBank
 from ruichat.truth.dialogues import QA, Balance, write_dialogue
@@ -176,10 +175,10 @@ def _linear(
     """Guesses of a plain linear classifier on the held-out tiles."""
     from sklearn.linear_model import LogisticRegression
 
-    spread = features.std(0) + 1e-6
-    fitted = LogisticRegression(C=0.1 if features.shape[1] > 32 else 10.0, max_iter=500)
-    fitted.fit((features / spread)[rows], label[rows])
-    return np.asarray(fitted.predict((features / spread)[test]), np.int64)
+    scaled = (features - features.mean(0)) / (features.std(0) + 1e-6)
+    fitted = LogisticRegression(C=0.1 if features.shape[1] > 32 else 1.0, max_iter=2000)
+    fitted.fit(scaled[rows], label[rows])
+    return np.asarray(fitted.predict(scaled[test]), np.int64)
 
 
 def _old(classifier: TileClassifier, replay: TileBank | None) -> float | None:
@@ -235,13 +234,14 @@ def _marks(
 ) -> NDArray[np.float64]:
     """Questions with a short answer, right ones, regions cited, rightly cited: [4]."""
     session = open_laid(slide, model, classifier, encoder, rng).session
-    scores = [
-        score_answer(qa, "".join(p.spelled for p in session.fork().stream(qa.question)))
-        for qa in asked
-    ]
+    scores = [score_answer(qa, _answer(session.fork(), qa.question)) for qa in asked]
     short = [score.correct for score in scores if score.correct is not None]
     cited = sum(len(score.cited) for score in scores)
     return np.array([len(short), sum(short), cited, sum(s.num_right for s in scores)], np.float64)
+
+
+def _answer(session: ChatSession, question: str) -> str:
+    return "".join(piece.text for piece in session.stream(question) if not piece.thought)
 
 
 def _summary(counts: NDArray[np.float64], seed: int, draws: int = 1000) -> QuestionScores:
@@ -259,9 +259,3 @@ def _summary(counts: NDArray[np.float64], seed: int, draws: int = 1000) -> Quest
         float(blind / max(num, 1)),
         float(rightly / cited) if cited else None,
     )
-
-
-def as_json(scores: Any) -> dict[str, Any]:
-    """Plain values, rounded to what the number of tiles can tell."""
-    values = asdict(scores)
-    return {k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()}

@@ -26,6 +26,8 @@ MIN_TRAINING = 2
 """Tiles of a label below which nothing can be learned of it. Ours."""
 
 _CHUNK = 256
+_BANK_COLOUR = 6
+"""Of the statistics of colour a bank keeps mean and spread of red, green and blue."""
 
 
 class SiteConfig(Config):
@@ -83,7 +85,7 @@ class SiteTiles:
         n = len(self.label)
         return TileBank(
             embeddings=self.embeddings[:, None],
-            colour=self.colour[:, None],
+            colour=self.colour[:, None, :_BANK_COLOUR],
             target=np.eye(len(KEYS), dtype=np.float32)[self.classes],
             partial=np.zeros(n, bool),
             source=np.full(n, self.name),

@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dicoms import Written, write_level, write_series
-from malformed import PICTURE
 
 from ruichat.errors import InputError
-from ruichat.features.jobs import make_jobs
 from ruichat.slide.finding import find_slides
-from ruichat.slide.opening import open_slide
 
 
 def make(folder: Path, *names: str) -> None:
@@ -35,39 +31,6 @@ def test_a_dicom_folder_is_one_slide(tmp_path: Path) -> None:
     make(tmp_path, "case/one/1.dcm", "case/one/2.DCM", "case/two/1.dcm", "case/x.svs")
     assert names(tmp_path) == ["case/x.svs", "case/one", "case/two"]
     assert names(tmp_path, tmp_path / "case" / "one") == ["case/one"]
-
-
-def test_each_series_in_a_folder_is_a_slide(tmp_path: Path) -> None:
-    flat = tmp_path / "flat"
-    for series in ("1.2.77", "1.2.66"):
-        write_series(tmp_path / series, PICTURE, Written(), Written(mpp=1.0), series=series)
-        flat.mkdir(exist_ok=True)
-        for path in (tmp_path / series).iterdir():
-            path.rename(flat / f"{path.stem}-{series}.dcm")
-        (tmp_path / series).rmdir()
-    write_level(flat / "alone.dcm", PICTURE, "1.2.55", Written())
-    write_level(flat / "label.dcm", PICTURE, "1.2.44", Written(kind="LABEL"))
-    write_level(flat / "name.dcm", PICTURE, "../../1.2.33", Written())
-    (flat / "damaged.dcm").write_bytes(bytes(128) + b"DICM" + b"\xff" * 500)
-    found = find_slides([tmp_path])
-    assert [path.name for path in found.slides] == [
-        "alone.dcm",
-        "level0-1.2.66.dcm",
-        "level0-1.2.77.dcm",
-    ]
-    assert found.series == {
-        flat / "level0-1.2.66.dcm": "1.2.66",
-        flat / "level0-1.2.77.dcm": "1.2.77",
-    }
-    assert [job.name for job in make_jobs(found.slides, found.series)] == [
-        "alone",
-        "1.2.66",
-        "1.2.77",
-    ]
-    for path in (*found.slides, flat / "level1-1.2.66.dcm"):
-        with open_slide(path) as slide:
-            assert (slide.width0, slide.height0) == (300, 260)
-            assert slide.mpp.value == 0.5, "its own finest level, whichever file is named"
 
 
 def test_pictures_count_only_where_they_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,252 @@
+"""The stage `adapt`: another site's tiles, the head and LoRA only, measured before and after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from ruichat.align.adaptation.head import HeadConfig, fit_site_head
+from ruichat.align.adaptation.report import Adaptation, write_report
+from ruichat.align.adaptation.scores import (
+    QuestionScores,
+    ScoreConfig,
+    learning_curve,
+    score_questions,
+    score_tiles,
+)
+from ruichat.align.adaptation.site import SiteConfig, SiteTiles, read_site
+from ruichat.align.calibrate import CalibrateConfig, calibrate
+from ruichat.align.instruct import InstructConfig, train_adapter, wrap_in_lora
+from ruichat.align.loop import Log
+from ruichat.chat.backend import CLASSIFIER_FILE
+from ruichat.config import Config
+from ruichat.errors import ArtifactError, ConfigError
+from ruichat.features.encoder import Encoder, load_encoder
+from ruichat.features.tile_classifier import WEIGHTS, TileClassifier
+from ruichat.model.checkpoint import MINI_DIR, load_checkpoint, save_checkpoint
+from ruichat.model.trainable import Trainable, load_trainable
+from ruichat.truth.bags import BagMaker, MixedBags
+from ruichat.truth.bank import TileBank, join_banks
+from ruichat.truth.replay import REPLAY_FILE, load_replay, save_replay
+from ruichat.truth.symbolic import SymbolicConfig
+
+Show = Callable[[str, int, int], None]
+
+ADAPTED_DIR = "model"
+"""Of the checkpoint, in the folder of the run."""
+
+
+class AdaptConfig(Config):
+    """One adaptation."""
+
+    model: str = "mini"
+    """What is adapted: mini, or a checkpoint folder with a tile classifier."""
+    name: str
+    """Of the adapted model, recorded with every answer."""
+    site: SiteConfig
+    per_label: int = Field(default=0, ge=0)
+    """Tiles of each label to learn from; all that aren't held out if 0."""
+    replay: str = "auto"
+    """Old embeddings to rehearse: auto takes those released with the model, none goes without."""
+    site_share: float = Field(default=0.5, gt=0, le=1)
+    """Share of the slides laid from the site's tiles, in training and calibration."""
+    head: HeadConfig = HeadConfig()
+    lora: InstructConfig | None = None
+    """How the language model learns on; None leaves it as it is."""
+    calibrate: CalibrateConfig = CalibrateConfig()
+    scores: ScoreConfig = ScoreConfig()
+    bags: SymbolicConfig = SymbolicConfig()
+    release_features: bool = False
+    """Add the site's training embeddings to what is released for rehearsal. They show no pixels,
+    yet come from patients: release them only where the site allows it."""
+
+
+def _unseen(_step: str, _done: int, _total: int) -> None:
+    """Where nobody watches."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What is there before."""
+
+    trainable: Trainable
+    encoder: Encoder
+    classifier: TileClassifier
+    replay: TileBank | None
+    folder: Path
+
+
+def adapt(
+    config: AdaptConfig, root: Path, out: Path, log: Log = print, show: Show = _unseen
+) -> Adaptation:
+    """Adapt a model to a site; interrupted, it goes on where it stopped.
+
+    Args:
+        config: the whole adaptation.
+        root: relative folders of the config lie under it.
+        out: `out/model` becomes the checkpoint, `out/report.md` and `report.json` the scores.
+        log: takes lines.
+        show: told the step under way, how much of it is done, and of how much.
+
+    Raises:
+        ConfigError, PrerequisiteError, ArtifactError, InputError: what is given doesn't fit.
+    """
+    seconds: dict[str, float] = {}
+    start = _load(config, root)
+    with _timed(seconds, "encode"):
+        site = read_site(config.site, root, start.encoder, tick=partial(show, "tiles"))
+    log(f"{len(site.label)} tiles of {site.name}, {int(site.test.sum())} of them held out")
+    curve = learning_curve(
+        start.classifier, site, start.replay, config.scores, config.head, partial(show, "curve")
+    )
+    questions_before = _questions(config, load_checkpoint(start.folder), start, site, log, show)
+    with _timed(seconds, "head"):
+        rng = np.random.default_rng(config.scores.seed)
+        rows = site.draw(config.per_label or len(site.label), rng)
+        classifier = fit_site_head(start.classifier, site, rows, start.replay, config.head)
+    with _timed(seconds, "lora"):
+        model = _train(config, start, site, out, log)
+    folder = _save(config, start, site, classifier, model, out)
+    adapted = load_checkpoint(folder)
+    with _timed(seconds, "calibrate"):
+        held = _mixed(config, site, start.replay, "val")
+        calibrate(config.calibrate, adapted, classifier, start.encoder, held, folder)
+    after = replace(start, classifier=classifier, folder=folder)
+    adaptation = Adaptation(
+        model=config.model,
+        name=config.name,
+        site=site.name,
+        labels=site.labels,
+        num_learned=len(rows),
+        num_held_out=int(site.test.sum()),
+        rehearsed=0 if start.replay is None else int((start.replay.split == "train").sum()),
+        notes=site.notes,
+        tiles=(
+            score_tiles(start.classifier, site, start.replay),
+            score_tiles(classifier, site, start.replay),
+        ),
+        curve=tuple(curve),
+        questions=(questions_before, _questions(config, adapted, after, site, log, show)),
+        seconds=seconds,
+    )
+    write_report(adaptation, out)
+    return adaptation
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Generator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[step] = time.perf_counter() - began
+
+
+def _load(config: AdaptConfig, root: Path) -> _Start:
+    folder = MINI_DIR if config.model == "mini" else root / config.model
+    trainable = load_trainable(folder)
+    encoder = load_encoder(trainable.manifest.details["encoder"])
+    made_for = trainable.manifest.made_from.get("encoder", "")
+    if made_for not in ("", encoder.digest):
+        raise ArtifactError(
+            f"model {config.model} reads encoder weights {made_for[:8]}; those here are "
+            f"{encoder.digest[:8]}",
+            hint="Give the encoder's weights that the model was trained with",
+        )
+    own = folder / CLASSIFIER_FILE
+    if not own.is_file() and config.model != "mini":
+        raise ConfigError(
+            f"{config.model} has no tile classifier to add the site's labels to",
+            hint=f"Put its {CLASSIFIER_FILE} into the checkpoint folder",
+        )
+    classifier = TileClassifier.load(own if own.is_file() else WEIGHTS)
+    if classifier.site is not None:
+        raise ConfigError(
+            f"{config.model} has been adapted to {classifier.site.name} before",
+            hint="Adapt the model it came from, with the labels of both sites",
+        )
+    return _Start(trainable, encoder, classifier, _replay(config, folder, root, encoder), folder)
+
+
+def _replay(config: AdaptConfig, folder: Path, root: Path, encoder: Encoder) -> TileBank | None:
+    if config.replay == "none":
+        return None
+    beside = folder.parent if folder == MINI_DIR else folder
+    path = beside / REPLAY_FILE if config.replay == "auto" else root / config.replay
+    return load_replay(path, encoder.digest)
+
+
+def _mixed(config: AdaptConfig, site: SiteTiles, replay: TileBank | None, split: Any) -> MixedBags:
+    new = BagMaker(site.as_bank(), split, config.bags)
+    if replay is None:
+        return MixedBags([new], [1.0])
+    old = BagMaker(replay, split, config.bags)
+    return MixedBags([new, old], [config.site_share, 1 - config.site_share])
+
+
+def _train(config: AdaptConfig, start: _Start, site: SiteTiles, out: Path, log: Log) -> Any:
+    """The model with its LoRA weights trained on; nothing else of it learns."""
+    model = start.trainable.model
+    if config.lora is None:
+        return model
+    if not hasattr(model, "peft_config"):
+        model = wrap_in_lora(model, config.lora, whole=())
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(".lora_" in name)
+    bags = _mixed(config, site, start.replay, "train")
+    made_of = f"{config.fingerprint()} {start.trainable.manifest.sha256}"
+    train_adapter(
+        model, config.lora, start.trainable.processor, bags, out / "lora", "adapt", made_of, log
+    )
+    return model
+
+
+def _save(
+    config: AdaptConfig,
+    start: _Start,
+    site: SiteTiles,
+    classifier: TileClassifier,
+    model: Any,
+    out: Path,
+) -> Path:
+    folder = save_checkpoint(
+        out / ADAPTED_DIR,
+        model,
+        start.trainable.processor,
+        name=config.name,
+        encoder_digest=start.encoder.digest,
+        half=True,
+        made_from={"model": start.trainable.manifest.sha256},
+        config_fingerprint=config.fingerprint(),
+    )
+    classifier.save(folder / CLASSIFIER_FILE)
+    released = [] if start.replay is None else [start.replay]
+    if config.release_features:
+        bank = site.as_bank()
+        released.append(bank.where(bank.split == "train"))
+    if released:
+        save_replay(folder / REPLAY_FILE, join_banks(released), start.encoder.digest)
+    return folder
+
+
+def _questions(
+    config: AdaptConfig, model: Any, state: _Start, site: SiteTiles, log: Log, show: Show
+) -> dict[str, QuestionScores]:
+    """Answers about slides of the new site and, where there are old tiles, of the old."""
+    banks = {"new": site.as_bank()} | ({} if state.replay is None else {"old": state.replay})
+    scores: dict[str, QuestionScores] = {}
+    if config.scores.num_slides == 0:
+        return scores
+    for name, bank in banks.items():
+        bags = BagMaker(bank, "val", config.bags)
+        tick = partial(show, f"slides, {name} site")
+        found = score_questions(model, state.classifier, state.encoder, bags, config.scores, tick)
+        log(f"{model.name}, slides of the {name} site: {found.right:.2f} of {found.num} right")
+        scores[name] = found
+    return scores

@@ -1,0 +1,81 @@
+"""A folder of labelled tiles becomes a site with tiles held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import MeanColourEncoder
+from pydantic import ValidationError
+
+from ruichat.align.adaptation.site import SiteConfig, read_site
+from ruichat.errors import ConfigError, InputError
+from ruichat.histology import KEYS
+
+LABELS = {"adenoma": "colorectal_polyp", "healthy": "normal_glands"}
+
+
+def write_tiles(folder: Path, num: int = 10, labels: tuple[str, ...] = tuple(LABELS)) -> Path:
+    """Tiles whose colour tells their label, numbered."""
+    from PIL import Image
+
+    folder.mkdir(parents=True)
+    lines = ["file,label"]
+    for i in range(num):
+        for at, label in enumerate(labels):
+            colour = (120 + 70 * at, 100, 150 + 2 * i)
+            Image.new("RGB", (224, 224), colour).save(folder / f"{label}_{i}.png")
+            lines.append(f"{label}_{i}.png,{label}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def site_config(folder: Path, **settings: object) -> SiteConfig:
+    tiles = {"name": "elsewhere", "folder": str(folder), "number": r"_(\d+)\.", "block": 2}
+    return SiteConfig.model_validate({"tiles": tiles, "labels": LABELS, **settings})
+
+
+def test_the_last_files_of_each_label_are_held_out(tmp_path: Path) -> None:
+    config = site_config(write_tiles(tmp_path / "tiles"))
+    site = read_site(config, tmp_path, MeanColourEncoder())
+    assert site.labels == ("adenoma", "healthy")
+    assert [KEYS[c] for c in site.parent] == list(LABELS.values())
+    for label in (0, 1):
+        assert site.test[site.label == label].tolist() == [False] * 7 + [True] * 3
+    assert set(site.as_bank().split) == {"train", "val"}
+
+
+def test_groups_are_held_out_whole_where_files_have_no_numbers(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles", num=12)
+    lines = (folder / "labels.csv").read_text().splitlines()
+    rows = [f"{line},p{at // 4}" for at, line in enumerate(lines[1:])]
+    (folder / "labels.csv").write_text("\n".join([f"{lines[0]},patient", *rows]) + "\n")
+    tiles = {"name": "elsewhere", "folder": str(folder), "group_column": "patient"}
+    config = SiteConfig.model_validate({"tiles": tiles, "labels": LABELS})
+    site = read_site(config, tmp_path, MeanColourEncoder())
+    assert 0 < site.test.sum() < len(site.test)
+    assert not set(site.group[site.test]) & set(site.group[~site.test])
+
+
+def test_drawing_takes_as_many_of_each_label(tmp_path: Path) -> None:
+    config = site_config(write_tiles(tmp_path / "tiles"))
+    site = read_site(config, tmp_path, MeanColourEncoder())
+    rows = site.draw(3, np.random.default_rng(0))
+    assert np.bincount(site.label[rows]).tolist() == [3, 3]
+    assert not site.test[rows].any()
+    assert len(site.draw(1000, np.random.default_rng(0))) == (~site.test).sum()
+
+
+def test_labels_without_a_class_and_classes_that_do_not_exist_are_refused(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles", labels=("adenoma", "healthy", "fat tissue"))
+    with pytest.raises(ConfigError, match="labels without a class: fat tissue"):
+        read_site(site_config(folder), tmp_path, MeanColourEncoder())
+    with pytest.raises(ValidationError, match="polyp: no tissue class; known: lung_adeno"):
+        site_config(folder, labels={"a": "polyp", "b": "fat"})
+
+
+def test_a_label_with_too_few_tiles_is_named(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles", num=2)
+    with pytest.raises(InputError, match="'adenoma' of elsewhere has 2 tiles"):
+        read_site(site_config(folder), tmp_path, MeanColourEncoder())
