@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from ruichat.config import Config
 from ruichat.slide.arrays import Bools, Floats, Ints
-from ruichat.slide.ink import FEW_CELLS
+from ruichat.slide.coat import FEW_CELLS
 
 EIGHT_NEIGHBOURS: Final = np.ones((3, 3), bool)
 

@@ -11,11 +11,9 @@ from scipy import ndimage
 
 from ruichat.config import Config
 from ruichat.slide.arrays import Bools, Floats
+from ruichat.slide.coat import FEW_CELLS, Coat, coated, long_parts
 from ruichat.slide.morphology import closed, near, touching, without_small
 from ruichat.slide.stain import BLUE_GREEN_MAX, RED_GREEN, extremes
-
-FEW_CELLS = 50
-"""Fewer coloured cells tell nothing about the slide's own stain."""
 
 ENOUGH_CELLS = 50_000
 """More cells don't make the slide's own stain any clearer."""
@@ -41,6 +39,16 @@ class InkConfig(Config):
     """So far from what is surely ink, a stroke is followed over darker tissue."""
     min_area_mm2: float = Field(default=0.03, gt=0)
     """Smaller spots are pigment or blood."""
+    red: Coat = Coat(
+        less_red=True, strength=1.6, min_green=0.35, red_green=(0, 0.45), blue_green=(0.52, 1)
+    )
+    """Red ink that absorbs less blue than green, as eosin does."""
+    violet: Coat = Coat(
+        less_red=False, strength=2.0, min_green=0.45, red_green=(0.55, 1.35), blue_green=(0, 0.45)
+    )
+    """Violet ink, which has hematoxylin's colour."""
+    min_length: float = Field(default=3.0, ge=1)
+    """Least length over width of red and violet strokes: rounder ones are blood or lymphocytes."""
 
 
 def find_ink(od: Float32[Floats, "h w 3"], cell_um: float, config: InkConfig) -> Bool[Bools, "h w"]:
@@ -51,7 +59,8 @@ def find_ink(od: Float32[Floats, "h w 3"], cell_um: float, config: InkConfig) ->
     it shows a mixture of hematoxylin and eosin, in which blue over green depends on red over green
     along a line of the slide's own; the line is fitted. Ink lies off that line: blue and green
     inks absorb red more than green, red ink absorbs blue and hardly any red, black ink everything
-    alike. Strokes are then followed over dark tissue with lower limits.
+    alike. Strokes are then followed over dark tissue with lower limits. Ink in the colour of a
+    stain is told by its strength and, as blood is red too, by the shape of a stroke.
 
     Args:
         od: optical density above that of the glass.
@@ -85,16 +94,21 @@ def find_ink(od: Float32[Floats, "h w 3"], cell_um: float, config: InkConfig) ->
     seed = dense & (red_green > RED_GREEN[1])  # green and blue
     seed |= dense & (red_green > 1.0) & ((off < -0.1) | (off > config.off_stain))
     seed |= dense & (red_green > limit + 0.1)
-    seed |= (off > config.off_stain) & (green > 0.2) & (red_green < 0.4) & (blue_green > 0.6)  # red
+    reds = (off > config.off_stain) & (green > 0.2) & (red_green < 0.4) & (blue_green > 0.6)
+    seed |= long_parts(_without_threads(reds, cells), config.min_length)
     seed |= (off > config.off_stain) & (low > 0.15) & (low > 0.55 * high)  # black
     seed |= (low > 0.18) & (low > 0.8 * high)
-    seed = without_small(_without_threads(seed, cells), config.min_area_mm2 * 1e6 / cell_um**2)
+    least_cells = config.min_area_mm2 * 1e6 / cell_um**2
+    seed = without_small(_without_threads(seed, cells), least_cells)
+    coats = np.zeros_like(seed)
+    for coat in (config.red, config.violet):
+        coats |= coated(least, stained, cells, coat, config.min_length, least_cells)
     if not seed.any():
-        return seed
+        return coats
     weak = (np.abs(off) > config.off_stain_beside) | (red_green > limit)
     weak &= (high > 0.1) & near(seed, config.reach_um / cell_um)
     weak = _without_threads(closed(weak, config.window_um / 2 / cell_um), cells)
-    return touching(weak | seed, seed, 0.2)
+    return touching(weak | seed, seed, 0.2) | coats
 
 
 def _opened(od: Float32[Floats, "h w 3"], cells: int) -> Float32[Floats, "h w 3"]:

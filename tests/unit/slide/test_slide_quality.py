@@ -33,7 +33,8 @@ INKS = {
     "green": (1.05, 0.30, 0.75),
     "black": (1.25, 1.22, 1.15),
     "red": (0.12, 0.95, 0.80),
-    "violet": (0.80, 1.00, 0.25),
+    "crimson": (0.15, 0.95, 0.70),
+    "violet": (0.85, 1.05, 0.30),
 }
 
 
@@ -88,7 +89,8 @@ def pleat() -> Bools:
 
 
 def blurred(sigma_um: float) -> Picture:
-    return ndimage.gaussian_filter(clean(), (sigma_um / MPP, sigma_um / MPP, 0))
+    soft = ndimage.gaussian_filter(clean(), (sigma_um / MPP, sigma_um / MPP, 0))
+    return np.asarray(soft, np.uint8)
 
 
 def box(place: tuple[slice, slice]) -> Bools:
@@ -122,6 +124,23 @@ def test_pens_are_found_over_tissue_and_glass(color: str, strength: float) -> No
     precision, recall = overlap(quality, "pen", box(place))
     assert precision > 0.9 and recall > 0.85
     assert 0.2 < quality.finding("pen").share < 0.6
+
+
+@pytest.mark.parametrize("color", ["crimson", "violet"])
+def test_pens_in_the_colour_of_a_stain_are_found(color: str) -> None:
+    picture, place = with_ink(color)
+    precision, recall = overlap(inspect(picture), "pen", box(place))
+    assert precision > 0.9 and recall > 0.6
+
+
+def test_a_lake_of_blood_is_no_pen() -> None:
+    """Blood is red ink by its colour, but no stroke."""
+    y, x = np.mgrid[: clean().shape[0], : clean().shape[1]] * MPP
+    angle = np.arctan2(y - 560, x - 800)
+    lake = np.hypot(x - 800, y - 560) < 250 * (1 + 0.15 * np.sin(3 * angle))
+    picture = clean().copy()
+    picture[lake] = 235 * 10 ** -(0.5 * np.array((0.08, 0.80, 0.60)))
+    assert inspect(picture).finding("pen").share == 0
 
 
 def test_a_pen_over_the_tissue_breaks_the_rule_by_what_is_too_much() -> None:
