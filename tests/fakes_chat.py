@@ -36,8 +36,11 @@ class ScriptedSession:
     answer: Callable[[str], str]
     logprob: float = SURE
     interrupt_after: int = 0
+    thought: str = ""
+    """Written before the answer where thinking is asked for."""
     asked: list[str] = field(default_factory=list)
-    """Shared with all forks, as is `counts`."""
+    """Shared with all forks, as are `thinks` and `counts`."""
+    thinks: list[bool | None] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     turns: tuple[str, ...] = ()
     """Questions of this session alone."""
@@ -46,9 +49,15 @@ class ScriptedSession:
         self, question: str, *, max_tokens: int = 160, think: bool | None = None
     ) -> Generator[Piece, None, None]:
         self.asked.append(question)
+        self.thinks.append(think)
         self.turns += (question,)
         done = False
         try:
+            if think and self.thought:
+                yield Piece("", 6000, SURE, thought=True)
+                for text in _PIECE.findall(self.thought):
+                    yield Piece(text, 81, -2.0, thought=True)
+                yield Piece("", 6001, SURE, thought=True)
             for text in _PIECE.findall(self.answer(question))[:max_tokens]:
                 self.counts["pieces"] += 1
                 if self.counts["pieces"] == self.interrupt_after:
@@ -73,12 +82,13 @@ class ScriptedModel:
     logprob: float = SURE
     name: str = "scripted"
     interrupt_after: int = 0
+    thought: str = ""
     opened: list[SlideContext | None] = field(default_factory=list)
     sessions: list[ScriptedSession] = field(default_factory=list)
 
     def open(self, slide: SlideContext | None) -> ScriptedSession:
         self.opened.append(slide)
-        session = ScriptedSession(self.answer, self.logprob, interrupt_after=self.interrupt_after)
+        session = ScriptedSession(self.answer, self.logprob, self.interrupt_after, self.thought)
         self.sessions.append(session)
         return self.sessions[-1]
 
@@ -156,7 +166,11 @@ class DarkIsTumour:
 
 
 def make_backend(
-    answer: Callable[[str], str] | str, *, known: float = 1.0, logprob: float = SURE
+    answer: Callable[[str], str] | str,
+    *,
+    known: float = 1.0,
+    logprob: float = SURE,
+    thought: str = "",
 ) -> Backend:
     """A scripted model that reads slides through `MeanColourEncoder`."""
     words = answer if callable(answer) else lambda _: answer
@@ -164,7 +178,7 @@ def make_backend(
         name="scripted",
         encoder=MeanColourEncoder(),
         classifier=DarkIsTumour(known=known),
-        model=ScriptedModel(words, logprob),
+        model=ScriptedModel(words, logprob, thought=thought),
         calibration=PLAIN,
         max_regions=4,
     )

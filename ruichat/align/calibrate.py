@@ -37,8 +37,20 @@ def calibrate(
     encoder: Encoder,
     bags: SlideMaker,
     folder: Path,
+    *,
+    thinking: bool = False,
 ) -> Calibration:
-    """Ask about held-out slides and fit confidence on what came back; writes into `folder`."""
+    """Ask about held-out slides and fit confidence on what came back; writes into `folder`.
+
+    Args:
+        config: settings.
+        model: answers.
+        classifier: reads tissue classes off tiles.
+        encoder: of the bags.
+        bags: held-out slides.
+        folder: of the checkpoint.
+        thinking: let the model think before it answers.
+    """
     records: list[CalibrationRecord] = []
     known: list[float] = []
     balance = Balance()
@@ -52,7 +64,7 @@ def calibrate(
             slide.truth, rng, language, balance=balance, num_turns=config.turns
         ):
             draft = Draft()
-            for piece in opened.session.fork().stream(qa.question):
+            for piece in opened.session.fork().stream(qa.question, think=thinking):
                 if not piece.thought:
                     draft.add(piece.text, piece.logprob)
             correct = score_answer(qa, draft.raw).correct
@@ -61,6 +73,6 @@ def calibrate(
             first = draft.first_sentence(ended=True) or ""
             signal = read_signal(draft.pieces_of(0, len(first)), opened.region_classes)
             records.append(CalibrationRecord(question_kind(qa.question), signal, correct))
-    calibration = fit_calibration(records, known_fractions=known)
+    calibration = fit_calibration(records, known_fractions=known, thinking=thinking)
     calibration.save(folder)
     return calibration

@@ -95,6 +95,13 @@ class SlideRecord:
     file_mpp: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What the model wrote for itself before an answer; nothing in it is checked or cited."""
+
+    text: str
+
+
 @dataclass(frozen=True)
 class Answer:
     """Everything one question brought.
@@ -107,6 +114,8 @@ class Answer:
         alternatives: leading tissue classes where the answer isn't definite.
         errors: what was wrong with the model's words and was taken out.
         seconds: wall-clock seconds by stage; slide stages only on a chat's first answer.
+        thought: what the model wrote for itself before, unchecked; empty where it didn't, or where
+            its words are withheld.
     """
 
     text: str
@@ -128,6 +137,7 @@ class Answer:
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict[str, str])
+    thought: str = ""
 
     def to_json(self) -> dict[str, object]:
         """The answer as plain JSON values, class names in both languages."""
@@ -136,6 +146,7 @@ class Answer:
             "label": AI_LABEL[self.language],
             "question": self.question,
             "text": self.text,
+            "thought": self.thought,
             "language": self.language,
             "kind": self.kind,
             "diagnosis_class": self.diagnosis_class,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
@@ -14,7 +15,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ruichat.chat.answer import Answer, SlideRecord
+from ruichat.chat.answer import Answer, SlideRecord, Thought
 from ruichat.chat.backend import Backend, load_backend
 from ruichat.chat.facts import (
     SlideFacts,
@@ -32,6 +33,7 @@ from ruichat.histology import Language
 from ruichat.model.regions import split_regions
 
 if TYPE_CHECKING:
+    from ruichat.chat.calibration import Calibration
     from ruichat.features.bag import FeatureBag
     from ruichat.model.chat_model import ChatSession
     from ruichat.slide.slide import Slide
@@ -59,6 +61,10 @@ class AskConfig(Config):
     """Language of fixed wordings; None follows the question. The model always follows it."""
     thumbnail_px: int = Field(default=1600, gt=0)
     """Longer side of the overlay's thumbnail, pixels."""
+    think: bool = False
+    """Whether the model thinks before it answers."""
+    show_thinking: bool = False
+    """Whether its thought is shown before the answer."""
 
 
 class SlideChat:
@@ -76,8 +82,10 @@ class SlideChat:
         session: ChatSession,
         config: AskConfig,
         seconds: dict[str, float],
+        thinking_calibration: Calibration | None = None,
     ) -> None:
         self.view = view
+        self._thinking_calibration = thinking_calibration
         self.seconds = seconds
         self._slide = slide
         self._fresh = session
@@ -107,7 +115,12 @@ class SlideChat:
         """What was measured."""
         return self.view.facts
 
-    def ask(self, question: str) -> Generator[str | Answer]:
+    def let_think(self, think: bool, *, show: bool = False) -> None:
+        """Whether the model thinks before the next answers, and whether its thoughts are shown."""
+        update = {"think": think, "show_thinking": show}
+        self._config = self._config.model_copy(update=update)
+
+    def ask(self, question: str) -> Generator[str | Thought | Answer]:
         """Answer one question.
 
         Reads no tile and encodes nothing. Only a question that goes on from the one before
@@ -116,17 +129,21 @@ class SlideChat:
         too unsure to be shown, is forgotten.
 
         Yields:
-            Words of the answer as they may be shown, and last the whole `Answer`.
+            The thought, if it is to be shown; words of the answer as they may be shown; and last
+            the whole `Answer`.
 
         Raises:
             InputError: the question is empty or too long.
-            ModelError: the model failed.
+            ModelError: the model failed, or can't think.
         """
         continues = self._last is not None and follows_up(question)
         session = (self._last if continues and self._last else self._fresh).fork()
+        view = self.view
+        if self._config.think:
+            view = dataclasses.replace(view, calibration=self._thinking_calibration)
         events = answer_question(
             question,
-            self.view,
+            view,
             session,
             config=self._config,
             opening_s=self._unrecorded_s,
@@ -192,7 +209,7 @@ def open_chat(
     except BaseException:
         slide.close()
         raise
-    return SlideChat(slide, view, session, config, clock.seconds)
+    return SlideChat(slide, view, session, config, clock.seconds, backend.thinking_calibration)
 
 
 def _encode(slide: Slide, backend: Backend, cache: Path | None, clock: Clock) -> FeatureBag:

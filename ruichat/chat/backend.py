@@ -82,6 +82,7 @@ class Backend:
         model: writes the answers.
         calibration: of the model; None if it carries none, then nothing is stated as definite.
         max_regions: regions a slide is split into at most.
+        thinking_calibration: as `calibration`, of answers that are thought about first.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Backend:
     model: ChatModel
     calibration: Calibration | None
     max_regions: int
+    thinking_calibration: Calibration | None = None
 
 
 def load_backend(model: str) -> Backend:
@@ -105,7 +107,10 @@ def load_backend(model: str) -> Backend:
     chat_model = _load_model(model)
     encoder = load_encoder(chat_model.encoder)
     classifier = _load_classifier(chat_model.folder, encoder)
-    calibration = None if chat_model.folder is None else load_calibration(chat_model.folder)
+    calibration, of_thinking = None, None
+    if chat_model.folder is not None:
+        calibration = load_calibration(chat_model.folder)
+        of_thinking = load_calibration(chat_model.folder, thinking=True)
     return Backend(
         name=chat_model.name,
         encoder=encoder,
@@ -113,6 +118,7 @@ def load_backend(model: str) -> Backend:
         model=chat_model,
         calibration=calibration,
         max_regions=chat_model.max_regions,
+        thinking_calibration=of_thinking,
     )
 
 

@@ -20,6 +20,9 @@ from ruichat.errors import ArtifactError, InputError
 FILE_NAME = "calibration.json"
 """Where a checkpoint folder keeps its calibration."""
 
+THINKING_FILE_NAME = "calibration-thinking.json"
+"""Where it keeps that of answers that were thought about first."""
+
 MIN_RECORDS = 40
 """A kind with fewer held-out answers shares the calibration of all kinds."""
 
@@ -100,7 +103,10 @@ class Thresholds(Config):
 
 
 class Calibration(Config):
-    """What a checkpoint knows about its own reliability; kept in its `calibration.json`."""
+    """What a checkpoint knows about its own reliability; kept in its `calibration.json`.
+
+    Answers with a thought before them are other answers: they have a calibration of their own.
+    """
 
     schema_version: int = Field(default=1, ge=1, le=1)
     default: KindCalibration
@@ -109,6 +115,8 @@ class Calibration(Config):
     thresholds: Thresholds = Thresholds()
     known_fraction: float = Field(default=0.5, ge=0, le=1)
     """A slide with a smaller share of familiar tiles is unknown tissue."""
+    thinking: bool = False
+    """Whether it was made of answers that were thought about first."""
 
     def confidence(self, kind: str, signal: AnswerSignal) -> float:
         """Probability (0-1) that an answer of that kind is right."""
@@ -124,30 +132,38 @@ class Calibration(Config):
         return "III" if confidence >= limits.descriptive else "IV"
 
     def save(self, folder: Path) -> Path:
-        """Write `calibration.json` into a checkpoint folder; returns its path."""
+        """Write it into a checkpoint folder; returns its path."""
         from ruichat.storage.artifacts import write_atomic
 
-        path = folder / FILE_NAME
+        path = folder / (THINKING_FILE_NAME if self.thinking else FILE_NAME)
         write_atomic(path, (self.model_dump_json(indent=1) + "\n").encode())
         return path
 
 
-def load_calibration(folder: Path) -> Calibration | None:
+def load_calibration(folder: Path, *, thinking: bool = False) -> Calibration | None:
     """The calibration of a checkpoint folder, None if it carries none.
 
+    Args:
+        folder: of the checkpoint.
+        thinking: that of answers that are thought about first.
+
     Raises:
-        ArtifactError: the file is there but can't be read.
+        ArtifactError: the file is there but can't be read, or was made of other answers.
     """
-    path = folder / FILE_NAME
+    path = folder / (THINKING_FILE_NAME if thinking else FILE_NAME)
     if not path.is_file():
         return None
+    hint = "Restore the checkpoint folder, or run the calibrate stage again"
     try:
-        return Calibration.model_validate_json(path.read_bytes())
+        found = Calibration.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise ArtifactError(
-            f"{path} is not a calibration ({error.error_count()} wrong fields)",
-            hint="Restore the checkpoint folder, or run the calibrate stage again",
+            f"{path} is not a calibration ({error.error_count()} wrong fields)", hint=hint
         ) from error
+    if found.thinking != thinking:
+        made = "with" if found.thinking else "without"
+        raise ArtifactError(f"{path} was made of answers {made} thoughts", hint=hint)
+    return found
 
 
 def fit_calibration(
@@ -155,6 +171,7 @@ def fit_calibration(
     *,
     known_fractions: Sequence[float] = (),
     thresholds: Thresholds | None = None,
+    thinking: bool = False,
 ) -> Calibration:
     """Fit confidence on held-out answers.
 
@@ -163,6 +180,7 @@ def fit_calibration(
         known_fractions: `known_fraction` of held-out slides of known tissue; the threshold is
             set so that 99 in 100 of them pass.
         thresholds: where the diagnosis classes begin.
+        thinking: the answers were thought about first.
 
     Raises:
         InputError: fewer than `MIN_RECORDS` records.
@@ -189,6 +207,7 @@ def fit_calibration(
         kinds=kinds,
         thresholds=thresholds or Thresholds(),
         known_fraction=round(known, 4),
+        thinking=thinking,
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from ruichat.chat import texts
-from ruichat.chat.answer import AbstainReason, Answer
+from ruichat.chat.answer import AbstainReason, Answer, Thought
 from ruichat.chat.facts import Share, facts_prompt
 from ruichat.chat.guard import GuardVerdict, check_question
 from ruichat.chat.question import (
@@ -43,7 +43,7 @@ def answer_question(
     opening_s: Mapping[str, float],
     default_language: Language = "en",
     continues: bool = False,
-) -> Generator[str | Answer]:
+) -> Generator[str | Thought | Answer]:
     """Answer one question about a slide.
 
     What the slide can't show is said without asking the model; a question that mixes both is
@@ -59,7 +59,7 @@ def answer_question(
         continues: it goes on from the question that the session heard last.
 
     Yields:
-        Words as they may be shown, then the whole `Answer`.
+        The thought, if it is to be shown; words as they may be shown; then the whole `Answer`.
 
     Raises:
         InputError: the question is empty or too long.
@@ -77,7 +77,8 @@ def answer_question(
                 outcome: Outcome = stop.value
                 break
             if text:
-                seconds.setdefault("first_word", time.perf_counter() - started)
+                if isinstance(text, str):
+                    seconds.setdefault("first_word", time.perf_counter() - started)
                 yield text
     seconds["answer"] = time.perf_counter() - started
     seconds["total"] = sum(opening_s.values()) + seconds["answer"]
@@ -107,6 +108,7 @@ def _finish(
         seconds=seconds,
         errors=tuple(outcome.errors),
         warnings=texts.warnings(view.facts, view.calibration is not None, language),
+        thought=outcome.thought,
     )
 
 
@@ -137,7 +139,7 @@ def _answer_words(
         text = texts.unknown_tissue(view.facts, known, limit, language)
         return (yield from _say(text, "unknown_tissue", alternatives=view.alternatives()))
     speaker = Speaker(view, question_kind(question), language)
-    outcome = yield from speaker.speak(question, session, max_tokens=config.max_tokens)
+    outcome = yield from speaker.speak(question, session, config)
     space = "" if language == "zh" else " "
     if denies(outcome.text, "nodal_metastasis") and not _shows_node(view):
         addition = space + texts.no_node(language)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ruichat.chat import texts
-from ruichat.chat.answer import AbstainReason, Claim, DiagnosisClass
+from ruichat.chat.answer import AbstainReason, Claim, DiagnosisClass, Thought
 from ruichat.chat.draft import Draft, Rendered, render_words
 from ruichat.chat.facts import Share, fact_values
 from ruichat.chat.measured import find_dispute, is_beside_the_point
@@ -19,6 +19,7 @@ from ruichat.chat.view import SlideView
 from ruichat.histology import Language
 
 if TYPE_CHECKING:
+    from ruichat.chat.ask import AskConfig
     from ruichat.model.chat_model import ChatSession
 
 
@@ -34,6 +35,7 @@ class Outcome:
     claims: list[Claim] = field(default_factory=list[Claim])
     alternatives: tuple[Share, ...] = ()
     errors: list[str] = field(default_factory=list[str])
+    thought: str = ""
 
     @property
     def is_withheld(self) -> bool:
@@ -41,8 +43,8 @@ class Outcome:
         return self.reason in ("low_confidence", "disputed")
 
 
-Words = Generator[str, None, Outcome]
-"""Words as they may be shown; returns the outcome."""
+Words = Generator[str | Thought, None, Outcome]
+"""The thought and words as they may be shown; returns the outcome."""
 
 
 class Speaker:
@@ -58,17 +60,20 @@ class Speaker:
         self._view, self._kind = view, kind
         self._language: Language = language
         self._facts = fact_values(view.facts, language)
-        self._draft = Draft()
+        self._draft, self._thought = Draft(), ""
 
-    def speak(self, question: str, session: ChatSession, *, max_tokens: int) -> Words:
+    def speak(self, question: str, session: ChatSession, config: AskConfig) -> Words:
         """Stream the answer once its first sentence has been weighed.
 
-        An answer that is too likely to be wrong is cut off and never shown.
+        An answer that is too likely to be wrong is cut off and never shown, and neither is the
+        thought that led to it.
         """
         draft, outcome, shown = self._draft, None, 0
-        with closing(session.stream(question, max_tokens=max_tokens)) as pieces:
+        stream = session.stream(question, max_tokens=config.max_tokens, think=config.think)
+        with closing(stream) as pieces:
             for piece in pieces:
                 if piece.thought:
+                    self._thought += piece.text
                     continue
                 draft.add(piece.text, piece.logprob)
                 if outcome is None:
@@ -78,14 +83,14 @@ class Speaker:
                     outcome, shown = self._weigh(first), draft.start
                     if outcome.is_withheld:
                         break
-                    yield texts.qualifier(outcome.diagnosis_class, self._language)
+                    yield from self._begin(outcome, config)
                 end = draft.safe_end()
                 if end > shown:
                     yield self._render(draft.raw[shown:end]).text
                     shown = end
         if outcome is None:
             outcome, shown = self._weigh(draft.first_sentence(ended=True) or ""), draft.start
-            yield texts.qualifier(outcome.diagnosis_class, self._language)
+            yield from self._begin(outcome, config)
         if not outcome.is_withheld:
             yield self._render(draft.raw[shown:]).text.rstrip()
             self._conclude(outcome)
@@ -94,6 +99,14 @@ class Speaker:
         if outcome.is_withheld or not self._render(draft.raw).text.strip():
             yield outcome.text
         return outcome
+
+    def _begin(self, outcome: Outcome, config: AskConfig) -> Generator[str | Thought]:
+        """What comes before the first word."""
+        if self._thought and not outcome.is_withheld:
+            outcome.thought = self._render(self._thought).text.strip()
+            if config.show_thinking:
+                yield Thought(outcome.thought)
+        yield texts.qualifier(outcome.diagnosis_class, self._language)
 
     def _weigh(self, first: str) -> Outcome:
         """Decide from the first sentence whether and how the answer may be stated."""

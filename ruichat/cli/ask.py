@@ -57,6 +57,12 @@ def ask(
     lang: Annotated[
         LanguageChoice, typer.Option("--lang", help="Language of messages and labels.")
     ] = LanguageChoice.auto,
+    think: Annotated[
+        bool, typer.Option("--think", help="Let the model think before it answers.")
+    ] = False,
+    show_thinking: Annotated[
+        bool, typer.Option("--show-thinking", help="Think, and show the unchecked thought.")
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print the answer and nothing else.")
     ] = False,
@@ -75,6 +81,8 @@ def ask(
         mpp=mpp,
         icc=icc,
         language=None if lang is LanguageChoice.auto else lang.value,
+        think=think or show_thinking,
+        show_thinking=show_thinking,
     )
     if question is not None:
         clean_question(question, max_chars=config.max_question_chars)

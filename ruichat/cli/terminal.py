@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ruichat.chat.answer import AI_LABEL, Answer
+from ruichat.chat.answer import AI_LABEL, Answer, Thought
 from ruichat.chat.facts import percent
 from ruichat.chat.plain import strip_controls
 from ruichat.chat.texts import CLASS_WORDS, alternatives_line
@@ -32,6 +32,13 @@ _STAGES: dict[str, Key] = {
     "features": "stage_features",
     "facts": "stage_facts",
     "prompt": "stage_prompt",
+}
+
+
+_THINKING: dict[str, Key] = {
+    "on": "thinking_on",
+    "off": "thinking_off",
+    "show": "thinking_shown",
 }
 
 
@@ -63,18 +70,22 @@ class Terminal:
         with stage_bar(lambda stage: say(_STAGES[stage], self.language)) as show:
             yield show
 
-    def stream(self, events: Iterator[str | Answer]) -> Answer:
+    def stream(self, events: Iterator[str | Thought | Answer]) -> Answer:
         """Print words as they come; returns the answer."""
         for event in events:
             if isinstance(event, Answer):
                 typer.echo()
                 self._current = event.language
                 return event
+            if isinstance(event, Thought):
+                thought = f"{say('thought', self.language)}: {strip_controls(event.text)}"
+                typer.secho(thought, dim=True)
+                continue
             typer.echo(strip_controls(event), nl=False)
             sys.stdout.flush()
         raise AssertionError("an answer ends with an Answer")
 
-    def collect(self, events: Iterator[str | Answer]) -> Answer:
+    def collect(self, events: Iterator[str | Thought | Answer]) -> Answer:
         """The answer alone, printing nothing."""
         for event in events:
             if isinstance(event, Answer):
@@ -191,10 +202,19 @@ class Terminal:
         elif name == "/new":
             chat.forget()
             typer.echo(say("chat_new", self.language), err=True)
+        elif name == "/think":
+            self._set_thinking(chat, argument.strip())
         elif name == "/lang":
             self._set_language(argument.strip())
         else:
             self.note(say("chat_unknown", self.language))
+
+    def _set_thinking(self, chat: SlideChat, choice: str) -> None:
+        if choice not in ("on", "off", "show"):
+            self.note(say("chat_think", self.language))
+            return
+        chat.let_think(choice != "off", show=choice == "show")
+        typer.echo(say(_THINKING[choice], self.language), err=True)
 
     def _set_language(self, choice: str) -> None:
         if choice == "en":

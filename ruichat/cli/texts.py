@@ -28,6 +28,11 @@ Key = Literal[
     "chat_no_answer",
     "chat_lang",
     "chat_new",
+    "chat_think",
+    "thinking_on",
+    "thinking_off",
+    "thinking_shown",
+    "thought",
     "region",
     "leading",
     "box",
@@ -60,6 +65,7 @@ _EN: dict[Key, str] = {
         "/facts     what was measured\n"
         "/overlay   write picture and GeoJSON of the last answer\n"
         "/new       forget the earlier questions\n"
+        "/think on|off|show   think before answering, or not, or show the thought too\n"
         "/lang en|zh|auto   language of messages\n"
         "/help      this list\n"
         "/quit      end (also Ctrl-D); Ctrl-C cancels an answer"
@@ -70,6 +76,11 @@ _EN: dict[Key, str] = {
     "chat_no_answer": "ask something first",
     "chat_lang": "give en, zh or auto",
     "chat_new": "earlier questions are forgotten",
+    "chat_think": "give on, off or show",
+    "thinking_on": "the model thinks before it answers",
+    "thinking_off": "the model answers at once",
+    "thinking_shown": "the model thinks before it answers, and its thoughts are shown",
+    "thought": "thought, not checked",
     "region": "region",
     "leading": "leading tissue",
     "box": "x, y, width, height (level 0)",
@@ -102,6 +113,7 @@ _ZH: dict[Key, str] = {
         "/facts     测量结果\n"
         "/overlay   写出上一回答的标注图和GeoJSON\n"
         "/new       清除之前的问答\n"
+        "/think on|off|show   先思考再回答；直接回答；显示思考过程\n"
         "/lang en|zh|auto   提示语言\n"
         "/help      本列表\n"
         "/quit      结束（或Ctrl-D）；Ctrl-C 取消当前回答"
@@ -112,6 +124,11 @@ _ZH: dict[Key, str] = {
     "chat_no_answer": "请先提问",
     "chat_lang": "请给出 en、zh 或 auto",
     "chat_new": "之前的问答已清除",
+    "chat_think": "请给出 on、off 或 show",
+    "thinking_on": "模型先思考再回答",
+    "thinking_off": "模型直接回答",
+    "thinking_shown": "模型先思考再回答，并显示思考过程",
+    "thought": "思考过程（未经核对）",
     "region": "区域",
     "leading": "主要组织",
     "box": "x, y, 宽, 高（0级像素）",

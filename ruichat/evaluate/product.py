@@ -27,9 +27,11 @@ class ReplaySession:
     pieces: Sequence[Piece] = ()
     asked: list[str] = field(default_factory=list[str])
 
-    def stream(self, question: str, *, max_tokens: int = 0) -> Generator[Piece, None, None]:
+    def stream(
+        self, question: str, *, max_tokens: int = 0, think: bool | None = None
+    ) -> Generator[Piece, None, None]:
         """The prepared answer."""
-        del max_tokens
+        del max_tokens, think
         self.asked.append(question)
         yield from self.pieces
 

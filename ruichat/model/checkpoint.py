@@ -35,7 +35,7 @@ SCHEMA_VERSION = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 MANIFEST_FILE = "manifest.json"
-CALIBRATION_FILE = "calibration.json"
+CALIBRATION_FILES = ("calibration.json", "calibration-thinking.json")
 ADAPTER_DIR = "adapter"
 
 
@@ -269,6 +269,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _clear(folder: Path) -> None:
     """Remove what would otherwise be taken for part of the new checkpoint."""
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    (folder / CALIBRATION_FILE).unlink(missing_ok=True)
+    for name in CALIBRATION_FILES:
+        (folder / name).unlink(missing_ok=True)
     if (folder / ADAPTER_DIR).is_dir():
         shutil.rmtree(folder / ADAPTER_DIR)

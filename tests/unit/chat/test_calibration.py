@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ruichat.chat.calibration import (
     FILE_NAME,
+    THINKING_FILE_NAME,
     AnswerSignal,
     Calibration,
     CalibrationRecord,
@@ -140,3 +141,16 @@ def test_calibration_error_of_known_cases() -> None:
     assert calibration_error([], []) == 0
     assert calibration_error([0.75] * 4, [True, True, True, False]) == pytest.approx(0)
     assert calibration_error([0.9, 0.9], [False, False]) == pytest.approx(0.9)
+
+
+def test_answers_with_thoughts_have_a_calibration_of_their_own(tmp_path: Path) -> None:
+    records = draw_records(60, seed=0)
+    plain, thinking = fit_calibration(records), fit_calibration(records, thinking=True)
+    plain.save(tmp_path)
+    assert load_calibration(tmp_path, thinking=True) is None
+    thinking.save(tmp_path)
+    assert load_calibration(tmp_path) == plain
+    assert load_calibration(tmp_path, thinking=True) == thinking
+    (tmp_path / FILE_NAME).write_bytes((tmp_path / THINKING_FILE_NAME).read_bytes())
+    with pytest.raises(ArtifactError, match="answers with thoughts"):
+        load_calibration(tmp_path)

@@ -8,9 +8,9 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from fakes_chat import PLAIN, ScriptedSession, make_view, scripted
+from fakes_chat import PLAIN, SURE, ScriptedSession, make_view, scripted
 
-from ruichat.chat.answer import Answer
+from ruichat.chat.answer import Answer, Thought
 from ruichat.chat.ask import AskConfig
 from ruichat.chat.facts import facts_prompt
 from ruichat.chat.reply import answer_question
@@ -64,6 +64,43 @@ def test_a_thought_is_neither_shown_nor_weighed() -> None:
     plain, _ = ask("Is there tumour?", ScriptedSession(words))
     assert (thinking.text, thinking.confidence) == (plain.text, plain.confidence)
     assert thinking.claims == plain.claims and not thinking.errors
+
+
+def thinker(words: str, *, logprob: float = SURE) -> ScriptedSession:
+    thought = "I look at [R9] and [R3]. The focus is {focus}."
+    return ScriptedSession(lambda _: words, logprob, thought=thought)
+
+
+def test_a_thought_is_shown_at_will_and_kept_apart() -> None:
+    session = thinker("Yes, carcinoma nests in [R1][R2].")
+    config = AskConfig(think=True, show_thinking=True)
+    events = list(
+        answer_question("Is there tumour?", make_view(), session, config=config, opening_s={})
+    )
+    assert events[0] == Thought("I look at and [R3]. The focus is good.")
+    answer = events[-1]
+    assert isinstance(answer, Answer)
+    assert answer.thought == "I look at and [R3]. The focus is good."
+    assert answer.text == "Yes, carcinoma nests in [R1][R2]."
+    assert [citation.name for citation in answer.citations] == ["R1", "R2"]
+    assert not answer.errors and len(answer.claims) == 1
+    assert answer.to_json()["thought"] == answer.thought
+
+
+def test_a_thought_is_hidden_unless_asked_for() -> None:
+    answer, words = ask("Tumour?", thinker("Yes [R1]."), config=AskConfig(think=True))
+    assert answer.thought.startswith("I look at") and "look" not in "".join(words)
+    session = thinker("Yes [R1].")
+    answer, _ = ask("Tumour?", session)
+    assert answer.thought == "" and session.thinks == [False]
+
+
+def test_the_thought_of_a_withheld_answer_is_withheld() -> None:
+    session = thinker("Yes, fat in [R1]. It is everywhere.", logprob=math.log(0.4))
+    config = AskConfig(think=True, show_thinking=True)
+    answer, words = ask("Is there fat?", session, config=config)
+    assert answer.reason == "low_confidence" and answer.thought == ""
+    assert all(isinstance(word, str) for word in words)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +168,7 @@ def test_an_unknown_citation_is_removed_and_recorded() -> None:
 
 def test_a_citation_spelled_in_letters_is_checked_too() -> None:
     class Spelled(ScriptedSession):
-        def stream(self, question: str, *, max_tokens: int = 160):  # type: ignore[no-untyped-def]
+        def stream(self, question: str, **_: Any):  # type: ignore[no-untyped-def]
             for character in self.answer(question):
                 yield Piece(character, 10_000, -0.001)
 

@@ -243,3 +243,55 @@ def test_a_model_cannot_steer_the_terminal(
     assert cli.run(["ask", str(slide_path), "tumour?", "--no-overlay"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("Yes[2J [R1]. ]0;titleDone.") and "\x1b" not in out
+
+
+@pytest.fixture
+def thinking(monkeypatch: pytest.MonkeyPatch) -> Backend:
+    backend = make_backend("Yes, carcinoma nests in [R1].", thought="First [R2], it is {stain}.")
+    monkeypatch.setattr(ask_module, "load_backend", lambda _: backend)
+    return backend
+
+
+@pytest.mark.parametrize(("option", "shown"), [("--think", False), ("--show-thinking", True)])
+def test_a_thought_on_the_terminal(
+    slide_path: Path,
+    thinking: Backend,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    shown: bool,
+) -> None:
+    assert cli.run(["ask", str(slide_path), "Tumour?", option, "--no-overlay"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0] == "thought, not checked: First [R2], it is H&E.") == shown
+    # The calibration was made of answers without thoughts: nothing is stated as definite.
+    assert lines[shown].startswith("Description only")
+
+
+def test_json_has_the_thought_apart(
+    slide_path: Path,
+    thinking: Backend,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = replace(thinking, thinking_calibration=thinking.calibration)
+    monkeypatch.setattr(ask_module, "load_backend", lambda _: own)
+    assert cli.run(["ask", str(slide_path), "Tumour?", "--think", "--json", "--no-overlay"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["thought"] == "First [R2], it is H&E." and data["diagnosis_class"] == "I"
+    assert [item["name"] for item in data["citations"]] == ["R1"]
+
+
+def test_thinking_is_switched_in_a_chat(
+    slide_path: Path,
+    thinking: Backend,
+    here: Path,
+    type_in: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    type_in("Tumour?\n/think show\nTumour?\n/think on\nFat?\n/think off\nFat?\n/think x\n")
+    assert cli.run(["ask", str(slide_path), "--no-overlay"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("thought, not checked") == 1
+    assert isinstance(thinking.model, ScriptedModel)
+    assert thinking.model.sessions[0].thinks == [False, True, True, False]
+    assert "give on, off or show" in err
