@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from ruichat.errors import ArtifactError
 from ruichat.storage.artifacts import Manifest, damaged
-from ruichat.storage.hdf5 import Column, check_table, read_attributes, read_table, save_table
+from ruichat.storage.hdf5 import (
+    Column,
+    check_table,
+    peek_table,
+    read_attributes,
+    read_table,
+    save_table,
+)
 
 KIND = "feature-bag"
 SCHEMA_VERSION = 3
@@ -308,6 +315,15 @@ def check_bag(path: Path) -> BagFacts:
         ArtifactError: missing, damaged, or not a bag of this schema.
     """
     return _facts(path, check_table(path, kind=KIND, schema_version=SCHEMA_VERSION))
+
+
+def peek_bag(path: Path) -> BagFacts:
+    """The facts of a bag, without a look at its arrays: for many bags at once.
+
+    Raises:
+        ArtifactError: missing, or not a bag of this schema.
+    """
+    return _facts(path, peek_table(path, kind=KIND, schema_version=SCHEMA_VERSION))
 
 
 def _measured(value: float | None) -> float:

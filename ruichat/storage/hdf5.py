@@ -113,6 +113,16 @@ def check_table(path: Path, *, kind: str, schema_version: int) -> Manifest:
     return manifest
 
 
+def peek_table(path: Path, *, kind: str, schema_version: int) -> Manifest:
+    """The manifest of a table whose content is left unread and so unchecked.
+
+    Raises:
+        ArtifactError: missing, damaged, of another kind or schema.
+    """
+    with _opened(path) as table:
+        return _manifest(path, table, kind, schema_version)
+
+
 def read_attributes(path: Path) -> dict[str, dict[str, Any]]:
     """Attributes of each dataset, as they are in the file.
 

@@ -1,0 +1,1 @@
+"""Dialogues and bags as batches: what is read, how it is laid out, which belong together."""

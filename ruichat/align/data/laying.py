@@ -1,0 +1,144 @@
+"""A dialogue's slides cut into the regions that it speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int64
+from numpy.typing import NDArray
+
+from ruichat.errors import InputError
+from ruichat.features.bag import FeatureBag
+from ruichat.model.regions import GEOMETRY_DIM, Regions, geometry_features, split_regions
+from ruichat.truth.datasets.dialogue import Box, Dialogue, cited_numbers
+
+
+@dataclass(frozen=True)
+class Laid:
+    """The regions of a dialogue.
+
+    Attributes:
+        embeddings: of all tiles.
+        region: of each tile, 0 for [R1].
+        geometry: see `model.regions.geometry_features`.
+    """
+
+    embeddings: Float32[NDArray[np.float32], "n d"]
+    region: Int64[NDArray[np.int64], " n"]
+    geometry: Float32[NDArray[np.float32], "k g"]
+
+    @property
+    def num_regions(self) -> int:
+        """Names that may be cited."""
+        return len(self.geometry)
+
+
+def lay(dialogue: Dialogue, bags: Sequence[FeatureBag], max_regions: int) -> Laid:
+    """Cut the slides of a dialogue as it says, or as answering will.
+
+    Its own boxes come first, in their order; what tissue they leave is cut into the names that
+    remain, so that nothing of a slide is hidden. Several slides share the names by their tiles.
+
+    Args:
+        dialogue: what is said of the slides.
+        bags: of its slides, in their order.
+        max_regions: names at most, unless the dialogue states their number.
+
+    Raises:
+        InputError: a region that it states or cites has no tile.
+    """
+    if dialogue.regions:
+        laid = _boxed(dialogue.regions, bags, max_regions)
+    else:
+        most = dialogue.num_regions or max_regions
+        shares = _shares([len(bag) for bag in bags], most)
+        laid = _joined([_cut(bag, share) for bag, share in zip(bags, shares, strict=True)], bags)
+    for turn in dialogue.turns:
+        for number in cited_numbers(turn.text + (turn.thought or "")):
+            if number > laid.num_regions:
+                raise InputError(
+                    f"it cites [R{number}]; its slides are cut into R1 to R{laid.num_regions}",
+                    hint="Correct the number, or state the regions in `regions` or `num_regions`",
+                )
+    return laid
+
+
+def most_regions(dialogue: Dialogue, num_tiles: Sequence[int], max_regions: int) -> int:
+    """Regions that `lay` will cut, as far as the numbers of tiles tell."""
+    most = dialogue.num_regions or max(max_regions, len(dialogue.regions))
+    return max(len(dialogue.regions), min(sum(num_tiles), most))
+
+
+def _cut(bag: FeatureBag, num: int) -> Regions:
+    return split_regions(bag.xy0, bag.span0, bag.base_mpp, bag.size0, max_regions=num)
+
+
+def _shares(num_tiles: Sequence[int], most: int) -> list[int]:
+    """Names for each slide, at least one, by its tiles."""
+    if len(num_tiles) > most:
+        raise InputError(
+            f"it is about {len(num_tiles)} slides; {most} regions have names",
+            hint="Raise max_regions, or divide the dialogue",
+        )
+    total = sum(num_tiles)
+    spare = most - len(num_tiles)
+    return [1 + spare * num // total for num in num_tiles]
+
+
+def _joined(parts: Sequence[Regions], bags: Sequence[FeatureBag]) -> Laid:
+    starts = np.cumsum([0, *(len(part) for part in parts)])
+    return Laid(
+        np.concatenate([bag.embeddings for bag in bags]),
+        np.concatenate([p.assignment + start for p, start in zip(parts, starts, strict=False)]),
+        np.concatenate([part.geometry for part in parts]),
+    )
+
+
+def _boxed(boxes: Sequence[Box], bags: Sequence[FeatureBag], max_regions: int) -> Laid:
+    """Boxes of the dialogue first, then what is left of each slide."""
+    held = [_holder(boxes, at, bag) for at, bag in enumerate(bags)]
+    counts = np.bincount(np.concatenate(held) + 1, minlength=len(boxes) + 1)[1:]
+    if (empty := np.flatnonzero(counts == 0)).size:
+        raise InputError(
+            f"its region R{empty[0] + 1} holds the centre of no tile",
+            hint="Give level-0 pixels of the slide whose bag this is, or leave the region out",
+        )
+    geometry = np.zeros((len(boxes), GEOMETRY_DIM), np.float32)
+    for at, bag in enumerate(bags):
+        own = [i for i, box in enumerate(boxes) if box.slide == at]
+        if own:
+            corners = [[b.x, b.y, b.x + b.width, b.y + b.height] for b in (boxes[i] for i in own)]
+            geometry[own] = geometry_features(np.array(corners), counts[own], bag.base_mpp)
+    own = Laid(
+        np.concatenate([bag.embeddings[h >= 0] for bag, h in zip(bags, held, strict=True)]),
+        np.concatenate([h[h >= 0] for h in held]),
+        geometry,
+    )
+    rest = [bag.where(h < 0) for bag, h in zip(bags, held, strict=True) if (h < 0).any()]
+    spare = max_regions - len(boxes)
+    if not rest or spare < len(rest):
+        return own
+    shares = _shares([len(bag) for bag in rest], spare)
+    others = _joined([_cut(bag, share) for bag, share in zip(rest, shares, strict=True)], rest)
+    return Laid(
+        np.concatenate([own.embeddings, others.embeddings]),
+        np.concatenate([own.region, others.region + len(boxes)]),
+        np.concatenate([own.geometry, others.geometry]),
+    )
+
+
+def _holder(boxes: Sequence[Box], slide: int, bag: FeatureBag) -> Int64[NDArray[np.int64], " n"]:
+    """Number of the box that holds each tile's centre; -1 where none does.
+
+    Where boxes overlap the smallest takes a tile: it says more of it.
+    """
+    centre = bag.xy0 + bag.span0 // 2
+    held = np.full(len(bag), -1, np.int64)
+    own = [i for i, box in enumerate(boxes) if box.slide == slide]
+    for i in sorted(own, key=lambda i: boxes[i].width * boxes[i].height, reverse=True):
+        low = np.array([boxes[i].x, boxes[i].y])
+        high = low + np.array([boxes[i].width, boxes[i].height])
+        held[((centre >= low) & (centre < high)).all(axis=1)] = i
+    return held
