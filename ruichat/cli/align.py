@@ -9,10 +9,12 @@ import typer
 
 from ruichat.cli import data as data_commands
 from ruichat.cli.adapting import adapt
+from ruichat.cli.planning import plan
 
 app = typer.Typer(help="Train and align models.", no_args_is_help=True)
 app.add_typer(data_commands.app, name="data")
 app.command()(adapt)
+app.command()(plan)
 
 
 @app.callback()
