@@ -133,7 +133,9 @@ def require_fit(
 def _plans(processes: int, tiles_per_token: float, trains_language: bool) -> Iterator[Plan]:
     """From the best to the most frugal; a small rank or budget comes after dividing weights."""
     bases: tuple[tuple[Base, bool], ...] = (("bf16", False), ("bf16", True), ("4bit", False))
-    ways = [(base, sharded) for base, sharded in bases if processes > 1 or not sharded]
+    ways: list[tuple[Base, bool]] = [
+        (base, sharded) for base, sharded in bases if processes > 1 or not sharded
+    ]
     for ranks, budgets in ((RANKS[:1], TOKEN_BUDGETS[:-1]), (RANKS, TOKEN_BUDGETS)):
         for (base, sharded), rank, tokens, recompute in itertools.product(
             ways, ranks if trains_language else (0,), budgets, (False, True)
