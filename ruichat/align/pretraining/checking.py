@@ -10,7 +10,6 @@ from typing import Any
 
 from ruichat.align.pretraining.reading import Fault, read_listing
 from ruichat.align.pretraining.tiles import PATCHES, PatchFile, TileSourceConfig
-from ruichat.errors import InputError
 
 LEAST_PX = 32
 """Sides below are no tiles of tissue but icons or slips of a cutter."""
@@ -106,13 +105,3 @@ def _size(path: Path, width: int, height: int, report: TileReport) -> Iterator[t
     report.sizes[f"{width} x {height}"] += 1
     if min(width, height) < LEAST_PX:
         yield f"{path} has tiles of {width} x {height} px", f"Cut tiles from {LEAST_PX} px"
-
-
-def refuse_broken(report: TileReport) -> None:
-    """End with the first fault.
-
-    Raises:
-        InputError: there is one.
-    """
-    if report.faults:
-        raise InputError(str(report.faults[0]), hint=report.faults[0].remedy)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -70,7 +70,7 @@ class Crops:
         clean: what the global crops show, perhaps larger; no rows where none are wanted.
         wide_colours: for the global crops, the same for teacher and student.
         narrow_colours: for the local ones.
-        stain: factors of hematoxylin and eosin that the student alone sees.
+        stain: factors of hematoxylin and eosin in the second global crop, for the student alone.
         masked: patches of the global crops that are hidden from the student.
     """
 
@@ -79,7 +79,7 @@ class Crops:
     clean: UInt8[Tensor, "eb q q 3"]
     wide_colours: Colours
     narrow_colours: Colours
-    stain: Tensor
+    stain: Float[Tensor, "b 2"]
     masked: Bool[Tensor, "cb p"]
 
 
@@ -125,7 +125,7 @@ def cut_crops(
         clean=_stack(clean, config.clean_px),
         wide_colours=_behind(first, second),
         narrow_colours=draw_colours(len(narrow), config.local, generator),
-        stain=torch.cat([torch.ones_like(student_stain), student_stain]),
+        stain=student_stain,
         masked=torch.from_numpy(draw_masks(NUM_GLOBAL * b, side, masks, rng)),
     )
 

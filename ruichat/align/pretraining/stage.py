@@ -1,0 +1,230 @@
+"""The stages `pretrain` and `distill`: from tiles to an encoder's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ruichat.align.loop import Group, Log, MicroBatch, StepReport, run_loop
+from ruichat.align.pretraining.backbone import Source, first_backbone, frozen_encoder
+from ruichat.align.pretraining.crops import CropConfig, cut_crops
+from ruichat.align.pretraining.network import (
+    Following,
+    Network,
+    Student,
+    load_heads,
+    save_heads,
+)
+from ruichat.align.pretraining.objective import Batch, Objective
+from ruichat.align.pretraining.order import tiles_of_step
+from ruichat.align.pretraining.reading import open_tiles
+from ruichat.align.pretraining.settings import DistillConfig, PretrainConfig
+from ruichat.align.pretraining.smeka import check_slots
+from ruichat.align.pretraining.tiles import TileSet
+from ruichat.align.stain import draw_concentrations
+from ruichat.align.training.processes import start_processes
+from ruichat.errors import ConfigError
+from ruichat.features.encoders.folder import FolderCard
+from ruichat.features.encoders.saving import save_encoder
+
+RESULT = "encoder"
+"""Folder of the finished encoder in that of the run."""
+
+
+def train_tile_encoder(config: PretrainConfig, out: Path, log: Log = print) -> Path:
+    """Train an encoder; goes on where it stopped.
+
+    Args:
+        config: of `pretrain`, or of `distill`.
+        out: folder of the run.
+        log: takes lines.
+
+    Returns:
+        Folder of the finished encoder: the teacher's weights, its card, its heads.
+
+    Raises:
+        ConfigError, PrerequisiteError, InputError, ModelError: settings, tiles or encoders that
+            can't be used, before the first step.
+        DivergedError: a loss isn't finite.
+    """
+    tiles = open_tiles(config.tiles)
+    source = first_backbone(config.backbone, config.crops.global_px, config.seed)
+    mean, std = config.result.mean or source.mean, config.result.std or source.std
+    source = replace(source, mean=mean, std=std)
+    card = result_card(config, source)
+    frozen = _frozen(config, source)
+    anchor = None
+    if config.gram is not None and config.gram.teacher is not None:
+        anchor = frozen_encoder(config.gram.teacher)
+    _check_grids(config, source, [*frozen, *([anchor] if anchor else [])])
+    torch.manual_seed(config.seed)
+    width = source.shape.width
+    network = Network(source.module, width, config)
+    if source.folder is not None:
+        found = load_heads(source.folder, network)
+        log(f"heads that go on from {source.folder.name}: {', '.join(found) or 'none'}")
+    student = Student(network, [one.shape.width for one in frozen], width)
+    following = Following(network, None if anchor is None else anchor.module)
+    objective = Objective(config, student, source, following, anchor, frozen)
+    digests = [one.digest for one in (source, *frozen, *([anchor] if anchor else []))]
+    run_loop(
+        student,
+        partial(micro_batches, tiles, config, source.shape.patch_px),
+        objective.loss,
+        config.loop,
+        out / "states",
+        name="distill" if frozen else "pretrain",
+        log=log,
+        seed=config.seed,
+        groups=rate_groups(config, source),
+        carried=following,
+        settings=f"{config.settings()} {len(tiles)} {' '.join(digests)}",
+        before_step=objective.aim,
+        after_step=_after_step(config, student, following, objective, log),
+    )
+    if start_processes().is_main:
+        save_heads(out / RESULT, following.network)
+        save_encoder(out / RESULT, following.network.backbone, card)
+    return out / RESULT
+
+
+def micro_batches(
+    tiles: TileSet, config: PretrainConfig, patch_px: int, step: int
+) -> Sequence[Callable[[], MicroBatch[Batch]]]:
+    """The global batch of a step, as functions that read and cut its parts."""
+    numbers = tiles_of_step(step, config.batch, len(tiles), config.seed)
+    parts = np.split(numbers, config.batch // config.micro_batch)
+    crops = cropping(config)
+
+    def make(i: int) -> MicroBatch[Batch]:
+        rng = np.random.default_rng((config.seed, step, i))
+        rows = [int(number) for number in parts[i]]
+        stain = torch.ones(len(rows), 2)
+        if config.student_stain is not None:
+            generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+            stain = draw_concentrations(len(rows), config.student_stain, generator)
+        cut = cut_crops(
+            [tiles[row] for row in rows],
+            crops,
+            config.masks if config.ibot.weight else config.masks.model_copy(update={"crops": 0.0}),
+            patch_px=patch_px,
+            student_stain=stain,
+            rng=rng,
+        )
+        names = tuple(tiles.name(row) for row in rows)
+        return MicroBatch(Batch(cut), num_targets=len(rows), records=names)
+
+    return [partial(make, i) for i in range(len(parts))]
+
+
+def cropping(config: PretrainConfig) -> CropConfig:
+    """The crops that somebody sees: clean ones only frozen encoders, local ones only DINO."""
+    crops = config.crops
+    watched = config.gram is not None or isinstance(config, DistillConfig)
+    return crops.model_copy(
+        update={
+            "clean_px": (crops.clean_px or crops.global_px) if watched else 0,
+            "num_local": crops.num_local if config.dino.weight else 0,
+        }
+    )
+
+
+def rate_groups(config: PretrainConfig, source: Source) -> list[Group]:
+    """Learning rates that fall from the last block to the first, and further for the patches."""
+    if config.layer_decay == 1 and config.patch_rate == 1:
+        return []
+    depth, rate, decay = source.shape.depth, config.loop.learning_rate, config.layer_decay
+    lists = {"vit": "body.layers", "dinov2": "body.encoder.layer", "dinov3": "body.model.layer"}
+    prefix = lists[source.shape.body]
+    lowest = rate * decay ** (depth + 1)
+    return [
+        Group("patches", ("patch_embeddings.",), lowest * config.patch_rate),
+        Group("embeddings", ("body.embeddings.",), lowest),
+        *(
+            Group(f"block {i}", (f"{prefix}.{i}.",), rate * decay ** (depth - i))
+            for i in range(depth)
+        ),
+    ]
+
+
+def result_card(config: PretrainConfig, source: Source) -> FolderCard:
+    """The card of the encoder that comes out.
+
+    Raises:
+        ConfigError: its fields don't fit each other.
+    """
+    result, shape = config.result, source.shape
+    fields = {
+        **result.model_dump(),
+        "mean": source.mean,
+        "std": source.std,
+        "dim": shape.width * (2 if result.pooling == "cls+mean" else 1),
+        "tile_px": source.input_px,
+        "architecture": shape.model_dump(),
+    }
+    return FolderCard.checked(fields, source="result")
+
+
+def _frozen(config: PretrainConfig, source: Source) -> list[Source]:
+    if not isinstance(config, DistillConfig):
+        return []
+    check_slots(len(config.teachers), source.shape.registers)
+    return [frozen_encoder(choice) for choice in config.teachers]
+
+
+def _check_grids(config: PretrainConfig, source: Source, others: Sequence[Source]) -> None:
+    """Refuse crops that aren't whole patches.
+
+    Raises:
+        ConfigError: naming which.
+    """
+    crops, patch = cropping(config), source.shape.patch_px
+    sides = {"global_px": crops.global_px}
+    if crops.num_local:
+        sides["local_px"] = crops.local_px
+    wrong = [f"{name} {side}" for name, side in sides.items() if side % patch]
+    if wrong:
+        raise ConfigError(
+            f"{', '.join(wrong)} isn't a multiple of the patch's {patch} px",
+            hint="Set crops to whole patches",
+        )
+    if config.gram is not None:
+        anchored = others[-1] if config.gram.teacher is not None else source
+        if crops.clean_px % anchored.shape.patch_px:
+            raise ConfigError(
+                f"clean_px {crops.clean_px} isn't a multiple of the {anchored.shape.patch_px} px "
+                "of a patch of the earlier teacher",
+                hint="Set crops.clean_px to whole patches",
+            )
+
+
+def _after_step(
+    config: PretrainConfig,
+    student: Student,
+    following: Following,
+    objective: Objective,
+    log: Log,
+) -> Callable[[StepReport], None]:
+    is_main = start_processes().is_main
+
+    def after(report: StepReport) -> None:
+        momentum = config.teacher.momentum.at(report.step, config.loop.steps)
+        following.follow(student.network, momentum)
+        if config.gram is not None:
+            following.settle_anchor(
+                report.step,
+                from_step=config.gram.from_step,
+                refresh_every=config.gram.refresh_every,
+                max_refreshes=config.gram.max_refreshes,
+            )
+        if report.step % config.loop.log_every == 0:
+            means = objective.means()
+            if is_main:
+                log("  " + ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
+
+    return after
