@@ -153,6 +153,15 @@ def lines(records: list[dict[str, Any]]) -> str:
     return "".join(f"{json.dumps(record)}\n" for record in records)
 
 
+def reports() -> str:
+    """A table of a hospital's own, with a report of several lines and one in Chinese."""
+    return (
+        "slide,patient,report\n"
+        'S-17-2.svs,P0042,"Moderately differentiated adenocarcinoma.\nMargins are free."\n'
+        "S-17-3.svs,P0043,中分化腺癌，切缘未见癌。\n"
+    )
+
+
 PUBLISHED: dict[str, tuple[str, str]] = {
     "slideinstruction": ("SlideInstruct_train.json", json.dumps(slide_instruction(), indent=2)),
     "wsi-bench": ("Grading_train.json", json.dumps(wsi_bench())),
@@ -164,5 +173,6 @@ PUBLISHED: dict[str, tuple[str, str]] = {
     "pathgen": ("PathGen-1.6M.json", json.dumps(path_gen(), indent=1)),
     "slidebench": ("SlideBench-VQA-TCGA.csv", slide_bench()),
     "multipathqa": ("MultiPathQA.csv", multi_path_qa()),
+    "reports": ("reports.csv", reports()),
 }
 """File name and text by format."""

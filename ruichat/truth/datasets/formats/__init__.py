@@ -9,7 +9,7 @@ from ruichat.truth.datasets.formats.conversations import (
     SLIDE_INSTRUCTION,
     WSI_BENCH,
 )
-from ruichat.truth.datasets.formats.descriptions import HISTGEN, PATHGEN
+from ruichat.truth.datasets.formats.descriptions import HISTGEN, PATHGEN, REPORTS
 from ruichat.truth.datasets.formats.own import OWN
 from ruichat.truth.datasets.formats.questions import PATH_VQA, QUILT_VQA, WSI_VQA
 from ruichat.truth.datasets.formats.tables import MULTI_PATH_QA, SLIDE_BENCH
@@ -28,5 +28,6 @@ for _card in (
     QUILT_VQA,
     SLIDE_BENCH,
     MULTI_PATH_QA,
+    REPORTS,
 ):
     FORMATS.add(_card)

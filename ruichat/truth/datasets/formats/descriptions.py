@@ -1,22 +1,31 @@
-"""Reports of slides and captions of regions: HistGen and PathGen."""
+"""Reports of slides and captions of regions: HistGen, PathGen, and a table of one's own."""
 
 from __future__ import annotations
 
 import re
 
 from ruichat.truth.datasets.dialogue import Box, Dialogue, Turn
-from ruichat.truth.datasets.fields import build, said, slide_name, tcga_patient, text_of
+from ruichat.truth.datasets.fields import (
+    build,
+    optional,
+    said,
+    slide_name,
+    tcga_patient,
+    text_of,
+)
 from ruichat.truth.datasets.finding import Wrong, shown
 from ruichat.truth.datasets.formats.card import FormatCard, Warn
 from ruichat.truth.datasets.source import Raw
 
 REPORT_QUESTION = "Write the microscopic report of this slide."
+REPORT_QUESTION_ZH = "请写出这张切片的镜下报告。"
 CAPTION_QUESTION = "What does [R1] show?"
 """For texts that their sets give without a question; by `kind` training can word it otherwise."""
 
 PATHGEN_PX = 672
 """Side of PathGen's crops, level-0 pixels, by its own script."""
 
+_HAN = re.compile(r"[\u4e00-\u9fff]")
 _PIXELS = re.compile(r"[0-9]{1,9}")
 
 
@@ -40,6 +49,23 @@ def _read_histgen(raw: Raw, warn: Warn) -> Dialogue:
         turns=turns,
         kind="report",
         split=split,
+    )
+
+
+def _read_report(raw: Raw, warn: Warn) -> Dialogue:
+    del warn
+    slide = slide_name(text_of(raw, "slide"), "slide")
+    report = said(raw, "report")
+    question = REPORT_QUESTION_ZH if _HAN.search(report) else REPORT_QUESTION
+    return build(
+        raw,
+        id=f"{slide}-{raw.record}",
+        source=optional(raw, "source"),
+        patient=optional(raw, "patient") or None,
+        slides=(slide,),
+        turns=(Turn(role="user", text=question), Turn(role="assistant", text=report)),
+        kind="report",
+        split=optional(raw, "split"),
     )
 
 
@@ -78,7 +104,7 @@ HISTGEN = FormatCard(
     name="histgen",
     title="HistGen",
     fields='{"train": [{id, report, image_path, split}], "val": ..., "test": ...}',
-    recognise=lambda raw: "report" in raw.value and "id" in raw.value,
+    recognise=lambda raw: "report" in raw.value and "id" in raw.value and "slide" not in raw.value,
     read=_read_histgen,
     patient="tcga",
 )
@@ -90,4 +116,13 @@ PATHGEN = FormatCard(
     recognise=lambda raw: "position" in raw.value and "caption" in raw.value,
     read=_read_pathgen,
     patient="tcga",
+)
+
+REPORTS = FormatCard(
+    name="reports",
+    title="A table of reports",
+    fields="slide, report; and, where known, patient, split, source",
+    recognise=lambda raw: "slide" in raw.value and "report" in raw.value,
+    read=_read_report,
+    patient="record",
 )

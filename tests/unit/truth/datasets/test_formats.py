@@ -55,6 +55,13 @@ def test_every_set_is_recognised_and_sound(name: str, of: Callable[[str], list[D
         assert not any("<image>" in turn.text for turn in dialogue.turns)
 
 
+def test_a_table_of_reports(of: Callable[[str], list[Dialogue]]) -> None:
+    first, second = of("reports")
+    assert (first.slides, first.patient, first.kind) == (("S-17-2",), "P0042", "report")
+    assert first.turns[1].text.endswith("Margins are free.")
+    assert (second.language, second.turns[0].text) == ("zh", "请写出这张切片的镜下报告。")
+
+
 def test_talks_about_slides(of: Callable[[str], list[Dialogue]]) -> None:
     first, second = of("slideinstruction")
     assert (first.slides, first.patient) == ((SLIDE,), "TCGA-21-1076")
