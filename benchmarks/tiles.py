@@ -256,6 +256,14 @@ def tile_bytes(path: Path, xy0: Corners) -> list[bytes]:
     return found
 
 
+def fast_array() -> NDArray[np.uint8]:
+    """A tile where libjpeg-turbo writes fastest: rows that don't begin on 32 bytes."""
+    size = TILE_PX * TILE_PX * 3
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.__array_interface__["data"][0] % 32 + 16
+    return memory[start : start + size].reshape(TILE_PX, TILE_PX, 3)
+
+
 def decode_bare(data: list[bytes], num_threads: int) -> float:
     """Nothing but decoding."""
     import simplejpeg
@@ -263,7 +271,7 @@ def decode_bare(data: list[bytes], num_threads: int) -> float:
     cuts = np.linspace(0, len(data), num_threads + 1).astype(int)
 
     def decode(part: tuple[int, int]) -> None:
-        out = np.empty((TILE_PX, TILE_PX, 3), np.uint8)
+        out = fast_array()
         for one in data[part[0] : part[1]]:
             simplejpeg.decode_jpeg(one, buffer=out)
 

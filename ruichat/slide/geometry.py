@@ -50,6 +50,15 @@ def to_level(region0: Region0, downsample: float) -> Box:
     return Box(x, y, max(1, right - x), max(1, bottom - y))
 
 
+def squares_to_level(xy0: Int64[Ints, "n 2"], span0: int, downsample: float) -> Int64[Ints, "n 4"]:
+    """As `to_level` of each square of `span0` level-0 pixels: left, top, width, height."""
+    if span0 <= 0:
+        raise InputError(f"tiles of {span0} px", hint="Ask for at least 1 px")
+    low = np.rint(xy0 / downsample).astype(np.int64)
+    high = np.rint((xy0 + span0) / downsample).astype(np.int64)
+    return np.concatenate([low, np.maximum(1, high - low)], axis=1)
+
+
 def to_level0_xy(x: int, y: int, downsample: float) -> tuple[int, int]:
     """Level-0 position of a level's pixel, as OpenSlide wants it."""
     return round(x * downsample), round(y * downsample)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from ruichat.registry import Registry
-from ruichat.slide.arrays import Bytes
+from ruichat.slide.arrays import Bytes, Ints
 from ruichat.slide.geometry import Box
 
 
@@ -87,6 +87,20 @@ class ReducingReader(SlideReader, Protocol):
         num_threads: int = 1,
     ) -> None:
         """As `read_many`, in pixels of the reduced level, whose odd edges are cut off."""
+        ...
+
+
+@runtime_checkable
+class SquaresReader(SlideReader, Protocol):
+    """A reader that is asked for many boxes of one size at less cost than one by one."""
+
+    def read_squares(
+        self, level: int, factor: int, xy: Ints, out: Bytes, *, num_threads: int = 1
+    ) -> None:
+        """Fill `out`, uint8 [n,h,w,3], with the boxes at corners [n,2] of a level.
+
+        Pixels are those of the level reduced by `factor`, which is 1 or one of its reductions.
+        """
         ...
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import contextlib
 import json
 import os
 import queue
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ruichat.errors import InputError, PrerequisiteError
-from ruichat.slide.arrays import Bytes
+from ruichat.slide.arrays import Bytes, Ints
 from ruichat.slide.geometry import Box
 from ruichat.slide.readers import PictureKind
 from ruichat.slide.shared_pixels import SharedPixels
@@ -112,6 +113,19 @@ class SandboxedReader:
                 for out, array in zip(outs[first:end], arrays, strict=True):
                     out[:] = array
                 first = end
+
+    def read_squares(
+        self, level: int, factor: int, xy: Ints, out: Bytes, *, num_threads: int = 1
+    ) -> None:
+        """See `readers.SquaresReader`."""
+        place = self._pixels().place(out[0]) if out.flags.c_contiguous else None
+        if place is None:
+            boxes = [Box(x, y, out.shape[2], out.shape[1]) for x, y in xy.tolist()]
+            self.read_reduced(level, factor, boxes, list(out), num_threads=num_threads)
+            return
+        request = {"level": level, "factor": factor, "threads": num_threads, "corners": xy.tolist()}
+        with self._lock:
+            self._ask({**request, "offset": place.offset, "shape": out.shape}, READ_S)
 
     def _ask_for(
         self, request: dict[str, Any], boxes: Sequence[Box], outs: Sequence[Bytes]
@@ -215,15 +229,18 @@ class _Child:
 
     def _reply(self, seconds: float) -> bytes:
         """The next line; time counts as long as the child uses it, or nothing happens in it."""
-        begun = used = _processor_s(self._process.pid)
         patience = time.monotonic() + PATIENCE * seconds
-        wait_s = seconds
+        first_s = min(CHECK_S, seconds / 2)  # most replies come sooner, so nothing is looked up
+        with contextlib.suppress(queue.Empty):
+            return self._replies.get(timeout=first_s)
+        begun = used = _processor_s(self._process.pid)
+        wait_s = left_s = seconds - first_s
         while True:
             try:
                 return self._replies.get(timeout=wait_s)
             except queue.Empty:
                 before, used = used, _processor_s(self._process.pid)
-                is_starved = before < used < begun + seconds
+                is_starved = before < used < begun + left_s
                 if not is_starved or time.monotonic() >= patience:
                     raise _ChildError(f"it took more than {seconds:g} s") from None
                 wait_s = CHECK_S

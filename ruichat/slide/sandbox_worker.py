@@ -16,7 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from ruichat.errors import RuiChatError
+from ruichat.slide.arrays import Bytes
 from ruichat.slide.geometry import Box
 from ruichat.slide.readers import (
     Opened,
@@ -124,12 +127,24 @@ def _describe(opened: Opened) -> dict[str, Any]:
     }
 
 
-def _read(reader: SlideReader, request: dict[str, Any], pixels: mmap.mmap) -> None:
+def _boxes(request: dict[str, Any], pixels: mmap.mmap) -> tuple[list[Box], list[Bytes]]:
     boxes = [Box(*numbers[:4]) for numbers in request["boxes"]]
     outs = [
         view(pixels, numbers[4:], box.width, box.height)
         for box, numbers in zip(boxes, request["boxes"], strict=True)
     ]
+    return boxes, outs
+
+
+def _squares(request: dict[str, Any], pixels: mmap.mmap) -> tuple[list[Box], list[Bytes]]:
+    """Boxes of one size, whose pixels lie one after the other."""
+    _, height, width, _ = shape = request["shape"]
+    boxes = [Box(x, y, width, height) for x, y in request["corners"]]
+    return boxes, list(np.ndarray(shape, np.uint8, pixels, request["offset"]))
+
+
+def _read(reader: SlideReader, request: dict[str, Any], pixels: mmap.mmap) -> None:
+    boxes, outs = _squares(request, pixels) if "corners" in request else _boxes(request, pixels)
     level, factor, num_threads = request["level"], request["factor"], request["threads"]
     if factor == 1:
         reader.read_many(level, boxes, outs, num_threads=num_threads)

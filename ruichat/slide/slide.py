@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,10 +25,11 @@ from ruichat.slide.geometry import (
     fit_factor,
     output_size,
     split_rows,
+    squares_to_level,
     to_level,
 )
 from ruichat.slide.mpp import MppChoice
-from ruichat.slide.readers import ReducingReader, SlideReader
+from ruichat.slide.readers import ReducingReader, SlideReader, SquaresReader
 from ruichat.slide.resample import resample
 from ruichat.slide.sharing import share_out
 from ruichat.units import Region0
@@ -107,6 +109,7 @@ class Slide:
         self.warnings = warnings + ((mpp.warning,) if mpp.warning else ())
         self.counts = ReadCounts()
         self._reader = reader
+        self._squares_reader = reader if isinstance(reader, SquaresReader) else None
         self._new_array = new_array
         self._sources = [
             _Source(i, 1, downsample, size)
@@ -222,8 +225,31 @@ class Slide:
             InputError: the file is damaged there.
         """
         source = self._choose(span0 / tile_px)
-        boxes = [to_level(Region0(int(x), int(y), span0, span0), source.downsample) for x, y in xy0]
+        places = squares_to_level(xy0, span0, source.downsample)
         out = self._new_array((len(xy0), tile_px, tile_px, 3))
+        if not self._read_squares(source, places, out, num_threads):
+            boxes = [Box(*place) for place in places.tolist()]
+            self._read_and_fit(source, boxes, out, num_threads)
+        with self._lock:
+            self.counts.tiles += len(xy0)
+        return out
+
+    def _read_squares(self, source: _Source, places: Ints, out: Bytes, num_threads: int) -> bool:
+        """Read all tiles at once; False where some must be resampled or leave the level."""
+        reader, tile_px = self._squares_reader, out.shape[1]
+        if reader is None or len(places) == 0 or (places[:, 2:] != tile_px).any():
+            return False
+        corners = places[:, :2]
+        if (corners < 0).any() or (corners + tile_px > source.size).any():
+            return False
+        with self._reading(source, int(corners[0, 0]), int(corners[0, 1]), len(places)):
+            reader.read_squares(source.level, source.factor, corners, out, num_threads=num_threads)
+        return True
+
+    def _read_and_fit(
+        self, source: _Source, boxes: Sequence[Box], out: Bytes, num_threads: int
+    ) -> None:
+        tile_px = out.shape[1]
         pixels = [
             out[i]
             if (box.width, box.height) == (tile_px, tile_px)
@@ -237,9 +263,6 @@ class Slide:
                 out[i] = resample(pixels[i], tile_px, tile_px)
 
         share_out(range(len(boxes)), fit, num_threads)
-        with self._lock:
-            self.counts.tiles += len(xy0)
-        return out
 
     def thumbnail(self, max_px: int = 1024) -> UInt8[Bytes, "h w 3"]:
         """Small view of the tissue, its longer side at most `max_px`.
@@ -269,20 +292,25 @@ class Slide:
                 y, x = top - box.y, left - box.x
                 inside.append(part)
                 views.append(out[y : y + part.height, x : x + part.width])
-        if not inside:
-            return
+        if inside:
+            with self._reading(source, inside[0].x, inside[0].y, len(inside)):
+                self._ask_reader(source, inside, views, num_threads)
+
+    @contextmanager
+    def _reading(self, source: _Source, x: int, y: int, num_boxes: int) -> Generator[None]:
+        """Counts what is read; what goes wrong becomes an error of ours."""
         try:
-            self._ask_reader(source, inside, views, num_threads)
+            yield
         except RuiChatError:
             raise
         except Exception as error:  # decoders of foreign files raise anything
             raise InputError(
                 f"{self.path.name} is damaged: level {source.level} can't be read near "
-                f"{inside[0].x},{inside[0].y} ({error})",
+                f"{x},{y} ({error})",
                 hint="Copy or export the slide again",
             ) from error
         with self._lock:
-            self.counts.boxes += len(inside)
+            self.counts.boxes += num_boxes
 
     def _ask_reader(
         self, source: _Source, boxes: Sequence[Box], outs: Sequence[Bytes], num_threads: int

@@ -68,7 +68,11 @@ def _jpeg(tables: bytes, colour: int, factor: int = 1) -> Decode:
     def decode(data: bytes, out: Bytes) -> None:
         height, width = out.shape[:2] if factor > 1 else (0, 0)
         pixels = simplejpeg.decode_jpeg(
-            head + data[2:], min_height=height, min_width=width, min_factor=factor, buffer=out
+            b"".join((head, memoryview(data)[2:])),
+            min_height=height,
+            min_width=width,
+            min_factor=factor,
+            buffer=out,
         )
         if pixels.shape != out.shape:
             raise ValueError(f"a tile of {pixels.shape[1]} x {pixels.shape[0]} px")

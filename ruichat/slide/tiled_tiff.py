@@ -59,6 +59,13 @@ class TileTable:
     decode: Decode
     reduced: Mapping[int, TileTable] = field(default_factory=dict[int, "TileTable"])
 
+    def own(self, box: Box) -> int | None:
+        """Index of the tile that is just that box."""
+        across, down = self.tile
+        if (box.width, box.height) != self.tile or box.x % across or box.y % down:
+            return None
+        return box.y // down * self.columns + box.x // across
+
     def covering(self, box: Box) -> list[tuple[int, Box]]:
         """Index and place of each tile that a box touches, row by row."""
         across, down = self.tile
@@ -126,6 +133,10 @@ class TiledTiffReader:
 
         def read(i: int) -> None:
             box, out = boxes[i], outs[i]
+            own = table.own(box)
+            if own is not None and table.counts[own] and out.flags.c_contiguous:
+                self._decode(table, own, out)
+                return
             tiles = table.covering(box)
             if all(table.counts[index] for index, _ in tiles):
                 self._read((level, 1), table, tiles, box, out)
@@ -186,7 +197,7 @@ class TiledTiffReader:
         ]
 
     def _decode(self, table: TileTable, index: int, out: Bytes) -> None:
-        data = self._file.read(int(table.offsets[index]), int(table.counts[index]))
+        data = self._file.read(table.offsets.item(index), table.counts.item(index))
         table.decode(data, out)
 
     def _decode_new(self, table: TileTable, index: int) -> Bytes:

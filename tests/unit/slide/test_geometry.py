@@ -15,6 +15,7 @@ from ruichat.slide.geometry import (
     mask_fractions,
     output_size,
     split_rows,
+    squares_to_level,
     to_level,
 )
 from ruichat.units import Region0
@@ -52,6 +53,24 @@ def test_neighbouring_regions_stay_neighbours_at_every_level(
     right = to_level(Region0(x + width, 0, width, 1), downsample)
     assert right.x - (left.x + left.width) in ({0} if width >= downsample else {-1, 0})
     assert abs(left.x * downsample - x) <= downsample / 2 + 1e-6 * abs(x)
+
+
+@given(
+    corners=st.lists(st.tuples(*[st.integers(-5000, 500_000)] * 2), max_size=8),
+    span0=st.integers(1, 5000),
+    downsample=downsamples,
+)
+def test_squares_lie_at_a_level_where_regions_do(
+    corners: list[tuple[int, int]], span0: int, downsample: float
+) -> None:
+    xy0 = np.array(corners, np.int64).reshape(-1, 2)
+    found = [tuple(place) for place in squares_to_level(xy0, span0, downsample).tolist()]
+    assert found == [to_level(Region0(x, y, span0, span0), downsample) for x, y in corners]
+
+
+def test_tiles_without_a_size_are_refused() -> None:
+    with pytest.raises(InputError, match="tiles of 0 px"):
+        squares_to_level(np.zeros((1, 2), np.int64), 0, 1.0)
 
 
 @given(rest=st.lists(st.floats(1, 100), max_size=6), factor=st.floats(0.3, 200))

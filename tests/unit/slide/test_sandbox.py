@@ -20,7 +20,7 @@ from ruichat.slide import sandbox
 from ruichat.slide.geometry import Box
 from ruichat.slide.opening import open_slide
 from ruichat.slide.sandbox import SandboxedReader
-from ruichat.slide.shared_pixels import SharedPixels
+from ruichat.slide.shared_pixels import LEAD, SharedPixels
 from ruichat.units import Region0
 
 CASES = dict(malformed.cases())
@@ -246,5 +246,5 @@ def test_what_is_lent_never_overlaps(sizes: list[tuple[int, bool]]) -> None:
         assert all((kept == i).all() for i, kept in held)
     held.clear()
     assert not pixels.is_lent
-    assert pixels.lend((50_000,)) is not None
+    assert pixels.lend((50_000 - LEAD,)) is not None
     pixels.close()

@@ -30,6 +30,25 @@ def test_level_0_pixels_come_back_unchanged(tissue_tiff: Path) -> None:
     assert np.array_equal(got, picture[80:280, 100:400])
 
 
+@pytest.mark.parametrize(("span0", "first"), [(64, 0), (64, -1), (100, 3), (128, 0), (130, 400)])
+@pytest.mark.parametrize("has_room", [True, False])
+def test_tiles_read_together_are_those_read_in_regions(
+    span0: int, first: int, has_room: bool, tissue_tiff: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All on one level, over its edge, resampled; into shared memory and outside of it."""
+    xy0 = np.array([(x, y) for y in (60, 124, 5) for x in (first, first + 200, 130)], np.int64)
+    with open_slide(tissue_tiff) as slide:
+        if not has_room:
+            monkeypatch.setattr(slide, "_new_array", lambda shape: np.empty(shape, np.uint8))
+        for threads in (1, 2):
+            tiles = slide.read_tiles(xy0, span0=span0, tile_px=64, num_threads=threads)
+            for (x, y), tile in zip(xy0.tolist(), tiles, strict=True):
+                alone = slide.read(Region0(x, y, span0, span0), mpp=0.5 * span0 / 64)
+                np.testing.assert_array_equal(tile, alone)
+        assert slide.counts.tiles == 18
+        assert slide.read_tiles(xy0[:0], span0=span0, tile_px=64).shape == (0, 64, 64, 3)
+
+
 def test_a_coarser_level_is_read_where_it_serves(tissue_tiff: Path) -> None:
     with open_slide(tissue_tiff) as slide:
         assert slide.level_downsamples == pytest.approx((1, 2, 4))
