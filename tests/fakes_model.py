@@ -158,3 +158,38 @@ def hub_tokenizer(folder: Path, kind: str = "bytes", template: str = CHATML) -> 
     config = {"bos_token": {"content": "<s>"}, "eos_token": "</s>", "chat_template": template}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return folder
+
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "qwen3": {},
+    "llama": {"tie_word_embeddings": False},
+    "gemma3_text": {
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "sliding_window": 8,
+        "final_logit_softcapping": 3.0,
+        "query_pre_attn_scalar": 16,
+    },
+    "phi3": {"tie_word_embeddings": False, "sliding_window": None},
+    "granite": {"logits_scaling": 4.0, "embedding_multiplier": 3.0},
+    "gpt2": {"n_inner": 48},
+}
+"""Causal language models with something of their own each."""
+
+
+def tiny_language_model(folder: Path, family: str, num_ids: int = 640) -> Path:
+    """Save a random language model of three layers with a tokenizer, as its authors would."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {
+        **ONE_LAYER, "num_hidden_layers": 3, "vocab_size": num_ids, "bos_token_id": 1,
+        "eos_token_id": 2, "pad_token_id": 0, "max_position_embeddings": 512,
+        "tie_word_embeddings": True, "initializer_range": 0.3,
+    }  # fmt: skip
+    if family == "gpt2":
+        sizes = {key: value for key, value in sizes.items() if key not in ONE_LAYER}
+        sizes |= {"n_embd": 32, "n_layer": 3, "n_head": 2, "n_positions": 512}
+        del sizes["max_position_embeddings"]
+    config = AutoConfig.for_model(family, **(sizes | FAMILIES[family]))
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return hub_tokenizer(folder, "blanks" if family in ("llama", "phi3") else "bytes")

@@ -161,7 +161,7 @@ class BatchAnswerer:
         """Region vectors [k,e], zeros for the blind."""
         model = self._model
         if shown.blind:
-            return np.zeros((len(shown.regions), model.shape.width), np.float32)
+            return np.zeros((len(shown.regions), model.shape.region_width), np.float32)
         regions = shown.regions
         return embed_regions(
             model.weights, model.shape, shown.embeddings, regions.assignment, regions.geometry

@@ -44,6 +44,9 @@ class RuiChatConfig(PreTrainedConfig):
         pointer_dim: width in which hidden states meet regions.
         first_region_id: id of the piece [R1].
         num_region_ids: region pieces in the vocabulary.
+        depths: blocks of `bag_dim / depths` in an embedding, one per encoder depth, shallow first.
+        inject_layers: language model layers before which region vectors are added again: of depth
+            i before the i-th of them, or of the only depth before each.
         num_added: pieces that the language model's vocabulary lacks; their ids follow it.
         max_regions: regions a slide is cut into at most.
     """
@@ -61,6 +64,8 @@ class RuiChatConfig(PreTrainedConfig):
     pointer_dim: int = 64
     first_region_id: int = FIRST_REGION_ID
     num_region_ids: int = NUM_REGION_IDS
+    depths: int = 1
+    inject_layers: Any = ()
     num_added: int = 0
     max_regions: int = 32
     tie_word_embeddings: bool = True
@@ -77,7 +82,8 @@ class RuiChatConfig(PreTrainedConfig):
             text = AutoConfig.for_model(text.get("model_type", "qwen3"), **settings)
         self.text_config = text
         self.tie_word_embeddings = bool(text.tie_word_embeddings)
-        self.initializer_range = float(text.initializer_range)
+        self.initializer_range = float(getattr(text, "initializer_range", 0.02))
+        self.inject_layers = tuple(self.inject_layers)
         self.pad_token_id = text.pad_token_id
         self.bos_token_id = text.bos_token_id
         self.eos_token_id = text.eos_token_id
@@ -95,7 +101,26 @@ class RuiChatConfig(PreTrainedConfig):
             f"max_regions is {self.max_regions}",
             f"at most num_region_ids, {self.num_region_ids}",
         )
+        _check(
+            self.depths > 0 and self.bag_dim % self.depths == 0,
+            f"depths is {self.depths}",
+            f"a divisor of bag_dim, {self.bag_dim}",
+        )
+        _check_layers(self.inject_layers, self.depths, text.num_hidden_layers)
         super().__post_init__(**kwargs)
+
+
+def _check_layers(layers: tuple[int, ...], depths: int, num_layers: int) -> None:
+    _check(
+        all(0 < layer < num_layers for layer in layers) and sorted(set(layers)) == list(layers),
+        f"inject_layers is {list(layers)}",
+        f"rising numbers from 1 to {num_layers - 1}",
+    )
+    _check(
+        not layers or depths in (1, len(layers)),
+        f"inject_layers has {len(layers)} layers for {depths} depths",
+        "as many as depths, or any number for one depth",
+    )
 
 
 def _check(right: bool, found: str, allowed: str) -> None:

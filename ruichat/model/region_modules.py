@@ -5,6 +5,8 @@ Trained here in torch; `region_state` does the same arithmetic in NumPy for answ
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -29,6 +31,32 @@ class TileGate(nn.Module):
         return self.score(torch.tanh(self.content(tiles)) * torch.sigmoid(self.switch(tiles)))
 
 
+class DepthProjector(nn.Module):
+    """Tiles at one depth of the encoder, on their way to a deeper layer of the language model.
+
+    Args:
+        config: widths and projector.
+        depth: which block of an embedding is read.
+    """
+
+    def __init__(self, config: RuiChatConfig, depth: int) -> None:
+        super().__init__()
+        width, block = config.text_config.hidden_size, config.bag_dim // config.depths
+        self.channels = slice(depth * block, (depth + 1) * block)
+        self.tile_norm = nn.LayerNorm(block)
+        self.projector = _projector(config.projector, block, width)
+        self.norm = nn.LayerNorm(width)
+        self.gate = nn.Parameter(torch.zeros(width))
+
+    def values(self, tiles: Float[Tensor, "m d"]) -> Float[Tensor, "m e"]:
+        """What each tile adds to its region."""
+        return self.projector(self.tile_norm(tiles[:, self.channels]))
+
+    def forward(self, pooled: Float[Tensor, "b k e"]) -> Float[Tensor, "b k e"]:
+        """Vectors of the regions behind their gate, zero until it has learned to open."""
+        return self.norm(pooled) * self.gate
+
+
 class RegionEncoder(nn.Module):
     """Tile embeddings and geometry to one vector per region, as large as a word's embedding.
 
@@ -48,6 +76,10 @@ class RegionEncoder(nn.Module):
     def __init__(self, config: RuiChatConfig) -> None:
         super().__init__()
         width = config.text_config.hidden_size
+        num = len(config.inject_layers)
+        self.injected = nn.ModuleList(
+            DepthProjector(config, i if config.depths > 1 else 0) for i in range(num)
+        )
         self.num_heads = config.pool_heads
         self.tile_norm = nn.LayerNorm(config.bag_dim)
         self.projector = _projector(config.projector, config.bag_dim, width)
@@ -63,22 +95,33 @@ class RegionEncoder(nn.Module):
         tile_embeddings: Float[Tensor, "b n d"],
         tile_region: Int[Tensor, "b n"],
         region_geometry: Float[Tensor, "b k g"],
-    ) -> Float[Tensor, "b k e"]:
-        """One vector per region; those of regions without tiles hold geometry only."""
+    ) -> Float[Tensor, "b k w"]:
+        """One vector per region; those of regions without tiles hold geometry only.
+
+        Behind the vector that is added to a name's embedding (the first e of w) follow those that
+        are added before deeper layers, e for each of them.
+        """
         b, k = region_geometry.shape[:2]
         used = tile_region >= 0
         offset = torch.arange(b, device=tile_region.device)[:, None] * k
         segment = (tile_region + offset)[used]
-        tiles = self.tile_norm(tile_embeddings[used].to(self.norm.weight.dtype))
-        pooled = self._pool(tiles, segment, b * k).view(b, k, -1)
+        raw = tile_embeddings[used].to(self.norm.weight.dtype)
+        tiles = self.tile_norm(raw)
+        weight = self._weights(tiles, segment, b * k)
+        pooled = self._pool(self.projector(tiles), weight, segment, b * k).view(b, k, -1)
         # Millimetres grow with the slide; asinh keeps small values and compresses large ones.
         where = self.geometry(torch.asinh(region_geometry.to(pooled.dtype)))
-        return self.norm(pooled + where) * self.scale
+        embeds = [self.norm(pooled + where) * self.scale]
+        for module in self.injected:
+            depth = cast(DepthProjector, module)
+            pooled = self._pool(depth.values(raw), weight, segment, b * k).view(b, k, -1)
+            embeds.append(depth(pooled))
+        return torch.cat(embeds, dim=-1)
 
-    def _pool(
+    def _weights(
         self, tiles: Float[Tensor, "m d"], segment: Int[Tensor, " m"], num: int
-    ) -> Float[Tensor, "s e"]:
-        values = self.projector(tiles)
+    ) -> Float[Tensor, "m h"]:
+        """Share of each tile in its region, per group of channels."""
         if self.gate is None:
             score = tiles.new_zeros(len(tiles), self.num_heads)
         else:
@@ -88,7 +131,15 @@ class RegionEncoder(nn.Module):
         top = top.scatter_reduce(0, index, score.detach(), "amax")
         weight = torch.exp(score - top[segment])
         total = weight.new_zeros(num, self.num_heads).index_add(0, segment, weight)
-        weight = weight / total[segment]
+        return weight / total[segment]
+
+    def _pool(
+        self,
+        values: Float[Tensor, "m e"],
+        weight: Float[Tensor, "m h"],
+        segment: Int[Tensor, " m"],
+        num: int,
+    ) -> Float[Tensor, "s e"]:
         heads = values.unflatten(-1, (self.num_heads, -1)) * weight[..., None]
         return values.new_zeros(num, values.shape[-1]).index_add(0, segment, heads.flatten(-2))
 
@@ -120,7 +171,8 @@ class RegionPointer(nn.Module):
         """Score of each region at each position."""
         # Region vectors are as small as word embeddings; keys need them at unit size.
         regions = functional.layer_norm(region_embeds, region_embeds.shape[-1:])
-        query, key = self.query(hidden), self.key(regions)
+        dtype = self.query.weight.dtype
+        query, key = self.query(hidden.to(dtype)), self.key(regions.to(dtype))
         return query @ key.transpose(1, 2) * (self.scale * query.shape[-1] ** -0.5)
 
 

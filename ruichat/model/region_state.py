@@ -29,18 +29,18 @@ class RegionState:
     """The regions of one slide.
 
     Attributes:
-        embeds: what is added to the embedding of each name.
+        embeds: what is added to the embedding of each name (the first e), and before deeper layers.
         pointer: takes a hidden state to the score of each name.
     """
 
-    embeds: Float32[Array, "k e"]
+    embeds: Float32[Array, "k w"]
     pointer: Float32[Array, "e k"]
 
 
 def no_regions(shape: ModelShape) -> RegionState:
     """The state without a slide."""
     return RegionState(
-        np.zeros((0, shape.width), np.float32), np.zeros((shape.width, 0), np.float32)
+        np.zeros((0, shape.region_width), np.float32), np.zeros((shape.width, 0), np.float32)
     )
 
 
@@ -71,22 +71,41 @@ def embed_regions(
     # Sorted by region, each region is one slice that reduceat sums.
     order = np.argsort(assignment, kind="stable")
     start = np.searchsorted(assignment[order], np.arange(len(geometry)))
-    normed = _layer_norm(tiles[order], weights, "region_encoder.tile_norm")
-    pooled = _pool(weights, shape, normed, assignment[order], start)
+    tiles = tiles[order]
+    normed = _layer_norm(tiles, weights, "region_encoder.tile_norm")
+    weight = _tile_weights(weights, shape, normed, assignment[order], start)
+    pooled = _pool(_project(normed, weights, "region_encoder.projector"), weight, start)
     where = _perceptron(np.arcsinh(geometry), weights, "region_encoder.geometry")
     embeds = _layer_norm(pooled + where, weights, "region_encoder.norm")
     embeds = embeds * weights["region_encoder.scale"]
-    return RegionState(embeds, _pointer(weights, embeds))
+    deeper = [
+        _inject(weights, shape, i, tiles, weight, start) for i in range(len(shape.inject_layers))
+    ]
+    return RegionState(np.concatenate([embeds, *deeper], axis=1), _pointer(weights, embeds))
 
 
-def _pool(
+def _inject(
+    weights: Weights, shape: ModelShape, index: int, tiles: Array, weight: Array, start: Indices
+) -> Array:
+    """What is added before the index-th of the deeper layers."""
+    name, block = f"region_encoder.injected.{index}", shape.bag_dim // shape.depths
+    depth = index if shape.depths > 1 else 0
+    normed = _layer_norm(
+        tiles[:, depth * block : (depth + 1) * block], weights, f"{name}.tile_norm"
+    )
+    pooled = _pool(_project(normed, weights, f"{name}.projector"), weight, start)
+    return _layer_norm(pooled, weights, f"{name}.norm") * weights[f"{name}.gate"]
+
+
+def _project(x: Array, weights: Weights, name: str) -> Array:
+    single = f"{name}.weight" in weights
+    return _linear(x, weights, name) if single else _perceptron(x, weights, name)
+
+
+def _tile_weights(
     weights: Weights, shape: ModelShape, tiles: Array, region: Indices, start: Indices
 ) -> Array:
     prefix = "region_encoder."
-    if f"{prefix}projector.weight" in weights:
-        values = _linear(tiles, weights, f"{prefix}projector")
-    else:
-        values = _perceptron(tiles, weights, f"{prefix}projector")
     score = np.zeros((len(tiles), shape.pool_heads), np.float32)
     if f"{prefix}gate.score.weight" in weights:
         content = np.tanh(_linear(tiles, weights, f"{prefix}gate.content"))
@@ -94,8 +113,12 @@ def _pool(
         score = _linear(content * switch, weights, f"{prefix}gate.score")
     weight = np.exp(score - np.maximum.reduceat(score, start)[region])
     weight /= np.add.reduceat(weight, start)[region]
-    heads = values.reshape(len(tiles), shape.pool_heads, -1) * weight[..., None]
-    return np.add.reduceat(heads.reshape(len(tiles), -1), start)
+    return weight
+
+
+def _pool(values: Array, weight: Array, start: Indices) -> Array:
+    heads = values.reshape(*weight.shape, -1) * weight[..., None]
+    return np.add.reduceat(heads.reshape(len(values), -1), start)
 
 
 def _pointer(weights: Weights, embeds: Array) -> Array:

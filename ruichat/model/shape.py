@@ -23,11 +23,11 @@ class ModelShape:
         vocab_size: ids of the language model's own vocabulary.
         num_added: ids of added pieces, which follow.
         max_positions: text tokens a dialogue may have.
-        norm_eps: of RMSNorm.
-        rope_theta: base of the rotary embedding.
+        norm_eps: of RMSNorm; 0 where the layers aren't plain.
+        rope_theta: base of the rotary embedding; 0 where the layers aren't plain.
         plain: whether the layers are those that `openvino_step` writes out.
         tied: whether the vocabulary's weights are the word embeddings.
-        inner: width of the feed-forward layers.
+        inner: width of the feed-forward layers; 0 where the layers aren't plain.
         bag_dim: width of tile embeddings.
         encoder: name of the encoder.
         geometry_dim: numbers per region.
@@ -38,6 +38,8 @@ class ModelShape:
         first_region_id: id of [R1].
         num_region_ids: names in the vocabulary.
         max_regions: regions a slide is cut into at most.
+        depths: blocks of a tile embedding, one per encoder depth.
+        inject_layers: layers before which region vectors are added again.
     """
 
     architecture: str
@@ -64,11 +66,18 @@ class ModelShape:
     first_region_id: int
     num_region_ids: int
     max_regions: int
+    depths: int
+    inject_layers: tuple[int, ...]
 
     @property
     def num_ids(self) -> int:
         """Ids in all."""
         return self.vocab_size + self.num_added
+
+    @property
+    def region_width(self) -> int:
+        """Numbers per region: what is added to its name, and before deeper layers."""
+        return self.width * (1 + len(self.inject_layers))
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> ModelShape:
@@ -96,26 +105,30 @@ class ModelShape:
             "rope_theta": 10000.0,
         }
         layers = text.get("layer_types") or ["full_attention"]
+        inject = tuple(config.get("inject_layers", ()))
+        plain = (
+            text["model_type"] in ("qwen3", "llama")
+            and rope.get("rope_type", "default") == "default"
+            and text.get("hidden_act", "silu") == "silu"
+            and set(layers) == {"full_attention"}
+            and not inject
+        )
+        width, num_heads = _size(text, "hidden_size"), _size(text, "num_attention_heads")
         return cls(
             architecture=text["model_type"],
-            num_layers=text["num_hidden_layers"],
-            num_heads=text["num_attention_heads"],
-            num_kv_heads=text["num_key_value_heads"],
-            head_dim=text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"],
-            width=text["hidden_size"],
+            num_layers=_size(text, "num_hidden_layers"),
+            num_heads=num_heads,
+            num_kv_heads=text.get("num_key_value_heads") or num_heads,
+            head_dim=text.get("head_dim") or width // num_heads,
+            width=width,
             vocab_size=text["vocab_size"],
             num_added=config.get("num_added", 0),
-            max_positions=text["max_position_embeddings"],
-            norm_eps=text["rms_norm_eps"],
-            rope_theta=rope["rope_theta"],
-            plain=(
-                text["model_type"] in ("qwen3", "llama")
-                and rope.get("rope_type", "default") == "default"
-                and text.get("hidden_act", "silu") == "silu"
-                and set(layers) == {"full_attention"}
-            ),
-            tied=text["tie_word_embeddings"],
-            inner=text["intermediate_size"],
+            max_positions=_size(text, "max_position_embeddings"),
+            norm_eps=text["rms_norm_eps"] if plain else 0.0,
+            rope_theta=rope["rope_theta"] if plain else 0.0,
+            plain=plain,
+            tied=config["tie_word_embeddings"],
+            inner=text["intermediate_size"] if plain else 0,
             bag_dim=config["bag_dim"],
             encoder=config["encoder"],
             geometry_dim=config["geometry_dim"],
@@ -126,4 +139,20 @@ class ModelShape:
             first_region_id=config["first_region_id"],
             num_region_ids=config["num_region_ids"],
             max_regions=config["max_regions"],
+            depths=config.get("depths", 1),
+            inject_layers=inject,
         )
+
+
+_GPT2_NAMES = {
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "max_position_embeddings": "n_positions",
+}
+"""How GPT-2 and its kin call sizes in config.json."""
+
+
+def _size(text: Mapping[str, Any], name: str) -> int:
+    other = _GPT2_NAMES[name]
+    return int(text[other] if name not in text and other in text else text[name])

@@ -50,7 +50,9 @@ class TorchDecoder:
 
     def start(self) -> TorchState:
         """A state that has read nothing."""
-        return TorchState(DynamicCache(config=self.model.config.text_config))
+        # Without the config, layers with a sliding window keep everything, so that a state can go
+        # back; the mask still hides what lies outside the window.
+        return TorchState(DynamicCache())
 
     @torch.inference_mode()
     def read(
