@@ -53,6 +53,7 @@ class Prompt:
             raise ConfigError(f"prompt {self.label} lacks a variable: {error.message}") from error
 
 
+@functools.cache
 def load_prompt(name: str) -> Prompt:
     """The prompt of that name from the package's assets.
 
