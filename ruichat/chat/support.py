@@ -27,6 +27,21 @@ class WrittenPiece:
     logprob: float
 
 
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """Words of a text that name tissue.
+
+    Attributes:
+        start: of the words.
+        end: of the words.
+        keys: of the classes they mean; several for "squamous cell carcinoma" or "tumour".
+    """
+
+    start: int
+    end: int
+    keys: tuple[str, ...]
+
+
 _SQUAMOUS = ("lung_squamous_carcinoma", "oral_squamous_carcinoma")
 _ADENO = ("lung_adenocarcinoma", "carcinoma_glands")
 _GENERIC: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -135,6 +150,13 @@ def denies(sentence: str, key: str) -> bool:
 def names_tissue_class(text: str) -> bool:
     """Whether a text is the name of a tissue class or a word for tumour, and nothing else."""
     return _MENTION.fullmatch(text.strip()) is not None
+
+
+def mentions(text: str) -> tuple[Mention, ...]:
+    """Every tissue class, or group of them, that a text names, in the order of its words."""
+    return tuple(
+        Mention(*found.span(), _KEYS_OF[str(found.lastgroup)]) for found in _MENTION.finditer(text)
+    )
 
 
 def tissue_keys(text: str) -> tuple[str, ...]:

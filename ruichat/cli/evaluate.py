@@ -14,6 +14,8 @@ import typer
 from ruichat.cli.progress import stage_bar
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ruichat.evaluate.report import Report
     from ruichat.evaluate.run import Progress
 
@@ -117,20 +119,100 @@ def slides_command(
     _show(report, json_file)
 
 
-def _show(report: Report, json_file: Path | None) -> None:
-    """The table on stdout; the JSON into its file, or on stdout for "-"."""
+@app.command("benchmark")
+def benchmark_command(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML, see configs/evaluate.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="The run's folder: answers and reports.")
+    ],
+    model: _Model = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="Dialogues to ask, in a seeded order; raise it later."),
+    ] = None,
+    json_file: _JsonFile = None,
+) -> None:
+    """Ask a model the dialogues of benchmarks, beside controls that never look.
+
+    A run that was stopped goes on by the same command and asks nothing twice. DIR gets
+    answers.jsonl, manifest.json, and the report as JSON and as Markdown in both languages.
+    """
+    from ruichat.errors import InputError
+    from ruichat.evaluate.benchmark.config import BenchmarkConfig
+    from ruichat.evaluate.benchmark.run import run_benchmark
+
+    settings = BenchmarkConfig.from_yaml(config)
+    if model is not None:
+        settings = settings.model_copy(update={"model": model})
+    with _progress() as progress:
+        report = run_benchmark(settings, config.parent, out, limit=limit, progress=progress)
+    _show(report, json_file)
+    if any(row.name == "not answered" and row.score.value > 0 for row in report.rows):
+        raise typer.Exit(InputError.exit_code)
+
+
+@app.command("compare")
+def compare_command(
+    one: Annotated[Path, typer.Argument(metavar="RUN_A", help="Folder of a benchmark run.")],
+    two: Annotated[Path, typer.Argument(metavar="RUN_B", help="Folder of another.")],
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", metavar="DIR", help="Where the configs lie, if they were moved."),
+    ] = None,
+    allow_different: Annotated[
+        bool,
+        typer.Option("--allow-different", help="Go on though data, prompts or scoring differ."),
+    ] = False,
+    markdown: Annotated[
+        Path | None,
+        typer.Option("--markdown", metavar="FILE", help="Also write FILE.md and FILE.zh.md."),
+    ] = None,
+    json_file: _JsonFile = None,
+) -> None:
+    """Difference of two runs on the questions both answered, with interval and p, per kind."""
+    from ruichat.evaluate.benchmark.compare import (
+        compare_runs,
+        comparison_markdown,
+        print_comparison,
+    )
+    from ruichat.storage.artifacts import write_atomic
+
+    with _progress() as progress:
+        found = compare_runs(
+            one, two, root=root, allow_different=allow_different, progress=progress
+        )
+    plain = json.dumps(found.to_json(), ensure_ascii=False, indent=1)
+    if markdown is not None:
+        stem = markdown.name.removesuffix(".md")
+        for name, text in (
+            (f"{stem}.md", comparison_markdown(found, "en")),
+            (f"{stem}.zh.md", comparison_markdown(found, "zh")),
+        ):
+            write_atomic(markdown.with_name(name), text.encode())
+    if json_file is not None and str(json_file) == "-":
+        typer.echo(plain)
+        return
+    print_comparison(found, _console())
+    if json_file is not None:
+        write_atomic(json_file, f"{plain}\n".encode())
+
+
+def _console() -> Console:
+    """Where tables go; a pipe has no width, and a narrow one would break their numbers."""
     from rich.console import Console
 
+    console = Console()
+    return console if console.is_terminal else Console(width=132)
+
+
+def _show(report: Report, json_file: Path | None) -> None:
+    """The table on stdout; the JSON into its file, or on stdout for "-"."""
     from ruichat.evaluate.report import print_report
 
     if json_file is not None and str(json_file) == "-":
         typer.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=1))
         return
-    console = Console()
-    if not console.is_terminal:
-        # A pipe has no width; narrower than this the table would break its numbers.
-        console = Console(width=132)
-    print_report(report, console)
+    print_report(report, _console())
     if json_file is not None:
         report.save(json_file)
         typer.echo(f"written: {json_file}", err=True)

@@ -52,6 +52,8 @@ class Row:
         aim: what the project aims at, None where it aims at nothing.
         at_most: the aim is an upper bound.
         detail: left out of the table, kept in the JSON.
+        where: part of the data that it is over, or what it is a difference of; else "".
+        p: of a difference, None of any other score.
     """
 
     section: str
@@ -61,13 +63,19 @@ class Row:
     aim: float | None = None
     at_most: bool = False
     detail: bool = False
+    where: str = ""
+    p: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
+        own = {"where": self.where} if self.where else {}
+        p = {} if self.p is None else {"p": None if math.isnan(self.p) else round(self.p, 4)}
         return {
             "section": self.section,
             "name": self.name,
+            **own,
             **self.score.to_json(),
+            **p,
             "aim": self.aim,
             "controls": {name: e.to_json() for name, e in self.controls.items()},
         }
@@ -82,21 +90,28 @@ class Report:
         manifest: what was run on what: config, digests, versions, decoding, seeds.
         skipped: what wasn't scored, and why.
         seconds: wall-clock seconds by part.
+        controls: what stands beside a score, and how it is made, in the order of the columns.
+        units: what the bootstrap draws.
+        notes: what a reader must know beside what is missing.
     """
 
     rows: tuple[Row, ...]
     manifest: Mapping[str, Any]
     skipped: tuple[str, ...]
     seconds: Mapping[str, float]
+    controls: Mapping[str, str] = field(default_factory=lambda: CONTROLS)
+    units: str = "slides or source groups"
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The whole report as plain values."""
         return {
             "schema": SCHEMA,
             **self.manifest,
-            "controls": dict(CONTROLS),
-            "intervals": "95 %, percentile bootstrap over slides or source groups",
+            "controls": dict(self.controls),
+            "intervals": f"95 %, percentile bootstrap over {self.units}",
             "skipped": list(self.skipped),
+            **({"notes": list(self.notes)} if self.notes else {}),
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
             "rows": [row.to_json() for row in self.rows],
         }
@@ -116,7 +131,7 @@ def build_table(report: Report) -> Table:
     from rich import box
     from rich.table import Table
 
-    controls = _controls(report)
+    controls = used_controls(report)
     name = report.manifest.get("model", {}).get("name", "")
     table = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", overflow="fold", min_width=24)
@@ -135,9 +150,10 @@ def build_table(report: Report) -> Table:
     return table
 
 
-def _controls(report: Report) -> list[str]:
+def used_controls(report: Report) -> list[str]:
+    """Names of the controls that the table has columns for."""
     used = {name for row in report.rows if not row.detail for name in row.controls}
-    return [name for name in CONTROLS if name in used]
+    return [name for name in report.controls if name in used]
 
 
 def _cells(row: Row, controls: Iterable[str]) -> list[str]:
@@ -146,7 +162,7 @@ def _cells(row: Row, controls: Iterable[str]) -> list[str]:
     aim = "" if row.aim is None else ("≤" if row.at_most else "≥") + f"{row.aim:.2f}"
     beside = [row.controls.get(name) for name in controls]
     return [
-        row.name,
+        f"{row.name}, {row.where}" if row.where else row.name,
         str(score.n),
         _number(score.value),
         interval,
@@ -162,8 +178,10 @@ def _number(value: float) -> str:
 def print_report(report: Report, console: Console) -> None:
     """The table, what its columns mean, and what is missing."""
     console.print(build_table(report))
-    for name in _controls(report):
+    for name in used_controls(report):
         head = _HEADS.get(name, name)
-        console.print(f"{head}: {CONTROLS[name]}", style="dim", highlight=False)
+        console.print(f"{head}: {report.controls[name]}", style="dim", highlight=False)
+    for line in report.notes:
+        console.print(f"note: {line}", style="yellow", highlight=False, markup=False)
     for line in report.skipped:
         console.print(f"skipped: {line}", style="yellow", highlight=False, markup=False)

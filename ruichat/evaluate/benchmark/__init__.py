@@ -1,0 +1,1 @@
+"""A model over files of dialogues, beside controls that never look."""
