@@ -12,6 +12,7 @@ from torch import Tensor
 from ruichat.histology import Language
 from ruichat.model.processing import Encoded, RuiChatProcessor, Turn
 from ruichat.truth.dialogues import Balance, write_dialogue
+from ruichat.truth.dialogues.chains import write_chain
 from ruichat.truth.facts import draw_facts
 from ruichat.truth.symbolic import SymbolicSlide
 
@@ -34,6 +35,7 @@ def write_turns(
     balance: Balance,
     processor: RuiChatProcessor,
     row_tokens: int,
+    thoughts: float = 0.0,
 ) -> Encoded:
     """One dialogue about a slide, as ids; the language is drawn.
 
@@ -44,15 +46,24 @@ def write_turns(
         processor: spells the words.
         row_tokens: questions are added while they fit, so that rows need little padding; the
             first always stays.
+        thoughts: share of the answers that are thought about first.
     """
     language: Language = "en" if rng.random() < 0.5 else "zh"
     turns = write_dialogue(slide, rng, language, balance=balance, num_turns=MOST_TURNS)
-    pairs = [Turn(qa.question, qa.answer) for qa in turns]
+    pairs = [
+        Turn(qa.question, qa.answer, write_chain(qa, slide, rng) if thinks else "")
+        for qa, thinks in zip(turns, _draw_share(rng, len(turns), thoughts), strict=True)
+    ]
     facts = draw_facts(slide, rng)
     room = row_tokens - len(processor.prefix_ids(slide.num_regions, facts))
     ends = np.cumsum([processor.turn_tokens(turn) for turn in pairs])
     fitting = max(1, int(np.searchsorted(ends, room, side="right")))
     return processor.dialogue(pairs[:fitting], slide.num_regions, facts)
+
+
+def _draw_share(rng: np.random.Generator, num: int, share: float) -> list[bool]:
+    """Which of them; without a share nothing is drawn, so that batches stay what they were."""
+    return (rng.random(num) < share).tolist() if share else [False] * num
 
 
 def collate_words(items: list[Encoded], processor: RuiChatProcessor) -> WordBatch:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from pydantic import Field
 from torch import Tensor
 
 from ruichat.align.batches import WordBatch, collate_words, write_turns
@@ -29,6 +30,8 @@ class InstructConfig(Config):
     rank: int = 16
     alpha: int = 32
     tile_noise: float = 0.1
+    thoughts: float = Field(default=0.0, ge=0, le=1)
+    """Share of the answers that are thought about first; the model must know thoughts."""
     loop: LoopConfig
 
 
@@ -105,7 +108,10 @@ def train_adapter(
     def draw(step: int) -> InstructBatch:
         rng = np.random.default_rng((config.seed, 3, step))
         slides = [bags.draw(rng) for _ in range(config.slides_per_step)]
-        items = [write_turns(s.truth, rng, balance, processor, config.row_tokens) for s in slides]
+        items = [
+            write_turns(s.truth, rng, balance, processor, config.row_tokens, config.thoughts)
+            for s in slides
+        ]
         return InstructBatch(collate_words(items, processor), collate_bags(slides))
 
     def loss_of(batch: InstructBatch) -> Tensor:
