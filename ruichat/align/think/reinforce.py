@@ -1,0 +1,229 @@
+"""Reinforcement learning of thoughts: rewards that can be checked, by TRL's GRPO."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from pydantic import Field, model_validator
+from transformers import PrinterCallback
+from transformers.integrations.integration_utils import TensorBoardCallback
+from trl.trainer.grpo_config import GRPOConfig
+
+from ruichat.align.instruct import TARGETS
+from ruichat.align.loop import Log
+from ruichat.align.think.questions import Questions
+from ruichat.align.think.rewards import NAMES, RewardConfig
+from ruichat.align.think.sheet import Sheet
+from ruichat.align.think.telling import States, Telling
+from ruichat.align.think.trainer import SlideGRPOTrainer, build_rewards
+from ruichat.config import Config
+from ruichat.errors import ConfigError
+from ruichat.model.modeling import RuiChatForConditionalGeneration
+from ruichat.model.processing import RuiChatProcessor
+
+Loss = Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo"]
+
+
+class ReinforceConfig(Config):
+    """Settings of reinforcement learning."""
+
+    seed: int = 0
+    steps: int = Field(default=200, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the steps over which the rate rises."""
+    questions_per_step: int = Field(default=8, ge=1)
+    group: int = Field(default=8, ge=2)
+    """Completions of each question, compared with each other."""
+    rows: int = Field(default=16, ge=1)
+    """Completions of one forward in one process; divides `questions_per_step` * `group`."""
+    temperature: float = Field(default=1.0, gt=0)
+    max_tokens: int = Field(default=512, ge=1)
+    """Longest completion, thought and answer, text tokens."""
+    loss: Loss = "dr_grpo"
+    """How the loss is averaged over completions and their words, as TRL calls it."""
+    beta: float = Field(default=0.02, ge=0)
+    """Weight of the divergence from the model as it came."""
+    clip_ratio: float = Field(default=0.2, gt=0)
+    """How far a word's probability may move before it is no longer pushed."""
+    scale: Literal["group", "batch", "none"] = "group"
+    """Over what a reward's spread is taken to scale it."""
+    rank: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    clip: float = Field(default=1.0, gt=0)
+    """Largest gradient norm."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    gradient_checkpointing: bool = False
+    num_held_out: int = Field(default=64, ge=1)
+    """Held-out questions asked before training, at `eval_every`, and at the end."""
+    eval_every: int = Field(default=50, ge=1)
+    log_every: int = Field(default=5, ge=1)
+    checkpoint_every: int = Field(default=50, ge=1)
+    keep: int = Field(default=2, ge=1)
+    """Kept states; older ones are removed."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of questions that are asked; all if empty."""
+    rewards: RewardConfig = RewardConfig()
+
+    @model_validator(mode="after")
+    def _divides(self) -> ReinforceConfig:
+        if self.questions_per_step * self.group % self.rows:
+            raise ValueError(
+                f"rows ({self.rows}) doesn't divide questions_per_step * group "
+                f"({self.questions_per_step * self.group})"
+            )
+        return self
+
+    @property
+    def num_questions(self) -> int:
+        """Questions of the whole run, each asked once."""
+        return self.steps * self.questions_per_step
+
+
+def reinforce(
+    config: ReinforceConfig,
+    model: RuiChatForConditionalGeneration,
+    processor: RuiChatProcessor,
+    train: Questions,
+    held_out: Questions,
+    out: Path,
+    *,
+    settings: str = "",
+    log: Log = print,
+) -> PeftModel:
+    """Train LoRA and pointer on rewards; goes on from `out` if a whole state is there.
+
+    Args:
+        config: settings.
+        model: knows thoughts; its weights stay as they are.
+        processor: of the model.
+        train: at least `config.num_questions`.
+        held_out: asked, never learnt from.
+        out: for states and curves.
+        settings: fingerprint of what else decides the run; a folder with another is refused.
+        log: takes lines.
+
+    Returns:
+        The model with its adapter.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings, or processes don't fit the batch.
+        ModelError: the loss isn't finite.
+    """
+    states = States(out, f"{config.fingerprint()}-{settings}")
+    resumed = states.newest()
+    curves = TensorBoardCallback()
+    curves.logging_dir = str(out / "tensorboard")
+    sheet = Sheet({"train": train, "held_out": held_out})
+    with _lent(model, processor):
+        telling = Telling(log, out / "held_out.jsonl")
+        trainer = _trainer(config, model, processor, sheet, out, [states, telling, curves])
+        if resumed is None:
+            trainer.evaluate()
+        else:
+            log(f"think: going on from {resumed.name}")
+        trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+        return trainer.accelerator.unwrap_model(trainer.model)
+
+
+@contextmanager
+def _lent(model: RuiChatForConditionalGeneration, processor: RuiChatProcessor) -> Generator[None]:
+    """The trainer writes its own ends and its own forward into a model; they are taken back."""
+    configs = (model.config, model.config.text_config)
+    before, generation = [dict(vars(one)) for one in configs], model.generation_config
+    model.generation_config = copy.deepcopy(generation)
+    for settings in (model.config.text_config, model.generation_config):
+        settings.eos_token_id, settings.pad_token_id = processor.end_id, processor.pieces.pad
+    try:
+        with warnings.catch_warnings():
+            # Of transformers, about names that TRL gives to its own settings.
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        for one, kept in zip(configs, before, strict=True):
+            vars(one).clear()
+            vars(one).update(kept)
+        model.generation_config = generation
+        vars(model).pop("forward", None)
+
+
+def _trainer(
+    config: ReinforceConfig,
+    model: RuiChatForConditionalGeneration,
+    processor: RuiChatProcessor,
+    sheet: Sheet,
+    out: Path,
+    callbacks: list[Any],
+) -> SlideGRPOTrainer:
+    trainer = SlideGRPOTrainer(
+        sheet=sheet,
+        processor=processor,
+        model=model,
+        args=_arguments(config, out, processor),
+        reward_funcs=build_rewards(sheet, processor, config.rewards),
+        train_dataset=Dataset.from_dict({"prompt": sheet.names("train")}),
+        eval_dataset=Dataset.from_dict({"prompt": sheet.names("held_out")}),
+        peft_config=LoraConfig(
+            r=config.rank,
+            lora_alpha=config.alpha,
+            target_modules=list(TARGETS),
+            modules_to_save=["pointer"],
+        ),
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _arguments(config: ReinforceConfig, out: Path, processor: RuiChatProcessor) -> GRPOConfig:
+    from accelerate import PartialState
+
+    processes = PartialState().num_processes
+    rows = config.questions_per_step * config.group
+    if rows % (config.rows * processes):
+        raise ConfigError(
+            f"{rows} completions of a step can't be divided among {processes} processes of "
+            f"{config.rows} rows",
+            hint="Lower rows, or raise questions_per_step",
+        )
+    weights = config.rewards.model_dump()
+    return GRPOConfig(
+        output_dir=str(out),
+        seed=config.seed,
+        max_steps=config.steps,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(config.warmup * config.steps),
+        per_device_train_batch_size=config.rows,
+        per_device_eval_batch_size=config.rows,
+        gradient_accumulation_steps=rows // (config.rows * processes),
+        num_generations=config.group,
+        num_generations_eval=1,
+        max_completion_length=config.max_tokens,
+        temperature=config.temperature,
+        generation_kwargs={"suppress_tokens": list(processor.pieces.never_written)},
+        loss_type=config.loss,
+        beta=config.beta,
+        epsilon=config.clip_ratio,
+        scale_rewards=config.scale,
+        reward_weights=[float(weights[name]) for name in NAMES],
+        max_grad_norm=config.clip,
+        bf16=config.precision == "bf16",
+        gradient_checkpointing=config.gradient_checkpointing,
+        shuffle_dataset=False,
+        eval_strategy="steps",
+        eval_steps=config.eval_every,
+        logging_steps=config.log_every,
+        save_steps=config.checkpoint_every,
+        save_total_limit=config.keep,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )

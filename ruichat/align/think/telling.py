@@ -1,0 +1,95 @@
+"""What a run of the trainer keeps and tells: whole states, rewards as they come."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ruichat.align.loop import Log
+from ruichat.align.think.rewards import NAMES
+from ruichat.errors import ConfigError
+from ruichat.storage.artifacts import write_atomic
+
+
+class States(TrainerCallback):
+    """Kept states of a run: one counts once it is whole, and only under the same settings.
+
+    Args:
+        folder: of the run.
+        settings: fingerprint.
+    """
+
+    _mark = "whole.txt"
+
+    def __init__(self, folder: Path, settings: str) -> None:
+        self._folder, self._settings = folder, settings
+
+    def newest(self) -> Path | None:
+        """The newest whole state; those that were never finished are removed.
+
+        Raises:
+            ConfigError: the run there was begun with other settings.
+        """
+        found = sorted(self._folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+        whole: Path | None = None
+        for state in found:
+            mark = state / self._mark
+            if not mark.is_file():
+                shutil.rmtree(state)
+            elif mark.read_text(encoding="utf-8") != self._settings:
+                raise ConfigError(
+                    f"{self._folder} holds a run with other settings",
+                    hint="Give another folder with --out, or the settings it was begun with",
+                )
+            else:
+                whole = state
+        return whole
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Everything of a state is written: from now on it counts."""
+        if state.is_world_process_zero:
+            path = self._folder / f"checkpoint-{state.global_step}" / self._mark
+            write_atomic(path, self._settings.encode())
+
+
+class Telling(TrainerCallback):
+    """Tells rewards as they come; those of held-out questions are written down.
+
+    Args:
+        log: takes lines.
+        path: of the file for held-out questions, one JSON object to a line.
+    """
+
+    def __init__(self, log: Log, path: Path) -> None:
+        self._log, self._path = log, path
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """One line per report."""
+        if not state.is_world_process_zero or not logs:
+            return
+        start = "eval_" if "eval_reward" in logs else ""
+        if f"{start}reward" not in logs:
+            return
+        parts = [f"{name} {logs[f'{start}rewards/{name}/mean']:.3f}" for name in NAMES]
+        of = "held-out questions" if start else f"step {state.global_step}/{state.max_steps}"
+        if start:
+            earned = {name: logs[f"{start}rewards/{name}/mean"] for name in NAMES}
+            line = {"step": state.global_step, "reward": logs[f"{start}reward"], **earned}
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        self._log(f"think {of}: reward {logs[f'{start}reward']:.3f} ({', '.join(parts)})")

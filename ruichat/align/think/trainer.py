@@ -1,0 +1,138 @@
+"""TRL's GRPO on our model: slides reach generation and log-probabilities, rewards are checked.
+
+Two things differ from a model of text. A prompt is the number of a question, whose regions are
+looked up wherever the model is called; and the logits hold the pointer's scores of region names,
+so that TRL's fused output layer, which multiplies by the vocabulary alone, can't be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from ruichat.align.think.rewards import NAMES, RewardConfig, score
+from ruichat.align.think.sheet import Sheet
+from ruichat.align.think.tokenizer import TrainerTokenizer
+from ruichat.align.think.written import Marks, read_written
+from ruichat.errors import ModelError
+from ruichat.model.processing import RuiChatProcessor
+
+Reward = Callable[..., list[float]]
+
+
+def build_rewards(sheet: Sheet, processor: RuiChatProcessor, config: RewardConfig) -> list[Reward]:
+    """One function per reward, as TRL calls them; the first also notes the kinds of questions."""
+    pieces = processor.pieces
+    marks = Marks(pieces.think, pieces.think_end, pieces.end)
+
+    def scores(prompts: Sequence[str], ids: Sequence[Sequence[int]]) -> list[Mapping[str, float]]:
+        # The prompt has opened the thought already.
+        written = (read_written([marks.think, *row], marks, processor.decode) for row in ids)
+        truths = (sheet.question(name).truth for name in prompts)
+        return [score(one, truth, config) for one, truth in zip(written, truths, strict=True)]
+
+    def build(name: str) -> Reward:
+        def reward(
+            prompts: Sequence[str], completion_ids: Sequence[Sequence[int]], **more: Any
+        ) -> list[float]:
+            earned = [one[name] for one in scores(prompts, completion_ids)]
+            if name == NAMES[0]:
+                for prompt, value in zip(prompts, earned, strict=True):
+                    more["log_metric"](f"kinds/{sheet.question(prompt).truth.kind}", value)
+            return earned
+
+        reward.__name__ = name
+        return reward
+
+    return [build(name) for name in NAMES]
+
+
+class SlideGRPOTrainer(GRPOTrainer):
+    """GRPO whose prompts are questions about slides.
+
+    Args:
+        sheet: the questions.
+        processor: of the model.
+        **rest: as `GRPOTrainer`.
+    """
+
+    args: GRPOConfig
+
+    def __init__(self, *, sheet: Sheet, processor: RuiChatProcessor, **rest: Any) -> None:
+        self._sheet = sheet
+        self._numbers: Int[Tensor, " b"] = torch.zeros(0, dtype=torch.long)
+        self._barred = list(processor.pieces.never_written)
+        super().__init__(processing_class=TrainerTokenizer(processor), **rest)
+
+    def _send_telemetry(self) -> None:
+        """Nothing: what is trained where is nobody's business."""
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Nothing: a state of the trainer is no model."""
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        ids = [list(self._sheet.question(name).prompt_ids) for name in prompts]
+        return ids, None, self._sheet.regions([self._sheet.number(name) for name in prompts])
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        numbers = [self._sheet.number(row["prompt"]) for row in inputs]
+        self._numbers = torch.tensor(numbers, device=self.accelerator.device)
+        output = super()._generate_and_score_completions(inputs)
+        return output | {"numbers": self._numbers}
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        self._numbers = inputs["numbers"]
+        loss: Tensor = super()._compute_loss(model, inputs)
+        if not torch.isfinite(loss):
+            raise ModelError(
+                f"the loss is {loss.item()} at step {self.state.global_step + 1}",
+                hint="Lower learning_rate, or raise beta",
+            )
+        return loss
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Int[Tensor, "b t"],
+        attention_mask: Int[Tensor, "b t"],
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        **_: Any,
+    ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c"] | None, None]:
+        """Log-probabilities of the completions as they are sampled: pointer and bars included."""
+        logps: list[Tensor] = []
+        entropies: list[Tensor] = []
+        for rows in torch.arange(len(input_ids), device=input_ids.device).split(
+            batch_size or len(input_ids)
+        ):
+            ids, mask = input_ids[rows], attention_mask[rows]
+            regions = self._sheet.regions(self._numbers[rows].tolist())
+            with self.accelerator.autocast():
+                logits = model(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+                    logits_to_keep=logits_to_keep + 1,
+                    use_cache=False,
+                    **{name: value.to(ids.device) for name, value in regions.items()},
+                ).logits[:, :-1]
+            logits[..., self._barred] = float("-inf")
+            logprobs = torch.log_softmax(logits.float() / self.temperature, dim=-1)
+            asked = ids[:, -logits_to_keep:, None]
+            # Padding may stand for what can't be written: its probability isn't asked for.
+            read = mask[:, -logits_to_keep:].bool()
+            logps.append(logprobs.gather(-1, asked)[..., 0].masked_fill(~read, 0.0))
+            if compute_entropy:
+                entropies.append(_entropy(logprobs.detach()))
+        return torch.cat(logps), torch.cat(entropies) if compute_entropy else None, None
+
+
+def _entropy(logprobs: Float[Tensor, "b c v"]) -> Float[Tensor, "b c"]:
+    return torch.special.entr(logprobs.exp()).sum(-1)
