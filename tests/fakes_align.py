@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ DIM = 384
 ANSWERS = ("Yes: irregular glands [R2].", "Mostly necrosis.", "No.", "It is mucus [R1][R3].")
 
 
-def write_bags(folder: Path, num: int = 4, tiles: int = 9) -> Path:
+def write_bags(folder: Path, num: int = 4, tiles: int = 9, digest: str = "e" * 64) -> Path:
     """Bags of mini's width: slide0 to slide3, each with more tiles than the last."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(num):
-        drawn_bag(tiles + 2 * i, DIM, seed=i).save(folder / f"slide{i}.h5")
+        bag = drawn_bag(tiles + 2 * i, DIM, seed=i)
+        replace(bag, encoder_digest=digest).save(folder / f"slide{i}.h5")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""`ruichat align`: train the embedded model from raw data."""
+"""`ruichat align`: train models, the embedded one from raw data."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ruichat.cli import data as data_commands
 from ruichat.cli import pretraining
 from ruichat.cli.adapting import adapt
 from ruichat.cli.planning import plan
+from ruichat.cli.stages import add_stages
 from ruichat.cli.thinking import think
 
 app = typer.Typer(help="Train and align models.", no_args_is_help=True)
@@ -21,6 +22,7 @@ app.command()(think)
 app.command()(plan)
 app.command("pretrain")(pretraining.pretrain_command)
 app.command("distill")(pretraining.distill_command)
+add_stages(app)
 
 
 @app.callback()

@@ -54,6 +54,7 @@ class Reader:
         classifier: as answering will use it; None where the encoder has none.
         mpp: micrometres per level-0 pixel of files of other tools that don't state it.
         tile_mpp: resolution at which their tiles were read.
+        dim: width of the bags; the encoder's own if 0.
     """
 
     encoder: str
@@ -61,6 +62,7 @@ class Reader:
     classifier: Classifier | None = None
     mpp: float | None = None
     tile_mpp: float | None = None
+    dim: int = 0
 
     def num_tiles(self, path: Path) -> int:
         """Tiles of a bag, after checking that it is of this encoder.
@@ -100,11 +102,12 @@ class Reader:
         wanted = ENCODERS.get(self.encoder)
         # A bag from another tool doesn't say whose weights it was made with.
         same = not digest or not self.digest or digest == self.digest
-        if (encoder, dim) == (wanted.name, wanted.dim) and same:
+        width = self.dim or wanted.dim
+        if (encoder, dim) == (wanted.name, width) and same:
             return
         raise ArtifactError(
             f"bag {path.name} was made by encoder {encoder!r} (d={dim}, weights {digest[:8]}); "
-            f"training reads {wanted.name!r} (d={wanted.dim}, weights {self.digest[:8] or 'any'})",
+            f"training reads {wanted.name!r} (d={width}, weights {self.digest[:8] or 'any'})",
             hint=f"Extract the slide with encoder {wanted.name}, or set `encoder: {encoder}`",
         )
 

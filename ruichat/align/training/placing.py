@@ -84,13 +84,13 @@ def place(
     processes: Processes,
 ) -> Placed[T]:
     """Put a module on the processes' devices, in the launch's layout."""
-    trained.to(processes.device)
     objective = Objective(trained, loss_of, processes.device, config)
-    if processes.layout == "alone":
-        return Placed(trained, objective, contextlib.nullcontext)
     if processes.layout == "shards":
         whole = shard(objective, config, processes)
         return Placed(trained, objective, contextlib.nullcontext, whole)
+    trained.to(processes.device)
+    if processes.layout == "alone":
+        return Placed(trained, objective, contextlib.nullcontext)
     no_copies: dict[str, Any] = {_SYNC: False}
     wrapped = DistributedDataParallel(
         objective,
@@ -106,6 +106,8 @@ def shard(
 ) -> tuple[nn.Parameter, ...]:
     """Divide every block of a model, then the rest, over the processes.
 
+    A block is moved to the device and divided before the next: no device ever holds all.
+
     Returns:
         What trains and can't be divided: single numbers.
     """
@@ -119,6 +121,8 @@ def shard(
     for block in _blocks(objective):
         fully_shard(block, mesh=mesh, mp_policy=policy, ignored_params=single)
     fully_shard(objective, mesh=mesh, mp_policy=policy, ignored_params=single)
+    for parameter in single:
+        parameter.data = parameter.data.to(processes.device)
     return tuple(p for p in objective.parameters() if p in single and p.requires_grad)
 
 

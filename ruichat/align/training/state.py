@@ -140,6 +140,12 @@ class StateFolder:
         return self.path / f"step-{step:08d}"
 
 
+def newest_tensors(path: Path) -> dict[str, Tensor]:
+    """What the newest state of a run holds of its module, in the run's own time."""
+    newest = max(path.glob("step-*"))
+    return torch.load(newest / _STATE, map_location="cpu", weights_only=True)["model"]
+
+
 class _Digesting:
     """A file that is digested while it is written."""
 

@@ -1,0 +1,1 @@
+"""Stages that align any supported encoder with any causal language model."""

@@ -1,0 +1,79 @@
+"""Stage `align`: regions learn to speak to a language model that stays as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from ruichat.align.data.batch import DialogueBatch, encode_batch, words_loss
+from ruichat.align.loop import Log
+from ruichat.align.stages.config import LanguageModelSource, StageConfig
+from ruichat.align.stages.contrast import Contrast
+from ruichat.align.stages.running import Built, run_stage
+from ruichat.model.language_model import ModelChoices, build_model, load_language_model
+from ruichat.model.processing import IGNORED, RuiChatProcessor
+
+
+class AlignConfig(StageConfig):
+    """Settings of the alignment stage."""
+
+    language_model: LanguageModelSource
+    model: ModelChoices
+    """Encoder, projector, pooling; depths and layers of cross-layer alignment."""
+    contrastive: float = Field(default=0.0, ge=0)
+    """Weight of the contrastive loss between slides and words; 0 leaves it out."""
+
+
+class AlignObjective(nn.Module):
+    """The model with its language model frozen, and what is trained along.
+
+    Args:
+        model: ours.
+        contrastive: weight of the contrastive loss.
+    """
+
+    def __init__(self, model: Any, contrastive: float) -> None:
+        super().__init__()
+        model.requires_grad_(False)
+        for part in (model.region_encoder, model.pointer, model.pieces):
+            if part is not None:
+                part.requires_grad_(True)
+        self.model = model
+        self.weight = contrastive
+        width = model.config.text_config.hidden_size
+        self.contrast = Contrast(width) if contrastive else None
+
+    def forward(self, batch: DialogueBatch) -> Tensor:
+        """Sum over the words; the contrastive loss counts as if every word carried it."""
+        regions = encode_batch(self.model, batch)
+        loss = words_loss(self.model, batch, regions)
+        if self.contrast is None:
+            return loss
+        words = (batch.labels[:, 1:] != IGNORED).sum()
+        return loss + self.weight * words * self.contrast(self.model, batch, regions)
+
+
+def build(config: AlignConfig) -> Built:
+    """A language model with new parts around it, the same for the same seed."""
+    source = config.language_model
+    lm = load_language_model(
+        source.name,
+        revision=source.revision,
+        dtype=source.torch_dtype,
+        local_only=not source.download,
+        quantise=source.quantise,
+        attention=source.attention,
+    )
+    processor = RuiChatProcessor.for_language_model(lm.folder, lm.num_ids)
+    model = build_model(lm, processor, config.model, seed=config.seed)
+    objective = AlignObjective(model, config.contrastive)
+    made_from = tuple(sorted(lm.base.files.items()))
+    return Built(objective, model, processor, objective, made_from=made_from)
+
+
+def train_align(config: AlignConfig, root: Path, out: Path, log: Log = print) -> Path:
+    """Run the stage; see `running.run_stage`."""
+    return run_stage("align", config, lambda: build(config), lambda model: model, root, out, log)

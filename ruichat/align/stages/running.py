@@ -1,0 +1,131 @@
+"""How a stage runs: data, model, loop, and a checkpoint that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ruichat.align.data.batch import DialogueBatch
+from ruichat.align.loop import Group, Log, run_loop
+from ruichat.align.stages.config import StageConfig
+from ruichat.align.stages.data import StageData, batches_of, open_data
+from ruichat.align.training.processes import start_processes
+from ruichat.align.training.state import load_trained, newest_tensors
+from ruichat.model.checkpoint import save_checkpoint
+from ruichat.model.processing import RuiChatProcessor
+
+CHECKPOINT_DIR = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model as a stage trains it.
+
+    Attributes:
+        trained: holds what asks for a gradient.
+        model: ours, or PEFT's around it; what is saved.
+        processor: of the model.
+        loss_of: sum over a micro-batch's words.
+        groups: with rates of their own.
+        made_from: digests by role, for the checkpoint.
+    """
+
+    trained: nn.Module
+    model: Any
+    processor: RuiChatProcessor
+    loss_of: Callable[[DialogueBatch], Tensor]
+    groups: Sequence[Group] = ()
+    made_from: tuple[tuple[str, str], ...] = ()
+
+
+def run_stage(
+    stage: str,
+    config: StageConfig,
+    build: Callable[[], Built],
+    finish: Callable[[Any], Any],
+    root: Path,
+    out: Path,
+    log: Log,
+) -> Path:
+    """Train and write `out/checkpoint`; interrupted, it goes on where it stopped.
+
+    Args:
+        stage: its name.
+        config: its settings.
+        build: makes the model, the same each time.
+        finish: what is saved of the trained model.
+        root: folder that the settings' paths are relative to.
+        out: folder of the run.
+        log: takes lines.
+
+    Raises:
+        RuiChatError: whatever can be known to be wrong before the first step; see `run_loop`.
+    """
+    processes = start_processes()
+    log = log if processes.is_main else _quiet
+    data = open_data(config, root, out / "data", processes)
+    built = build()
+    _use_float32(built.trained)
+    batches = batches_of(config, data, _config_of(built.model), built.processor, log)
+    loop = config.training.for_steps(batches.steps)
+    run_loop(
+        built.trained,
+        batches.micro_batches,
+        built.loss_of,
+        loop,
+        out / stage,
+        name=stage,
+        log=log,
+        seed=config.seed,
+        groups=built.groups,
+        settings=f"{_fingerprint(config)}|{data.digest}|{dict(built.made_from)}",
+    )
+    if processes.layout == "shards" and processes.is_main:
+        built = build()
+        _use_float32(built.trained)
+        load_trained(built.trained, newest_tensors(out / stage))
+    if processes.is_main:
+        _save(stage, config, finish(built.model), built, data, out / CHECKPOINT_DIR)
+    processes.sums([0.0])
+    return out / CHECKPOINT_DIR
+
+
+def _fingerprint(config: StageConfig) -> str:
+    """Of all but the training, of which the loop knows what counts."""
+    return config.model_copy(update={"training": type(config.training)()}).fingerprint()
+
+
+def _config_of(model: Any) -> Any:
+    return model.get_base_model().config if hasattr(model, "peft_config") else model.config
+
+
+def _use_float32(trained: nn.Module) -> None:
+    """What trains is kept in float32, whatever the language model is kept in."""
+    for parameter in trained.parameters():
+        if parameter.requires_grad and parameter.dtype != torch.float32:
+            parameter.data = parameter.data.float()
+
+
+def _save(
+    stage: str, config: StageConfig, model: Any, built: Built, data: StageData, folder: Path
+) -> None:
+    save_checkpoint(
+        folder,
+        model,
+        built.processor,
+        name=config.name,
+        encoder_digest=data.encoder_digest,
+        half=True,
+        made_from={**dict(built.made_from), "dialogues": data.digest},
+        config_fingerprint=config.fingerprint(),
+        details={"stage": stage},
+    )
+
+
+def _quiet(_: str) -> None:
+    pass

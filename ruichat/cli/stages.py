@@ -1,0 +1,70 @@
+"""`ruichat align STAGE --config ...`: the stages, one line each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ruichat.registry import load_object
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: what it does, its settings and the function that runs it."""
+
+    summary: str
+    config: str
+    run: str
+
+
+STAGES: dict[str, Stage] = {
+    "align": Stage(
+        "Align an encoder with a language model, which stays as it is.",
+        "ruichat.align.stages.align:AlignConfig",
+        "ruichat.align.stages.align:train_align",
+    ),
+    "instruct": Stage(
+        "Tune an aligned model on dialogues with LoRA.",
+        "ruichat.align.stages.instruct:InstructConfig",
+        "ruichat.align.stages.instruct:train_instruct",
+    ),
+}
+
+
+def add_stages(app: typer.Typer) -> None:
+    """A command for every stage of the table."""
+    for name, stage in STAGES.items():
+        app.command(name, help=f"{stage.summary} Interrupted, it goes on where it stopped.")(
+            _command(name, stage)
+        )
+
+
+def _command(name: str, stage: Stage) -> Callable[..., None]:
+    def run(
+        config: Annotated[Path, typer.Option(help="Settings as YAML")],
+        data: Annotated[
+            Path, typer.Option(help="Folder that the settings' paths lie under")
+        ] = Path(),
+        out: Annotated[Path | None, typer.Option(help="Folder of the run")] = None,
+    ) -> None:
+        from rich.console import Console
+
+        kind: Any = load_object(stage.config)
+        train: Any = load_object(stage.run)
+        console = Console(stderr=True)
+        settings = kind.from_yaml(config)
+        folder = train(
+            settings,
+            data,
+            out or Path("runs") / name / settings.name,
+            lambda line: console.print(line, highlight=False, markup=False),
+        )
+        if os.environ.get("RANK", "0") == "0":
+            console.print(f'Ask it: ruichat ask SLIDE "..." --model {folder}', highlight=False)
+
+    return run

@@ -1,0 +1,193 @@
+"""Stages on dialogues, through the command line: from a language model to an answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from fakes_align import write_bags, write_dialogues
+from fakes_model import hub_tokenizer, tiny_slide
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM
+from typer.testing import CliRunner
+
+from ruichat.align.data.batch import encode_batch
+from ruichat.align.stages.align import AlignConfig, build
+from ruichat.align.stages.config import Training
+from ruichat.align.stages.contrast import Contrast
+from ruichat.align.stages.data import batches_of, open_data
+from ruichat.align.training.processes import start_processes
+from ruichat.cli.main import app
+from ruichat.errors import ConfigError
+from ruichat.features.encoder import load_encoder
+from ruichat.model.checkpoint import load_checkpoint, read_manifest
+from ruichat.model.hub_tokenizer import HubTokenizer
+
+LM = {
+    "model_type": "qwen3",
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "intermediate_size": 48,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.1,
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A language model, bags and dialogues, as a researcher has them."""
+    folder = tmp_path_factory.mktemp("site")
+    hub_tokenizer(folder / "lm")
+    torch.manual_seed(0)
+    ids = HubTokenizer(folder / "lm" / "tokenizer.json").num_ids
+    settings = {key: value for key, value in LM.items() if key != "model_type"}
+    config = AutoConfig.for_model("qwen3", **settings, vocab_size=ids)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder / "lm")
+    write_bags(folder / "bags", digest=load_encoder("mini").digest)
+    write_dialogues(folder / "train.jsonl")
+    return folder
+
+
+def settings_of(root: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": "tiny",
+        "data": {"train": [{"file": "train.jsonl"}], "bags": ["bags"]},
+        "batches": {
+            "budget": {"tokens": 1200, "tiles": 60},
+            "micro_batches": 2,
+            "epochs": 2,
+        },
+        "training": {"learning_rate": 0.01, "log_every": 1, "checkpoint_every": 2},
+        **changes,
+    }
+
+
+def align_settings(root: Path, **changes: Any) -> dict[str, Any]:
+    parts = {
+        "language_model": {"name": str(root / "lm"), "dtype": "float32"},
+        "model": {"encoder": "mini", "bag_dim": 384, "pool_heads": 2, "max_regions": 8},
+    }
+    return settings_of(root, **parts, **changes)
+
+
+def run(root: Path, stage: str, values: dict[str, Any], out: str) -> tuple[Path, str]:
+    config = root / f"{out}.yaml"
+    config.write_text(yaml.safe_dump(values))
+    arguments = ["--config", str(config), "--data", str(root), "--out", str(root / out)]
+    done = CliRunner().invoke(app, ["align", stage, *arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return root / out / "checkpoint", done.stderr
+
+
+@pytest.fixture(scope="module")
+def aligned(root: Path) -> tuple[Path, str]:
+    return run(root, "align", align_settings(root, contrastive=0.1), "aligned")
+
+
+def answer(folder: Path) -> str:
+    model = load_checkpoint(folder)
+    slide = tiny_slide(like=model)
+    return "".join(p.text for p in model.open(slide).stream("Is there tumour?", max_tokens=8))
+
+
+def test_align_ends_with_a_checkpoint_that_answers(aligned: tuple[Path, str]) -> None:
+    folder, told = aligned
+    assert isinstance(answer(folder), str)
+    manifest = read_manifest(folder)
+    assert manifest.made_from["encoder"] == load_encoder("mini").digest
+    assert manifest.details["stage"] == "align" and manifest.details["encoder"] == "mini"
+    assert "align trains rest" in told and "align leaves frozen" in told
+
+
+def test_align_leaves_the_language_model_as_it_is(root: Path, aligned: tuple[Path, str]) -> None:
+    before = load_file(root / "lm" / "model.safetensors")
+    after = load_file(aligned[0] / "model.safetensors")
+    for name, value in before.items():
+        own = name.replace("model.", "language_model.", 1)
+        if own in after:
+            torch.testing.assert_close(after[own].float(), value.half().float())
+    assert sum(name.replace("model.", "language_model.", 1) in after for name in before) > 10
+
+
+def test_a_finished_stage_gives_the_same_checkpoint(root: Path, aligned: tuple[Path, str]) -> None:
+    before = (aligned[0] / "model.safetensors").read_bytes()
+    folder, told = run(root, "align", align_settings(root, contrastive=0.1), "aligned")
+    assert "going on from step" in told and " step 1/" not in told
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_instruct_tunes_what_align_made(root: Path, aligned: tuple[Path, str], dora: bool) -> None:
+    values = settings_of(
+        root,
+        base=str(aligned[0]),
+        lora={"rank": 2, "alpha": 4, "dora": dora},
+        projector_rate=0.001,
+    )
+    folder, told = run(root, "instruct", values, f"instructed{dora}")
+    assert isinstance(answer(folder), str)
+    assert "instruct trains projector" in told and "rate 0.001" in told
+    assert (folder / "adapter").is_dir() != dora
+    made = read_manifest(folder)
+    assert made.made_from["base"] == read_manifest(aligned[0]).sha256
+
+
+def test_ask_answers_from_the_checkpoint(
+    root: Path, aligned: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUICHAT_CACHE", str(tmp_path))
+    slide = str(tmp_path / "slide.tif")
+    run_cli = CliRunner().invoke
+    drawn = run_cli(app, ["phantom", "draw", slide, "--width", "900", "--height", "700"])
+    assert drawn.exit_code == 0, drawn.output
+    question = ["ask", slide, "Is there tumour?", "--model", str(aligned[0]), "--json"]
+    asked = run_cli(app, question, catch_exceptions=False)
+    assert asked.exit_code == 0, asked.output
+    assert json.loads(asked.stdout)["model"] == "tiny"
+
+
+def test_other_settings_need_another_folder(root: Path, aligned: tuple[Path, str]) -> None:
+    values = align_settings(root, contrastive=0.2)
+    (root / "other.yaml").write_text(yaml.safe_dump(values))
+    arguments = ["--config", "other.yaml", "--data", ".", "--out", str(root / "aligned")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        done = CliRunner().invoke(app, ["align", "align", *arguments])
+    assert isinstance(done.exception, ConfigError) and "other settings" in str(done.exception)
+
+
+def test_the_contrastive_loss_tells_slides_apart(root: Path, tmp_path: Path) -> None:
+    config = AlignConfig.model_validate(align_settings(root, contrastive=1.0))
+    built = build(config)
+    data = open_data(config, root, tmp_path / "data", start_processes())
+    batches = batches_of(config, data, built.model.config, built.processor, lambda line: None)
+    batch = batches.micro_batches(0)[0]().content
+    torch.manual_seed(0)
+    contrast = Contrast(32, shared=8)
+    parts = [*contrast.parameters(), *built.model.region_encoder.parameters()]
+    optimiser = torch.optim.Adam(parts, lr=1e-2)
+    losses: list[float] = []
+    for _ in range(30):
+        loss = contrast(built.model, batch, encode_batch(built.model, batch))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    # Rows about one slide can't be told apart; the four slides can.
+    assert losses[-1] < 0.7 * losses[0]
+    assert np.isfinite(losses).all()
+
+
+def test_steps_are_those_of_the_epochs_unless_fewer_are_wanted() -> None:
+    assert Training().for_steps(40).steps == 40
+    assert Training(steps=10).for_steps(40).steps == 10
+    assert Training(steps=100).for_steps(40).steps == 40
+    assert Training().for_steps(1).steps == 3
