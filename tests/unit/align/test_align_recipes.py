@@ -1,0 +1,56 @@
+"""Recipes of real models: valid, of the right widths, and within what the preflight proposes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ruichat.align.preflight.propose import CARDS, propose
+from ruichat.align.preflight.shapes import QWEN3, RegionShape
+from ruichat.align.stages.align import AlignConfig
+from ruichat.align.stages.instruct import InstructConfig
+from ruichat.features.encoder import ENCODERS
+
+FOLDER = Path(__file__).parents[3] / "configs" / "align"
+RECIPES = sorted(path.name for path in FOLDER.glob("*_qwen3-*.yaml"))
+NAME = re.compile(
+    r"(?P<encoder>[^_]+)_(?P<lm>qwen3-[^_]+)_((?P<num>\d+)x)?(?P<card>\d+gb)_\w+\.yaml"
+)
+
+
+def test_every_size_of_machine_has_both_stages() -> None:
+    assert len(RECIPES) == 10
+    for machine in ("_24gb", "_80gb", "_8x80gb", "_16x80gb"):
+        for stage in ("align", "instruct"):
+            assert any(name.endswith(f"{machine}_{stage}.yaml") for name in RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_what_the_preflight_proposes(name: str) -> None:
+    match = NAME.fullmatch(name)
+    assert match is not None
+    card, num = ENCODERS.get(match["encoder"]), int(match["num"] or 1)
+    shape = next(value for key, value in QWEN3.items() if key.lower() == match["lm"])
+    frozen = name.endswith("_align.yaml")
+    found = propose(
+        shape,
+        RegionShape(card.dim, shape.width),
+        CARDS[match["card"]],
+        processes=num,
+        tiles_per_token=4.0,
+        trains_language=not frozen,
+    )
+    text = (FOLDER / name).read_text()
+    config = (AlignConfig if frozen else InstructConfig).from_yaml(FOLDER / name)
+    budget = config.batches.budget
+    assert (budget.tokens, budget.tiles) == (found.plan.tokens, found.plan.tiles)
+    assert config.training.gradient_checkpointing == found.plan.recompute
+    assert config.batches.micro_batches % num == 0
+    assert f"{found.memory.total / 1e9:.0f} GB on each card" in text
+    assert ("--use_fsdp" in text) == found.plan.sharded
+    if isinstance(config, AlignConfig):
+        assert (config.model.encoder, config.model.bag_dim) == (card.name, card.dim)
+    elif isinstance(config, InstructConfig):
+        assert config.lora.rank == found.plan.rank
