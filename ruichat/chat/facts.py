@@ -177,7 +177,8 @@ def measure_facts(bag: FeatureBag, *, num_regions: int, reading: TileReading | N
         tumour = float(np.mean(malignant_probability(seen) >= TUMOUR_PROBABILITY))
         known = float(np.mean(reading.known >= KNOWN_SCORE))
         left_out = 1 - float(np.mean(read))
-    focus = float(np.median(bag.focus))
+    measured = bag.focus[np.isfinite(bag.focus)]
+    focus = float(np.median(measured)) if len(measured) else math.nan
     return SlideFacts(
         tissue_mm2=bag.tissue_area_mm2,
         num_tiles=num_tiles,

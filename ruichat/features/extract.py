@@ -170,7 +170,7 @@ def extract_file(
     sweep(path)
     folder = path.with_suffix(".parts") if parts is None else parts
     shards = DiskShards(folder, cache_key(slide, encoder, config), encoder.card.dim)
-    tissue, grid, warnings = _lay(slide, config)
+    tissue, grid, warnings = lay_tiles(slide, config)
     encode_missing(slide, grid, encoder, shards, progress, shard_s=shard_s)
     facts = _facts(slide, encoder, config, tissue, grid, warnings)
     save_bag(path, facts, _blocks(grid, shards))
@@ -182,14 +182,18 @@ def _in_memory(
     slide: Slide, encoder: Encoder, config: ExtractConfig, progress: Progress | None
 ) -> FeatureBag:
     shards = MemoryShards()
-    tissue, grid, warnings = _lay(slide, config)
+    tissue, grid, warnings = lay_tiles(slide, config)
     encode_missing(slide, grid, encoder, shards, progress)
     facts = _facts(slide, encoder, config, tissue, grid, warnings)
     return FeatureBag.of(facts, xy0=grid.xy0, **vars(join(list(shards.parts()))))
 
 
-def _lay(slide: Slide, config: ExtractConfig) -> tuple[TissueMask, TileGrid, tuple[str, ...]]:
-    """The tissue, the tiles worth reading, and what the user should know about both."""
+def lay_tiles(slide: Slide, config: ExtractConfig) -> tuple[TissueMask, TileGrid, tuple[str, ...]]:
+    """The tissue, the tiles worth reading, and what the user should know about both.
+
+    Raises:
+        InputError: the slide is damaged, too coarse, or has no tissue.
+    """
     tissue = find_tissue(slide, config.tissue)
     grid = lay_grid(slide, tissue, config.grid)
     choice = choose_tiles(grid, inspect_slide(slide, tissue, config.quality), config.choice)
