@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,22 @@ def shared_data() -> Path:
     folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
     if not (folder / "MANIFEST.tsv").is_file():
         pytest.skip("development slides are not at ../shared/data (RUICHAT_SHARED_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def picture_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives the folder of a tiny image-text-to-text model of a class, saved on first use."""
+    import torch
+    from fakes_pictures import SAVERS
+
+    torch.set_num_threads(1)  # so small, they would wait for each other's threads
+    root = tmp_path_factory.mktemp("picture-models")
+
+    def folder(name: str) -> Path:
+        place = root / name
+        return place if place.exists() else SAVERS[name](place)
+
     return folder
 
 

@@ -10,6 +10,7 @@ from ruichat.registry import Registry
 
 if TYPE_CHECKING:
     from ruichat.features.bag import FeatureBag
+    from ruichat.model.pictures import SlidePictures
     from ruichat.model.regions import Regions
 
 MAX_TOKENS = 160
@@ -19,13 +20,17 @@ MAX_THOUGHT_TOKENS = 512
 """Text tokens a thought may have before it is closed; ours, a third of mini's context."""
 
 
+FOREIGN = -1
+"""Id of a piece of another vocabulary, which must never be taken for one of ours."""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """One text token of an answer.
 
     Attributes:
         text: what it spells, "[R7]" for a name; may be empty while a character is incomplete.
-        token_id: its id.
+        token_id: its id; `FOREIGN` where the vocabulary isn't ours.
         logprob: natural logarithm of the probability with which it was chosen.
         region: index into `Regions.boxes` if it names a region, 6 for [R7].
         fact: name of the measured fact it stands for, without braces.
@@ -61,11 +66,14 @@ class SlideContext:
         bag: embeddings of the slide's tiles.
         regions: the bag cut into named regions.
         facts: what was measured, as text of ours.
+        pictures: of the slide and its regions, for models that look at pixels; each is read when
+            it is asked for. None where there is no slide file.
     """
 
     bag: FeatureBag
     regions: Regions
     facts: str = ""
+    pictures: SlidePictures | None = None
 
 
 @runtime_checkable
