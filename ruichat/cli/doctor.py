@@ -80,15 +80,25 @@ def doctor(
         str | None,
         typer.Option("--encoder", help="Say what is missing to run this encoder instead."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Say what is missing to chat with this model instead."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check what is installed, readable, too small; code 3 if something needed is missing."""
-    if encoder_name is None:
-        checks = list(run_checks())
-    else:
+    if encoder_name is not None and model is not None:
+        raise typer.BadParameter("give either --encoder or --model")
+    if encoder_name is not None:
         from ruichat.cli.doctor_encoder import encoder_checks
 
         checks = list(encoder_checks(encoder_name))
+    elif model is not None:
+        from ruichat.cli.doctor_model import model_checks
+
+        checks = list(model_checks(model))
+    else:
+        checks = list(run_checks())
     healthy = all(check.status != "missing" for check in checks)
     if as_json:
         report = {"healthy": healthy, "checks": [asdict(check) for check in checks]}
@@ -104,10 +114,10 @@ def run_checks() -> Iterator[Check]:
     yield Check("python", "ok", platform.python_version())
     for module, distribution in NEEDED.items():
         yield check_package(module, distribution)
-    yield _guarded("openslide library", _openslide_library)
-    yield _guarded("weights", _weights)
+    yield guarded("openslide library", _openslide_library)
+    yield guarded("weights", _weights)
     yield from _plugins()
-    yield _guarded("cache", _cache)
+    yield guarded("cache", _cache)
     yield _cores()
     yield _memory()
 
@@ -132,7 +142,7 @@ def check_package(module: str, distribution: str) -> Check:
     return Check(distribution, "ok", version)
 
 
-def _guarded(name: str, look: Callable[[], Check]) -> Check:
+def guarded(name: str, look: Callable[[], Check]) -> Check:
     """Run a check; what goes wrong in it is its result."""
     try:
         return look()
