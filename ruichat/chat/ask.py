@@ -24,6 +24,7 @@ from ruichat.chat.facts import (
     measure_facts,
     tiles_to_read,
 )
+from ruichat.chat.model_options import ModelOptions
 from ruichat.chat.question import MAX_QUESTION_CHARS
 from ruichat.chat.reply import answer_question
 from ruichat.chat.scope import follows_up
@@ -48,7 +49,9 @@ class AskConfig(Config):
     """How a slide is asked."""
 
     model: str = "mini"
-    """Name of an embedded model, or a checkpoint folder."""
+    """Name of an embedded model, a model folder, "hub:OWNER/NAME" or "openai:NAME"."""
+    options: ModelOptions = ModelOptions()
+    """How models that aren't ours are loaded, and what they are shown."""
     mpp: float | None = None
     """Micrometres per pixel, used only where the file states none; judged on opening the slide."""
     icc: bool = False
@@ -73,6 +76,7 @@ class SlideChat:
     Attributes:
         view: what is known of the slide.
         seconds: wall-clock seconds by stage of opening it.
+        sends_to: address of another machine that gets pictures with each question; "" if none.
     """
 
     def __init__(
@@ -83,8 +87,11 @@ class SlideChat:
         config: AskConfig,
         seconds: dict[str, float],
         thinking_calibration: Calibration | None = None,
+        *,
+        sends_to: str = "",
     ) -> None:
         self.view = view
+        self.sends_to = sends_to
         self._thinking_calibration = thinking_calibration
         self.seconds = seconds
         self._slide = slide
@@ -199,23 +206,34 @@ def open_chat(
         slide = open_slide(path, mpp=config.mpp, icc=config.icc)
     try:
         with clock.stage("model"):
-            backend = backend or load_backend(config.model)
+            backend = backend or load_backend(config.model, config.options)
         with clock.stage("features"):
             bag = _encode(slide, backend, cache, clock)
         with clock.stage("facts"):
             view, bag = _measure(slide, backend, bag)
         with clock.stage("prompt"):
-            session = _tell(view, backend, bag)
+            session = _tell(view, backend, bag, slide)
     except BaseException:
         slide.close()
         raise
-    return SlideChat(slide, view, session, config, clock.seconds, backend.thinking_calibration)
+    return SlideChat(
+        slide,
+        view,
+        session,
+        config,
+        clock.seconds,
+        backend.thinking_calibration,
+        sends_to=backend.sends_to,
+    )
 
 
 def _encode(slide: Slide, backend: Backend, cache: Path | None, clock: Clock) -> FeatureBag:
     from ruichat.features.extract import ExtractConfig, extract
+    from ruichat.features.survey import survey
     from ruichat.storage.artifacts import cache_dir
 
+    if backend.encoder is None:
+        return survey(slide, ExtractConfig(icc=slide.icc))
     config = ExtractConfig.for_encoder(backend.encoder.card, icc=slide.icc)
     counts = clock.counts("features")
     return extract(slide, backend.encoder, config, cache=cache or cache_dir(), progress=counts)
@@ -245,15 +263,22 @@ def _measure(slide: Slide, backend: Backend, bag: FeatureBag) -> tuple[SlideView
         facts=measure_facts(bag, num_regions=k, reading=reading),
         model=backend.name,
         calibration=backend.calibration,
+        prompts=backend.prompts,
     )
     return view, read
 
 
-def _tell(view: SlideView, backend: Backend, bag: FeatureBag) -> ChatSession:
+def _tell(view: SlideView, backend: Backend, bag: FeatureBag, slide: Slide) -> ChatSession:
     from ruichat.model.chat_model import SlideContext
+    from ruichat.model.pictures import SlidePictures
 
-    facts = facts_text(view.facts)
-    return backend.model.open(SlideContext(bag=bag, regions=view.regions, facts=facts))
+    context = SlideContext(
+        bag=bag,
+        regions=view.regions,
+        facts=facts_text(view.facts),
+        pictures=SlidePictures(slide, view.regions, bag.xy0, bag.span0, backend.pictures),
+    )
+    return backend.model.open(context)
 
 
 def record_slide(slide: Slide) -> SlideRecord:

@@ -13,12 +13,14 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from ruichat.chat.calibration import Calibration, load_calibration
+from ruichat.chat.model_options import ModelOptions
 from ruichat.errors import ArtifactError, ConfigError
 from ruichat.registry import load_object
 
 if TYPE_CHECKING:
     from ruichat.features.encoder import Encoder
     from ruichat.model.chat_model import ChatModel, ChatSession, SlideContext
+    from ruichat.model.pictures import PictureConfig
 
 CLASSIFIER_FILE = "tiles.safetensors"
 """A checkpoint folder may hold a tile classifier of its own encoder."""
@@ -76,34 +78,52 @@ class Backend:
 
     Attributes:
         name: of the model, recorded with every answer.
-        encoder: turns tiles into embeddings.
+        encoder: turns tiles into embeddings; None if the model looks at pictures instead.
         classifier: reads tissue classes off them; None if none was trained on this encoder, then
             composition and unknown tissue aren't measured.
         model: writes the answers.
         calibration: of the model; None if it carries none, then nothing is stated as definite.
         max_regions: regions a slide is split into at most.
         thinking_calibration: as `calibration`, of answers that are thought about first.
+        prompts: names and versions of prompts of its own, recorded with every answer.
+        pictures: how large the pictures are that it is shown; None if it looks at none.
+        sends_to: address of another machine that gets these pictures; "" if none does.
     """
 
     name: str
-    encoder: Encoder
+    encoder: Encoder | None
     classifier: TileClassifier | None
     model: ChatModel
     calibration: Calibration | None
     max_regions: int
     thinking_calibration: Calibration | None = None
+    prompts: tuple[str, ...] = ()
+    pictures: PictureConfig | None = None
+    sends_to: str = ""
 
 
-def load_backend(model: str) -> Backend:
-    """The model of that name, or of that checkpoint folder, with all it needs.
+def load_backend(model: str, options: ModelOptions | None = None) -> Backend:
+    """The model of that name, or of that folder, with all it needs.
+
+    Args:
+        model: "mini", a checkpoint folder of ours or of another project, "hub:OWNER/NAME" or
+            "openai:NAME".
+        options: how models that aren't ours are loaded; defaults if None.
 
     Raises:
-        ConfigError: neither a known name nor a folder.
+        ConfigError: neither a known name nor a folder, or an option that it has no use for.
         PrerequisiteError: weights or packages are missing.
         ArtifactError: a file is damaged, or encoder, classifier and model don't belong together.
+        ModelError: a processor can't be used, or a server can't be reached.
     """
+    from ruichat.chat.other_models import check_given, load_other
     from ruichat.features.encoder import load_encoder
 
+    options = options or ModelOptions()
+    other = load_other(model, options)
+    if other is not None:
+        return other
+    check_given(model, options, set())
     chat_model = _load_model(model)
     encoder = load_encoder(chat_model.encoder)
     classifier = _load_classifier(chat_model.folder, encoder)

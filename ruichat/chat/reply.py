@@ -104,7 +104,7 @@ def _finish(
         facts=view.facts,
         slide=view.record,
         model=view.model,
-        prompt_version=facts_prompt().label,
+        prompt_version=" ".join((facts_prompt().label, *view.prompts)),
         seconds=seconds,
         errors=tuple(outcome.errors),
         warnings=texts.warnings(view.facts, view.calibration is not None, language),

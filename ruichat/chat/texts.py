@@ -264,6 +264,15 @@ def qualifier(diagnosis_class: DiagnosisClass | None, language: Language) -> str
     return "" if diagnosis_class is None else _QUALIFIERS[language][diagnosis_class]
 
 
+def without_qualifier(text: str) -> str:
+    """An answer's text as the model wrote it, without the words that go before it."""
+    for words in _QUALIFIERS.values():
+        for before in words.values():
+            if before and text.startswith(before):
+                return text.removeprefix(before)
+    return text
+
+
 _STAIN = re.compile(r"^stain is implausible for H&E: (?P<share>\d+%) of the tissue")
 _CHINESE: tuple[tuple[re.Pattern[str], str], ...] = (
     (_STAIN, "染色不符合HE：只有{share}的组织具有HE的颜色。请检查染色和文件的颜色，回答可能有误"),

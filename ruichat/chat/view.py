@@ -34,6 +34,7 @@ class SlideView:
         facts: what was measured.
         model: name of the model that answers.
         calibration: of the model, None if it carries none.
+        prompts: of the model's own, with their versions.
     """
 
     record: SlideRecord
@@ -44,6 +45,7 @@ class SlideView:
     facts: SlideFacts
     model: str
     calibration: Calibration | None
+    prompts: tuple[str, ...] = ()
 
     @property
     def num_regions(self) -> int:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ruichat.cli import model_choice as choice
+
 if TYPE_CHECKING:
     from ruichat.chat.answer import Answer
     from ruichat.chat.ask import AskConfig, SlideChat
@@ -48,9 +50,7 @@ def ask(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for overlay and GeoJSON.")
     ] = Path("."),
-    model: Annotated[
-        str, typer.Option("--model", help="Embedded model, or a checkpoint folder.")
-    ] = "mini",
+    model: Annotated[str, typer.Option("--model", help=choice.HELP)] = "mini",
     overlay: Annotated[
         bool, typer.Option("--overlay/--no-overlay", help="Write overlay and GeoJSON.")
     ] = True,
@@ -66,6 +66,13 @@ def ask(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print the answer and nothing else.")
     ] = False,
+    base_url: choice.BaseUrl = None,
+    allow_remote: choice.AllowRemote = False,
+    trust_remote_code: choice.TrustRemoteCode = False,
+    device: choice.Device = "auto",
+    dtype: choice.Dtype = choice.DtypeChoice.auto,
+    regions: choice.NumRegions = None,
+    timeout: choice.Timeout = None,
 ) -> None:
     """Ask a slide a question; the answer names the regions it rests on.
 
@@ -78,6 +85,15 @@ def ask(
 
     config = AskConfig(
         model=model,
+        options=choice.model_options(
+            base_url=base_url,
+            allow_remote=allow_remote,
+            trust_remote_code=trust_remote_code,
+            device=device,
+            dtype=dtype,
+            regions=regions,
+            timeout=timeout,
+        ),
         mpp=mpp,
         icc=icc,
         language=None if lang is LanguageChoice.auto else lang.value,
@@ -92,6 +108,7 @@ def ask(
         check_folder(out)
     terminal = Terminal(language=config.language, quiet=quiet or as_json)
     with _open(slide, config, terminal) as chat:
+        terminal.warn_of_sending(chat.sends_to)
         if question is None:
             terminal.chat(chat, slide, out)
         else:

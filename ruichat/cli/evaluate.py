@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ruichat.cli import model_choice as choice
 from ruichat.cli.progress import stage_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ruichat.chat.model_options import ModelOptions
     from ruichat.evaluate.report import Report
     from ruichat.evaluate.run import Progress
 
@@ -26,9 +28,7 @@ app = typer.Typer(
 _JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Also write every figure as JSON.")
 ]
-_Model = Annotated[
-    str | None, typer.Option("--model", help="Embedded model, or a checkpoint folder.")
-]
+_Model = Annotated[str | None, typer.Option("--model", help=choice.HELP)]
 
 
 @app.callback()
@@ -47,6 +47,9 @@ def run_command(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer slides and wider intervals, in a minute or two.")
     ] = False,
+    base_url: choice.BaseUrl = None,
+    allow_remote: choice.AllowRemote = False,
+    trust_remote_code: choice.TrustRemoteCode = False,
 ) -> None:
     """Run all parts of a config and print one table; what can't be run is named with the reason."""
     from ruichat.evaluate.config import load_config
@@ -54,7 +57,10 @@ def run_command(
 
     settings = load_config(config)
     if model is not None:
-        settings = settings.model_copy(update={"model": model})
+        options = _options(base_url, allow_remote, trust_remote_code)
+        settings = settings.model_copy(update={"model": model, "options": options})
+    elif base_url or allow_remote or trust_remote_code:
+        raise typer.BadParameter("the model is the config's own: state its options there")
     if quick:
         settings = settings.quick()
     with _progress() as progress:
@@ -108,12 +114,19 @@ def slides_command(
     ],
     json_file: _JsonFile = None,
     model: _Model = None,
+    base_url: choice.BaseUrl = None,
+    allow_remote: choice.AllowRemote = False,
+    trust_remote_code: choice.TrustRemoteCode = False,
 ) -> None:
     """Ask your slides your questions, beside another slide's answers and options reordered."""
     from ruichat.evaluate.config import EvaluateConfig
     from ruichat.evaluate.run import evaluate
 
-    settings = EvaluateConfig(model=model or "mini", questions=(str(questions),))
+    settings = EvaluateConfig(
+        model=model or "mini",
+        options=_options(base_url, allow_remote, trust_remote_code),
+        questions=(str(questions),),
+    )
     with _progress() as progress:
         report = evaluate(settings, progress=progress)
     _show(report, json_file)
@@ -195,6 +208,12 @@ def compare_command(
     print_comparison(found, _console())
     if json_file is not None:
         write_atomic(json_file, f"{plain}\n".encode())
+
+
+def _options(base_url: str | None, allow_remote: bool, trust_remote_code: bool) -> ModelOptions:
+    return choice.model_options(
+        base_url=base_url, allow_remote=allow_remote, trust_remote_code=trust_remote_code
+    )
 
 
 def _console() -> Console:

@@ -123,6 +123,14 @@ class Terminal:
                 self._warned.add(warning)
                 self.note(f"{say('warning', language)}: {warning}")
 
+    def warn_of_sending(self, address: str) -> None:
+        """Say, before any question, that pictures leave this machine, if they do."""
+        if not address:
+            return
+        self.note(say("sends", self.language).format(to=address))
+        if not address.startswith("https://"):
+            self.note(say("unencrypted", self.language))
+
     def note(self, text: str) -> None:
         """A line on stderr that isn't part of the answer."""
         typer.secho(strip_controls(text), fg="yellow", err=True)

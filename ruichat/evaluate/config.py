@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 from pydantic import Field
 
+from ruichat.chat.model_options import ModelOptions
 from ruichat.config import Config, read_yaml
 from ruichat.errors import ConfigError
 from ruichat.truth.symbolic import SymbolicConfig
@@ -88,7 +89,9 @@ class EvaluateConfig(Config):
 
     seed: int = 0
     model: str = "mini"
-    """Embedded model, or a checkpoint folder."""
+    """Embedded model, a model folder, "hub:OWNER/NAME" or "openai:NAME"."""
+    options: ModelOptions = ModelOptions()
+    """How models that aren't ours are loaded, and what they are shown."""
     data: str = "../shared/data"
     """Folder that holds the tile sources; relative to where the command runs."""
     sources: tuple[SourceConfig, ...] = ()

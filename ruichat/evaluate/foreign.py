@@ -15,6 +15,7 @@ from ruichat.chat.answer import Answer
 from ruichat.chat.ask import AskConfig, SlideChat, open_chat
 from ruichat.chat.backend import Backend
 from ruichat.chat.sentences import is_abstention
+from ruichat.chat.texts import without_qualifier
 from ruichat.config import Config
 from ruichat.errors import InputError, RuiChatError
 from ruichat.evaluate.data import Counts
@@ -259,7 +260,7 @@ def _right(
         and (not given[way].abstained or is_abstention(item.right_words))
         and is_right(
             item,
-            given[way].text,
+            without_qualifier(given[way].text),
             _moved(item) if way == "reordered" else list(range(len(item.options))),
         )
         for item, given in done

@@ -51,40 +51,47 @@ def evaluate(
 
     clock = _Clock(progress)
     with clock.stage("model"):
-        backend = backend or load_backend(config.model)
-    reader = TileReader(
-        backend.encoder,
-        (cache or cache_dir()) / "evaluate",
-        random_seed=config.tiles.random_seed if config.tiles else 0,
-    )
-    data = EvaluationData(config, data_root or Path(config.data), reader, clock.counts)
+        backend = backend or load_backend(config.model, config.options)
     draws = Draws(config.num_draws, config.seed)
     rows: list[Row] = []
     how: dict[str, Any] = {}
-    if config.tiles is not None:
-        with clock.stage("tiles"):
-            rows += score_tiles(config.tiles, data, backend.classifier, draws)
-    if config.slides is not None:
-        with clock.stage("slides"):
-            result = score_slides(config.slides, data, backend, draws, clock.counts)
-            rows += result.rows
-            how = dict(result.details)
+    skipped: list[str] = []
+    digests: dict[str, str] = {}
+    if backend.encoder is None:
+        if config.tiles is not None or config.slides is not None:
+            skipped.append("tiles, laid and drawn slides: this model looks at slide files only")
+    else:
+        reader = TileReader(
+            backend.encoder,
+            (cache or cache_dir()) / "evaluate",
+            random_seed=config.tiles.random_seed if config.tiles else 0,
+        )
+        data = EvaluationData(config, data_root or Path(config.data), reader, clock.counts)
+        skipped, digests = data.skipped, data.digests
+        if config.tiles is not None:
+            with clock.stage("tiles"):
+                rows += score_tiles(config.tiles, data, backend.classifier, draws)
+        if config.slides is not None:
+            with clock.stage("slides"):
+                result = score_slides(config.slides, data, backend, draws, clock.counts)
+                rows += result.rows
+                how = dict(result.details)
     for path in config.questions:
         from ruichat.evaluate.foreign import score_questions
 
         with clock.stage(f"questions {Path(path).name}"):
-            rows += score_questions(Path(path), backend, draws, clock.counts, data.skipped)
+            rows += score_questions(Path(path), backend, draws, clock.counts, skipped)
     manifest = {
         "ruichat": __version__,
         "config": config.model_dump(mode="json"),
         "fingerprint": config.fingerprint(),
         "model": describe_model(backend),
-        "data": data.digests,
-        "prompts": [facts_prompt().label],
+        "data": digests,
+        "prompts": [facts_prompt().label, *backend.prompts],
         "machine": {"python": platform.python_version(), "processor": platform.machine()},
         **how,
     }
-    return Report(tuple(rows), manifest, tuple(data.skipped), clock.seconds)
+    return Report(tuple(rows), manifest, tuple(skipped), clock.seconds)
 
 
 def describe_model(backend: Backend) -> dict[str, Any]:
@@ -99,8 +106,8 @@ def describe_model(backend: Backend) -> dict[str, Any]:
         }
     return {
         "name": backend.name,
-        "encoder": backend.encoder.card.name,
-        "encoder_digest": backend.encoder.digest,
+        "encoder": None if backend.encoder is None else backend.encoder.card.name,
+        "encoder_digest": None if backend.encoder is None else backend.encoder.digest,
         "files": files,
         "calibrated": backend.calibration is not None,
     }

@@ -159,7 +159,13 @@ def choose_answerer(backend: Backend, config: SlideSuite) -> Answerer:
     model = backend.model
     if isinstance(model, NativeChatModel) and model.folder is not None:
         return BatchAnswerer(load_checkpoint(model.folder, "torch"), config.batch)
-    return SessionAnswerer(model, backend.encoder.card.name, backend.encoder.digest)
+    return _through_chat(backend)
+
+
+def _through_chat(backend: Backend) -> SessionAnswerer:
+    encoder = backend.encoder
+    assert encoder is not None, "slides are laid from embeddings"
+    return SessionAnswerer(backend.model, encoder.card.name, encoder.digest)
 
 
 def _check(
@@ -174,7 +180,7 @@ def _check(
     if isinstance(answerer, SessionAnswerer):
         return "all answers come through the chat"
     rows = np.linspace(0, len(asked) - 1, min(config.num_checked, len(asked))).astype(int)
-    chat = SessionAnswerer(backend.model, backend.encoder.card.name, backend.encoder.digest)
+    chat = _through_chat(backend)
     prompts = [Prompt(shown[asked[i].slide.number], asked[i].qa.question) for i in rows]
     again = chat.answer(prompts, max_tokens=config.max_tokens)
     same = sum(w.text == texts[i] for i, w in zip(rows, again, strict=True))

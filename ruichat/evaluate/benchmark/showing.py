@@ -82,8 +82,9 @@ def read_bag(path: Path) -> FeatureBag:
 def _facts(bag: FeatureBag, num_regions: int, backend: Backend) -> str:
     """The line that a chat would tell; empty where the bag has no measurements."""
     reading = None
-    classifier = backend.classifier
-    if classifier is not None and bag.encoder_digest == backend.encoder.digest:
+    classifier, encoder = backend.classifier, backend.encoder
+    fits = encoder is not None and bag.encoder_digest == encoder.digest
+    if classifier is not None and fits:
         reading = TileReading(
             classifier.class_probabilities(bag.embeddings), classifier.known_score(bag.embeddings)
         )

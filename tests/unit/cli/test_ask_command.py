@@ -27,7 +27,7 @@ def slide_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
     backend = make_backend("Yes, carcinoma nests in [R1]. The rest looks fine.")
-    monkeypatch.setattr(ask_module, "load_backend", lambda _: backend)
+    monkeypatch.setattr(ask_module, "load_backend", lambda *_: backend)
     return backend
 
 
@@ -194,7 +194,7 @@ def test_without_a_classifier_the_chat_says_what_is_not_measured(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     backend = replace(make_backend("Yes, tumour [R1]."), classifier=None, calibration=None)
-    monkeypatch.setattr(ask_module, "load_backend", lambda _: backend)
+    monkeypatch.setattr(ask_module, "load_backend", lambda *_: backend)
     type_in("Is there tumour?\n/facts\n/regions\nIs there fat?\n")
     assert cli.run(["ask", str(slide_path)]) == 0
     out, err = capsys.readouterr()
@@ -223,7 +223,7 @@ def test_ctrl_c_cancels_an_answer_but_not_the_chat(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     backend = make_backend("Yes [R1]. And more words that follow.")
-    monkeypatch.setattr(ask_module, "load_backend", lambda _: backend)
+    monkeypatch.setattr(ask_module, "load_backend", lambda *_: backend)
     assert isinstance(backend.model, ScriptedModel)
     backend.model.interrupt_after = 6
     type_in("Is there fat?\nIs there stroma?\n")
@@ -239,7 +239,7 @@ def test_a_model_cannot_steer_the_terminal(
     slide_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     backend = make_backend("Yes\x1b[2J [R1]\x07. \x1b]0;title\x07Done.")
-    monkeypatch.setattr(ask_module, "load_backend", lambda _: backend)
+    monkeypatch.setattr(ask_module, "load_backend", lambda *_: backend)
     assert cli.run(["ask", str(slide_path), "tumour?", "--no-overlay"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("Yes[2J [R1]. ]0;titleDone.") and "\x1b" not in out
@@ -248,7 +248,7 @@ def test_a_model_cannot_steer_the_terminal(
 @pytest.fixture
 def thinking(monkeypatch: pytest.MonkeyPatch) -> Backend:
     backend = make_backend("Yes, carcinoma nests in [R1].", thought="First [R2], it is {stain}.")
-    monkeypatch.setattr(ask_module, "load_backend", lambda _: backend)
+    monkeypatch.setattr(ask_module, "load_backend", lambda *_: backend)
     return backend
 
 
@@ -274,7 +274,7 @@ def test_json_has_the_thought_apart(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     own = replace(thinking, thinking_calibration=thinking.calibration)
-    monkeypatch.setattr(ask_module, "load_backend", lambda _: own)
+    monkeypatch.setattr(ask_module, "load_backend", lambda *_: own)
     assert cli.run(["ask", str(slide_path), "Tumour?", "--think", "--json", "--no-overlay"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["thought"] == "First [R2], it is H&E." and data["diagnosis_class"] == "I"
