@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ruichat.errors import ConfigError
 from ruichat.evaluate.controls import Shown
 from ruichat.features.bag import FeatureBag
-from ruichat.model.chat_model import ChatModel, Piece, SlideContext
+from ruichat.model.chat_model import MAX_THOUGHT_TOKENS, ChatModel, Piece, SlideContext
 from ruichat.model.region_state import Array, embed_regions
+from ruichat.model.thinking import ThoughtGate
 
 if TYPE_CHECKING:
     from ruichat.model.native import NativeChatModel
@@ -63,12 +65,15 @@ class SessionAnswerer:
         model: answers.
         encoder: name of the encoder that made the embeddings.
         encoder_digest: of its weights.
+        think: let it think before it answers; only the answers count.
     """
 
     how = "greedy, one by one through the chat session"
 
-    def __init__(self, model: ChatModel, encoder: str, encoder_digest: str) -> None:
-        self._model = model
+    def __init__(
+        self, model: ChatModel, encoder: str, encoder_digest: str, *, think: bool = False
+    ) -> None:
+        self._model, self._think = model, think
         self._encoder, self._digest = encoder, encoder_digest
 
     def answer(
@@ -82,7 +87,9 @@ class SessionAnswerer:
             shown = prompts[i].shown
             if session is None or shown is not last:
                 last, session = shown, self._model.open(self._context(shown))
-            pieces = session.fork().stream(prompts[i].question, max_tokens=max_tokens)
+            pieces = session.fork().stream(
+                prompts[i].question, max_tokens=max_tokens, think=self._think
+            )
             answers[i] = Written(tuple(piece for piece in pieces if not piece.thought))
             if tick is not None:
                 tick(len(answers), len(prompts))
@@ -124,12 +131,20 @@ class BatchAnswerer:
     Args:
         model: a checkpoint loaded with the torch runtime.
         batch: prompts at a time.
+        think: let it think before it answers; only the answers count.
+
+    Raises:
+        ConfigError: a thought is asked of a model that doesn't think.
     """
 
     how = "greedy, in batches on torch, float32"
 
-    def __init__(self, model: NativeChatModel, batch: int) -> None:
-        self._model = model
+    def __init__(self, model: NativeChatModel, batch: int, *, think: bool = False) -> None:
+        if think and not model.thinks:
+            raise ConfigError(
+                f"{model.name} wasn't trained to think before it answers", hint="Leave think out"
+            )
+        self._model, self._think = model, think
         self._batch = batch
         decoder: Any = model.decoder
         self._network: Any = decoder.model
@@ -173,30 +188,49 @@ class BatchAnswerer:
         import torch
 
         pieces, b = self._model.processor.pieces, len(ids)
-        # Answers are scored without a thought.
-        barred = [*pieces.never_written, pieces.think, pieces.think_end]
-        barred = [i for i in barred if i < self._model.shape.num_ids]
+        gates = [self._gate(len(row), max_tokens) for row in ids]
         regions, exists = _pad_regions(embeds)
         with torch.inference_mode():
             run = _Run(self._network, ids, regions, exists)
             tokens: list[list[int]] = [[] for _ in range(b)]
             logprobs: list[list[float]] = [[] for _ in range(b)]
             rows = list(range(b))
-            for _ in range(max_tokens):
-                logits = run.logits
-                logits[:, barred] = -torch.inf
-                best, chosen = torch.log_softmax(logits, -1).max(-1)
+            while rows:
+                best, chosen = self._choose(run.logits, [gates[row] for row in rows])
                 going: list[int] = []
                 for at, (row, token) in enumerate(zip(rows, chosen.tolist(), strict=True)):
-                    if token != pieces.end:
+                    if token == pieces.end:
+                        continue
+                    if not gates[row].pass_through(token):
                         tokens[row].append(token)
                         logprobs[row].append(float(best[at]))
+                    if len(tokens[row]) < max_tokens:
                         going.append(at)
-                if not going:
-                    break
                 rows = [rows[at] for at in going]
-                run.step(chosen, going)
+                if rows:
+                    run.step(chosen, going)
         return [self._spell(*pair) for pair in zip(tokens, logprobs, strict=True)]
+
+    def _gate(self, num: int, max_tokens: int) -> ThoughtGate:
+        """What a row may write as far as thoughts go, as in the chat."""
+        room = self._model.shape.max_positions - num - max_tokens - 1
+        most = max(0, min(MAX_THOUGHT_TOKENS, room - 2))
+        return ThoughtGate(self._model.processor.pieces, self._think, most)
+
+    def _choose(self, logits: Any, gates: list[ThoughtGate]) -> tuple[Any, Any]:
+        """Each row's likeliest id that may come next, or the one that must."""
+        import torch
+
+        num = self._model.shape.num_ids
+        barred = self._model.processor.pieces.never_written
+        logits[:, [i for i in barred if i < num]] = -torch.inf
+        for at, gate in enumerate(gates):
+            logits[at, [i for i in gate.barred if i < num]] = -torch.inf
+        best, chosen = torch.log_softmax(logits, -1).max(-1)
+        for at, gate in enumerate(gates):
+            if gate.forced is not None:
+                chosen[at] = gate.forced
+        return best, chosen
 
     def _spell(self, tokens: list[int], logprobs: list[float]) -> Written:
         from ruichat.model.speller import Speller

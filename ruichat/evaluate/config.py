@@ -78,6 +78,8 @@ class SlideSuite(Config):
     """Share of questions whose wording no stage has trained on."""
     max_tokens: int = Field(default=160, gt=0)
     """Longest answer, text tokens."""
+    think: bool = False
+    """Whether the model thinks before it answers; only the answers are scored."""
     batch: int = Field(default=96, gt=0)
     """Questions answered at a time."""
     num_checked: int = Field(default=12, ge=0)

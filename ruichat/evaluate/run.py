@@ -101,7 +101,7 @@ def describe_model(backend: Backend) -> dict[str, Any]:
     if isinstance(folder, Path):
         files = {
             name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-            for name in ("manifest.json", "calibration.json")
+            for name in ("manifest.json", "calibration.json", "calibration-thinking.json")
             if (folder / name).is_file()
         }
     return {

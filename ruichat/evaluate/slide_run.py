@@ -91,8 +91,9 @@ def ask_slides(
         name: [w.text if w is not None else None for w in given] for name, given in written.items()
     }
     shown = {slide.number: show_true(slide) for slide in slides}
+    calibration = backend.thinking_calibration if config.think else backend.calibration
     views = {
-        slide.number: view_slide(slide, backend.classifier, backend.name, backend.calibration)
+        slide.number: view_slide(slide, backend.classifier, backend.name, calibration)
         for slide in slides
     }
     true = {
@@ -107,6 +108,7 @@ def ask_slides(
     scorer = SlideScorer(answers, draws)
     details = {
         "decoding": answerer.how,
+        "think": config.think,
         "guard": "off for accuracy and citations; on where a row says product",
         "num_slides": len(slides),
         "num_questions": len(asked),
@@ -158,14 +160,15 @@ def choose_answerer(backend: Backend, config: SlideSuite) -> Answerer:
 
     model = backend.model
     if isinstance(model, NativeChatModel) and model.folder is not None:
-        return BatchAnswerer(load_checkpoint(model.folder, "torch"), config.batch)
-    return _through_chat(backend)
+        batches = load_checkpoint(model.folder, "torch")
+        return BatchAnswerer(batches, config.batch, think=config.think)
+    return _through_chat(backend, config)
 
 
-def _through_chat(backend: Backend) -> SessionAnswerer:
+def _through_chat(backend: Backend, config: SlideSuite) -> SessionAnswerer:
     encoder = backend.encoder
     assert encoder is not None, "slides are laid from embeddings"
-    return SessionAnswerer(backend.model, encoder.card.name, encoder.digest)
+    return SessionAnswerer(backend.model, encoder.card.name, encoder.digest, think=config.think)
 
 
 def _check(
@@ -180,7 +183,7 @@ def _check(
     if isinstance(answerer, SessionAnswerer):
         return "all answers come through the chat"
     rows = np.linspace(0, len(asked) - 1, min(config.num_checked, len(asked))).astype(int)
-    chat = _through_chat(backend)
+    chat = _through_chat(backend, config)
     prompts = [Prompt(shown[asked[i].slide.number], asked[i].qa.question) for i in rows]
     again = chat.answer(prompts, max_tokens=config.max_tokens)
     same = sum(w.text == texts[i] for i, w in zip(rows, again, strict=True))

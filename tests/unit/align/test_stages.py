@@ -310,8 +310,11 @@ def test_calibration_learns_how_often_answers_were_right(
     encoder = MeanColourEncoder()
     classifier = fit_classifier(bank, ClassifierConfig(steps=60), encoder.digest)
     config = CalibrateConfig(num_slides=40, turns=4)
-    found = calibrate(config, model, classifier, encoder, held_out_bags, tmp_path)
-    assert load_calibration(tmp_path) == found
+    # One of both is calibrated thinking: that is kept apart.
+    found = calibrate(config, model, classifier, encoder, held_out_bags, tmp_path, thinking=honest)
+    assert load_calibration(tmp_path, thinking=honest) == found
+    assert load_calibration(tmp_path, thinking=not honest) is None
+    assert {think for session in model.sessions for think in session.thinks} == {honest}
     assert len(model.opened) == config.num_slides
     assert found.default.num_records >= MIN_RECORDS
     assert 0 < found.known_fraction <= 1

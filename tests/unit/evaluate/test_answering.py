@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from fakes_model import tiny_model, train_tokenizer
 
+from ruichat.errors import ConfigError
 from ruichat.evaluate.answering import BatchAnswerer, Prompt, SessionAnswerer
 from ruichat.evaluate.controls import Shown
 from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
@@ -64,6 +67,40 @@ def test_a_batch_answers_as_the_session_does(model: NativeChatModel, prompts: li
             [p.logprob for p in one.pieces], [p.logprob for p in other.pieces], atol=1e-3
         )
     assert ticks[-1] == len(prompts)
+
+
+def test_a_batch_thinks_as_the_session_does(tmp_path: Path, prompts: list[Prompt]) -> None:
+    processor = RuiChatProcessor(train_tokenizer(tmp_path))
+    few = prompts[2:5]
+    longest = max(
+        len(processor.prefix_ids(len(p.shown.regions), p.shown.facts))
+        + len(processor.question_ids(p.question))
+        for p in few
+    )
+    # Room for thoughts of a dozen text tokens, so that some have to be closed.
+    text = {"max_position_embeddings": longest + 24}
+    num_added = len(processor.pieces.added)
+    tiny = tiny_model(processor.vocab_size, num_added=num_added, text=text)
+    save_checkpoint(tmp_path / "lm", tiny, processor, name="thinker", encoder_digest="d1")
+    model = load_checkpoint(tmp_path / "lm", "torch")
+    answers = {
+        think: (
+            SessionAnswerer(model, "mini", "d1", think=think).answer(few, max_tokens=6),
+            BatchAnswerer(model, batch=3, think=think).answer(few, max_tokens=6),
+        )
+        for think in (False, True)
+    }
+    for alone, together in answers.values():
+        assert [w.text for w in alone] == [w.text for w in together]
+    assert answers[True][0] != answers[False][0]
+    hidden = {processor.pieces.think, processor.pieces.think_end}
+    written = [piece for given in answers.values() for w in given[1] for piece in w.pieces]
+    assert not hidden & {piece.token_id for piece in written}
+
+
+def test_a_thought_is_not_asked_of_a_model_without(model: NativeChatModel) -> None:
+    with pytest.raises(ConfigError, match="wasn't trained to think"):
+        BatchAnswerer(model, batch=8, think=True)
 
 
 def test_the_size_of_a_batch_changes_nothing(model: NativeChatModel, prompts: list[Prompt]) -> None:
