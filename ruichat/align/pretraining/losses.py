@@ -86,7 +86,7 @@ def koleo_loss(embeddings: Float[Tensor, "b d"], *, gather: bool = False) -> Flo
         first = dist.get_rank() * len(own)
     if len(everyone) < 2:
         return own.sum() * 0
-    with torch.no_grad():
+    with torch.no_grad(), exact(own):
         likeness = own @ everyone.T
         rows = torch.arange(len(own), device=own.device)
         likeness[rows, first + rows] = -1
@@ -118,8 +118,14 @@ def gram_loss(
 
 def likenesses(patches: Float[Tensor, "b n d"]) -> Float[Tensor, "b n n"]:
     """Cosine of each pair of patches."""
-    unit = F.normalize(patches.float(), dim=-1)
-    return unit @ unit.transpose(1, 2)
+    with exact(patches):
+        unit = F.normalize(patches.float(), dim=-1)
+        return unit @ unit.transpose(1, 2)
+
+
+def exact(beside: Tensor) -> torch.autocast:
+    """Products in float32, whatever precision the networks run in: losses subtract them."""
+    return torch.autocast(beside.device.type, enabled=False)
 
 
 def fit_grid(patches: Float[Tensor, "b n d"], num: int) -> Float[Tensor, "b m d"]:

@@ -50,6 +50,8 @@ class Batch:
     Attributes:
         crops: bytes and strengths.
         wide: global crops with their colours, in 0..1, as the teacher sees them.
+        stained: the same as the student sees them.
+        narrow: local crops with their colours.
         dino: aim of the CLS tokens.
         ibot: aim of the hidden patches.
         temperature: of the teacher.
@@ -58,6 +60,8 @@ class Batch:
 
     crops: Crops
     wide: Tensor | None = None
+    stained: Tensor | None = None
+    narrow: Tensor | None = None
     dino: Aim | None = None
     ibot: Aim | None = None
     temperature: float = 0.0
@@ -113,10 +117,8 @@ class Objective:
     def loss(self, batch: Batch) -> Tensor:
         """Sum over the tiles of all terms; for `run_loop`'s `loss_of`."""
         config, network = self._config, self._student.network
-        assert batch.wide is not None
-        first, second = _by_crop(batch.wide)
-        wide = torch.cat([first, scale_concentrations(second, batch.crops.stain)])
-        student = network.tokens(self._source.normalise(wide), batch.crops.masked)
+        assert batch.stained is not None
+        student = network.tokens(self._source.normalise(batch.stained), batch.crops.masked)
         terms = self._self_supervised(batch, student)
         if config.koleo.weight:
             spread = [koleo_loss(c, gather=config.koleo.gather) for c in _by_crop(student.cls)]
@@ -128,7 +130,7 @@ class Objective:
         for name, value in terms.items():
             before = self._sums.get(name)
             self._sums[name] = value.detach() if before is None else before + value.detach()
-        self._tiles += len(batch.wide) // NUM_GLOBAL
+        self._tiles += len(batch.stained) // NUM_GLOBAL
         return torch.stack(list(terms.values())).sum()
 
     def means(self) -> dict[str, float]:
@@ -141,7 +143,12 @@ class Objective:
         """What the teacher makes of a micro-batch, before its prototypes."""
         crops, teacher = batch.crops, self._following.network
         wide = distort(_intensities(crops.wide), crops.wide_colours)
-        batch = replace(batch, wide=wide)
+        first, second = _by_crop(wide)
+        stained = torch.cat([first, scale_concentrations(second, crops.stain)])
+        batch = replace(batch, wide=wide, stained=stained)
+        if len(crops.narrow):
+            narrow = distort(_intensities(crops.narrow), crops.narrow_colours)
+            batch = replace(batch, narrow=narrow)
         if teacher.dino is None and teacher.ibot is None:
             return batch
         half = self._config.loop.precision == "bf16"
@@ -179,9 +186,9 @@ class Objective:
             logits = _by_crop(own.dino(student.cls, held=batch.held))
             total = NUM_GLOBAL * (NUM_GLOBAL - 1) * dino_loss(logits, wanted, same=True)
             pairs = NUM_GLOBAL * (NUM_GLOBAL - 1)
-            if num := config.crops.num_local:
-                narrow = distort(_intensities(batch.crops.narrow), batch.crops.narrow_colours)
-                cls = own.tokens(self._source.normalise(narrow)).cls
+            if batch.narrow is not None:
+                num = config.crops.num_local
+                cls = own.tokens(self._source.normalise(batch.narrow)).cls
                 local = own.dino(cls, held=batch.held).unflatten(0, (num, -1))
                 total = total + NUM_GLOBAL * num * dino_loss(local, wanted, same=False)
                 pairs += NUM_GLOBAL * num

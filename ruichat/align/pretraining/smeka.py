@@ -18,7 +18,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from ruichat.align.pretraining.losses import likenesses
+from ruichat.align.pretraining.losses import exact, likenesses
 from ruichat.config import Config
 from ruichat.errors import ConfigError
 
@@ -147,9 +147,10 @@ def _patch_logits(patches: Tensor, temperature: float) -> Tensor:
 
 
 def _cls_logits(cls: Tensor, patches: Tensor, temperature: float) -> Tensor:
-    cls = F.normalize(cls.float(), dim=-1)
-    patches = F.normalize(patches.float(), dim=-1)
-    return torch.einsum("nd,npd->np", cls, patches) / temperature
+    with exact(patches):
+        cls = F.normalize(cls.float(), dim=-1)
+        patches = F.normalize(patches.float(), dim=-1)
+        return torch.einsum("nd,npd->np", cls, patches) / temperature
 
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:

@@ -135,6 +135,29 @@ def test_pure_distillation_needs_no_heads(tiles: Path, tmp_path: Path) -> None:
     assert embeddings(folder).shape == (3, 16)
 
 
+@pytest.mark.parametrize("kind", [PretrainConfig, DistillConfig])
+def test_half_precision_keeps_the_losses(
+    tiles: Path, tmp_path: Path, kind: type[PretrainConfig]
+) -> None:
+    """Networks run in bf16; what the losses subtract stays as it is."""
+    found: list[float] = []
+    for precision in ("fp32", "bf16"):
+        loop = {"steps": 6, "learning_rate": 1e-3, "precision": precision}
+        changes = {"loop": loop, "gram": {}, "backbone": {"shape": SHAPE, "layer_scale": 1.0}}
+        if kind is DistillConfig:
+            config = distilling(tiles, tmp_path, **changes)
+            frozen = [frozen_encoder(choice) for choice in config.teachers]
+        else:
+            config, frozen = settings(tiles, **changes), []
+        _, objective, _ = parts_of(config, frozen)
+        objective._following.settle_anchor(1, from_step=0, refresh_every=0, max_refreshes=0)
+        part = objective.aim(0, made(config))[0].content
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            found.append(float(objective.loss(part).detach()))
+    assert found[1] == pytest.approx(found[0], rel=0.02)
+
+
 class Killed(BaseException):
     """What no code expects."""
 
