@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -448,3 +452,42 @@ def test_the_command_line_trains_and_checks(tiles: Path, tmp_path: Path) -> None
     assert broken.exit_code == 4
     assert "list.txt, line 2: " in broken.stderr
     assert "meta.csv, line 2: cum_sum is 3, and patch_count adds up to 2" in broken.stderr
+
+
+REPOSITORY = Path(__file__).parents[4]
+
+
+@pytest.mark.slow
+def test_two_processes_reach_the_encoder_of_one(tiles: Path, tmp_path: Path) -> None:
+    """A real launch: targets are balanced over both processes, anchors and teacher agree."""
+    loop = {"steps": 6, "learning_rate": 1e-3, "log_every": 1, "checkpoint_every": 6}
+    config = settings(tiles, loop=loop, gram={"from_step": 2})
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True)))
+    alone: list[str] = []
+    one = train_tile_encoder(config, tmp_path / "one", alone.append)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port]
+    done = subprocess.run(
+        [sys.executable, *launch, "tests/launched_pretraining.py", str(recipe), tmp_path / "two"],
+        cwd=REPOSITORY,
+        env=os.environ
+        | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    together = (tmp_path / "two" / "lines.txt").read_text().splitlines()
+    curves = [
+        [float(line.split("loss ")[1].split()[0]) for line in lines if " loss " in line]
+        for lines in (alone, together)
+    ]
+    assert len(curves[0]) == 6
+    np.testing.assert_allclose(curves[1], curves[0], atol=1.5e-4)  # written with four digits
+    for name, value in weights(one).items():
+        torch.testing.assert_close(
+            weights(tmp_path / "two" / "encoder")[name], value, atol=1e-5, rtol=1e-4, msg=name
+        )
