@@ -28,6 +28,7 @@ from ruichat.align.pretraining.settings import DistillConfig, PretrainConfig
 from ruichat.align.pretraining.smeka import Tokens, smeka_loss, smeka_terms
 from ruichat.align.stain import scale_concentrations
 from ruichat.align.training.placing import to_device
+from ruichat.align.training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,11 @@ class Objective:
         self._tiles += len(batch.stained) // NUM_GLOBAL
         return torch.stack(list(terms.values())).sum()
 
-    def means(self) -> dict[str, float]:
-        """Mean of each term over the tiles since last asked, in this process."""
-        found = {name: float(value) / self._tiles for name, value in self._sums.items()}
+    def means(self, processes: Processes) -> dict[str, float]:
+        """Mean of each term over all processes' tiles since last asked; all must ask."""
+        own = [float(value) for value in self._sums.values()]
+        *totals, tiles = processes.sums([*own, float(self._tiles)])
+        found = {name: total / tiles for name, total in zip(self._sums, totals, strict=True)}
         self._sums, self._tiles = {}, 0
         return found
 

@@ -210,7 +210,7 @@ def _after_step(
     objective: Objective,
     log: Log,
 ) -> Callable[[StepReport], None]:
-    is_main = start_processes().is_main
+    processes = start_processes()
 
     def after(report: StepReport) -> None:
         momentum = config.teacher.momentum.at(report.step, config.loop.steps)
@@ -223,8 +223,8 @@ def _after_step(
                 max_refreshes=config.gram.max_refreshes,
             )
         if report.step % config.loop.log_every == 0:
-            means = objective.means()
-            if is_main:
+            means = objective.means(processes)
+            if processes.is_main:
                 log("  " + ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
 
     return after

@@ -212,3 +212,11 @@ def test_crops_of_another_size_have_tokens(kind: str) -> None:
     with torch.no_grad():
         tokens = module.tokens(torch.randn(2, 3, 16, 16))
     assert tokens.shape == (2, module.num_prefix + 4, 16)
+
+
+@pytest.mark.parametrize("name", ["encoder-training.md", "encoder-training.zh.md"])
+def test_the_card_in_the_documentation_is_one(name: str) -> None:
+    text = (Path(__file__).parents[3] / "docs" / name).read_text(encoding="utf-8")
+    example = text.split("```yaml\n")[1].split("```")[0]
+    card = FolderCard.checked(yaml.safe_load(example), source=name).card()
+    assert (card.dim, card.input_px, card.interpolation) == (384, 224, "bicubic")

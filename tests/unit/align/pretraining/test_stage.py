@@ -487,6 +487,11 @@ def test_two_processes_reach_the_encoder_of_one(tiles: Path, tmp_path: Path) -> 
     ]
     assert len(curves[0]) == 6
     np.testing.assert_allclose(curves[1], curves[0], atol=1.5e-4)  # written with four digits
+    terms = [[line for line in lines if line.startswith("  ")] for lines in (alone, together)]
+    assert len(terms[0]) == 6
+    for line, other in zip(*terms, strict=True):
+        numbers = [[float(part.split()[-1]) for part in one.split(",")] for one in (line, other)]
+        np.testing.assert_allclose(numbers[1], numbers[0], atol=3e-4)
     for name, value in weights(one).items():
         torch.testing.assert_close(
             weights(tmp_path / "two" / "encoder")[name], value, atol=1e-5, rtol=1e-4, msg=name
