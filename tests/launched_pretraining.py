@@ -11,6 +11,6 @@ from ruichat.align.pretraining.stage import train_tile_encoder
 if __name__ == "__main__":
     recipe, out = map(Path, sys.argv[1:])
     lines: list[str] = []
-    train_tile_encoder(PretrainConfig.from_yaml(recipe), out, lines.append)
+    train_tile_encoder(PretrainConfig.from_yaml(recipe), Path(), out, lines.append)
     if lines:
         (out / "lines.txt").write_text("\n".join(lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,25 +16,28 @@ if TYPE_CHECKING:
     from ruichat.align.pretraining.settings import PretrainConfig
 
 _Recipe = Annotated[Path, typer.Option("--config", help="Recipe as YAML.")]
+_Data = Annotated[
+    Path, typer.Option("--data", help="Folder that the paths of tiles in it lie under.")
+]
 _Out = Annotated[
-    Path, typer.Option("--out", help="Folder of the run; the encoder comes to lie in it.")
+    Path | None, typer.Option("--out", help="Folder of the run; the encoder comes to lie in it.")
 ]
 
 _TABLES = (".csv", ".tsv")
 
 
-def pretrain_command(config: _Recipe, out: _Out) -> None:
+def pretrain_command(config: _Recipe, data: _Data = Path(), out: _Out = None) -> None:
     """Train a tile encoder on tiles alone; interrupted, it goes on where it stopped."""
     from ruichat.align.pretraining.settings import PretrainConfig
 
-    _train(PretrainConfig.from_yaml(config), out)
+    _train("pretrain", PretrainConfig.from_yaml(config), data, out)
 
 
-def distill_command(config: _Recipe, out: _Out) -> None:
+def distill_command(config: _Recipe, data: _Data = Path(), out: _Out = None) -> None:
     """Train a tile encoder on what several others see; interrupted, it goes on."""
     from ruichat.align.pretraining.settings import DistillConfig
 
-    _train(DistillConfig.from_yaml(config), out)
+    _train("distill", DistillConfig.from_yaml(config), data, out)
 
 
 def check_tiles_command(
@@ -98,11 +102,18 @@ def _kind(path: Path) -> Literal["manifest", "list", "folder"]:
     return "manifest" if "h5_path" in header or "cum_sum" in header else "list"
 
 
-def _train(config: PretrainConfig, out: Path) -> None:
+def _train(stage: str, config: PretrainConfig, data: Path, out: Path | None) -> None:
     from rich.console import Console
 
     from ruichat.align.pretraining.stage import train_tile_encoder
 
     console = Console(stderr=True)
-    folder = train_tile_encoder(config, out, lambda line: console.print(line, highlight=False))
-    typer.echo(f"encoder: {folder}; use it with: ruichat features extract --encoder {folder} ...")
+    folder = train_tile_encoder(
+        config,
+        data,
+        out or Path("runs") / stage / config.result.name,
+        lambda line: console.print(line, highlight=False, markup=False),
+    )
+    if os.environ.get("RANK", "0") == "0":
+        console.print(f"Use it: ruichat features extract SLIDES --encoder {folder} --out STORE")
+        typer.echo(folder)

@@ -36,11 +36,12 @@ RESULT = "encoder"
 """Folder of the finished encoder in that of the run."""
 
 
-def train_tile_encoder(config: PretrainConfig, out: Path, log: Log = print) -> Path:
+def train_tile_encoder(config: PretrainConfig, data: Path, out: Path, log: Log = print) -> Path:
     """Train an encoder; goes on where it stopped.
 
     Args:
         config: of `pretrain`, or of `distill`.
+        data: folder that relative paths of tiles start from.
         out: folder of the run.
         log: takes lines.
 
@@ -52,7 +53,7 @@ def train_tile_encoder(config: PretrainConfig, out: Path, log: Log = print) -> P
             can't be used, before the first step.
         DivergedError: a loss isn't finite.
     """
-    tiles = open_tiles(config.tiles)
+    tiles = open_tiles([source.under(data) for source in config.tiles])
     source = first_backbone(config.backbone, config.crops.global_px, config.seed)
     mean, std = config.result.mean or source.mean, config.result.std or source.std
     source = replace(source, mean=mean, std=std)

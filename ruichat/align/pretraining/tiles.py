@@ -40,6 +40,11 @@ class TileSourceConfig(Config):
     repeat: int = Field(1, ge=1)
     """How often an epoch shows each tile."""
 
+    def under(self, folder: Path) -> TileSourceConfig:
+        """With paths that start from a folder, unless they are absolute."""
+        root = None if self.root is None else folder / self.root
+        return self.model_copy(update={"path": folder / self.path, "root": root})
+
     def start(self) -> Path:
         """What relative paths start from."""
         return self.root or self.path.parent

@@ -58,7 +58,7 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings(tiles: Path, kind: type[PretrainConfig] = PretrainConfig, **changes: Any) -> Any:
     fields = {
-        "tiles": [{"kind": "folder", "path": str(tiles)}],
+        "tiles": changes.pop("tiles_are", [{"kind": "folder", "path": str(tiles)}]),
         "batch": 8,
         "micro_batch": 4,
         "backbone": {"shape": SHAPE, "layer_scale": 0.1, "drop_path": 0.1},
@@ -114,18 +114,18 @@ def embeddings(folder: Path) -> np.ndarray:
 def test_pretraining_ends_with_an_encoder(tiles: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     config = settings(tiles, gram={"weight": 0.5, "from_step": 2, "refresh_every": 2})
-    folder = train_tile_encoder(config, tmp_path / "run", lines.append)
+    folder = train_tile_encoder(config, Path(), tmp_path / "run", lines.append)
     assert embeddings(folder).shape == (3, 16)
     terms = [line for line in lines if line.startswith("  ")]
     assert [line.count("gram") for line in terms] == [0, 1, 1]
     assert all(f"{name} " in terms[-1] for name in ("dino", "ibot", "koleo"))
-    again = train_tile_encoder(config, tmp_path / "run", quiet)
+    again = train_tile_encoder(config, Path(), tmp_path / "run", quiet)
     assert np.array_equal(embeddings(again), embeddings(folder))
 
 
 def test_distillation_ends_with_an_encoder(tiles: Path, tmp_path: Path) -> None:
     lines: list[str] = []
-    folder = train_tile_encoder(distilling(tiles, tmp_path), tmp_path / "run", lines.append)
+    folder = train_tile_encoder(distilling(tiles, tmp_path), Path(), tmp_path / "run", lines.append)
     assert embeddings(folder).shape == (3, 16)
     assert any("smeka" in line for line in lines)
 
@@ -134,7 +134,7 @@ def test_pure_distillation_needs_no_heads(tiles: Path, tmp_path: Path) -> None:
     none = {"weight": 0}
     config = distilling(tiles, tmp_path, dino=none, ibot=none, koleo=none)
     lines: list[str] = []
-    folder = train_tile_encoder(config, tmp_path / "run", lines.append)
+    folder = train_tile_encoder(config, Path(), tmp_path / "run", lines.append)
     assert [line.split()[0] for line in lines if line.startswith("  ")] == ["smeka"] * 3
     assert embeddings(folder).shape == (3, 16)
 
@@ -176,7 +176,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(
         config = settings(tiles, teacher={"balancing": "centre"})
     else:
         config = settings(tiles, gram={"from_step": 1, "refresh_every": 2, "max_refreshes": 1})
-    unbroken = train_tile_encoder(config, tmp_path / "unbroken", quiet)
+    unbroken = train_tile_encoder(config, Path(), tmp_path / "unbroken", quiet)
     cut = stage.cut_crops
     with monkeypatch.context() as patch:
         calls = iter(range(100))
@@ -188,16 +188,16 @@ def test_a_killed_run_ends_as_an_unbroken_one(
 
         patch.setattr(stage, "cut_crops", killed)
         with pytest.raises(Killed):
-            train_tile_encoder(config, tmp_path / "broken", quiet)
-    resumed = train_tile_encoder(config, tmp_path / "broken", quiet)
+            train_tile_encoder(config, Path(), tmp_path / "broken", quiet)
+    resumed = train_tile_encoder(config, Path(), tmp_path / "broken", quiet)
     for name, value in weights(unbroken).items():
         assert torch.equal(weights(resumed)[name], value), name
 
 
 def test_a_folder_of_other_settings_is_refused(tiles: Path, tmp_path: Path) -> None:
-    train_tile_encoder(settings(tiles), tmp_path / "run", quiet)
+    train_tile_encoder(settings(tiles), Path(), tmp_path / "run", quiet)
     with pytest.raises(ConfigError, match="other settings"):
-        train_tile_encoder(settings(tiles, hold_prototypes=0.5), tmp_path / "run", quiet)
+        train_tile_encoder(settings(tiles, hold_prototypes=0.5), Path(), tmp_path / "run", quiet)
 
 
 def parts_of(config: PretrainConfig, frozen: list[Source]) -> tuple[Student, Objective, Source]:
@@ -302,13 +302,13 @@ def test_the_student_learns_to_know_tiles_again(tiles: Path, tmp_path: Path) -> 
         teacher={"momentum": {"first": 0.9, "last": 1.0}},
     )
     lines: list[str] = []
-    train_tile_encoder(config, tmp_path / "run", lines.append)
+    train_tile_encoder(config, Path(), tmp_path / "run", lines.append)
     dino = [float(line.split()[1].rstrip(",")) for line in lines if line.startswith("  dino")]
     assert dino[-1] < np.log(64) - 0.05, dino
 
 
 def test_a_second_stage_goes_on_with_weights_and_heads(tiles: Path, tmp_path: Path) -> None:
-    first = train_tile_encoder(settings(tiles), tmp_path / "first", quiet)
+    first = train_tile_encoder(settings(tiles), Path(), tmp_path / "first", quiet)
     lines: list[str] = []
     config = settings(
         tiles,
@@ -317,7 +317,7 @@ def test_a_second_stage_goes_on_with_weights_and_heads(tiles: Path, tmp_path: Pa
         crops={"global_px": 32, "local_px": 16, "num_local": 2, "clean_px": 64},
         loop={"steps": 3, "learning_rate": 1e-9, "log_every": 1},
     )
-    second = train_tile_encoder(config, tmp_path / "second", lines.append)
+    second = train_tile_encoder(config, Path(), tmp_path / "second", lines.append)
     assert lines[0] == "heads that go on from encoder: dino, ibot"
     assert "gram" in next(line for line in lines if line.startswith("  "))
     old, new = weights(first), weights(second)
@@ -378,7 +378,7 @@ def test_what_cannot_train_is_refused_before_the_first_step(
     tiles: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        train_tile_encoder(settings(tiles, **changes), tmp_path / "run", quiet)
+        train_tile_encoder(settings(tiles, **changes), Path(), tmp_path / "run", quiet)
     assert not (tmp_path / "run").exists()
 
 
@@ -392,7 +392,7 @@ def test_tiles_must_be_named() -> None:
 def test_a_student_with_too_few_registers_is_refused(tiles: Path, tmp_path: Path) -> None:
     config = distilling(tiles, tmp_path, backbone={"shape": {**SHAPE, "registers": 1}})
     with pytest.raises(ConfigError, match="2 teachers need as many registers"):
-        train_tile_encoder(config, tmp_path / "run", quiet)
+        train_tile_encoder(config, Path(), tmp_path / "run", quiet)
 
 
 def test_the_card_says_how_pixels_were_normalised(tiles: Path) -> None:
@@ -431,13 +431,26 @@ def test_recipes_can_be_read() -> None:
 
 def test_the_command_line_trains_and_checks(tiles: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
-    dumped = settings(tiles).model_dump(mode="json", exclude_defaults=True)
+    beside = [{"kind": "folder", "path": tiles.name}]
+    dumped = settings(tiles, tiles_are=beside).model_dump(mode="json", exclude_defaults=True)
     recipe.write_text(yaml.safe_dump(dumped))
     run = CliRunner()
     out = tmp_path / "run"
-    done = run.invoke(app, ["align", "pretrain", "--config", str(recipe), "--out", str(out)])
+    done = run.invoke(
+        app,
+        [
+            "align",
+            "pretrain",
+            "--config",
+            str(recipe),
+            "--data",
+            str(tiles.parent),
+            "--out",
+            str(out),
+        ],
+    )
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith(f"encoder: {out / 'encoder'}")
+    assert done.stdout.strip() == str(out / "encoder")
     assert embeddings(out / "encoder").shape == (3, 16)
     refused = run.invoke(app, ["align", "distill", "--config", str(recipe), "--out", str(out)])
     assert isinstance(refused.exception, ConfigError)
@@ -465,7 +478,7 @@ def test_two_processes_reach_the_encoder_of_one(tiles: Path, tmp_path: Path) -> 
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True)))
     alone: list[str] = []
-    one = train_tile_encoder(config, tmp_path / "one", alone.append)
+    one = train_tile_encoder(config, Path(), tmp_path / "one", alone.append)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
