@@ -63,6 +63,7 @@ def run_command(
         raise typer.BadParameter("the model is the config's own: state its options there")
     if quick:
         settings = settings.quick()
+    choice.warn_of_sending(settings.model, settings.options)
     with _progress() as progress:
         report = evaluate(settings, data_root=data, progress=progress)
     _show(report, json_file)
@@ -127,6 +128,7 @@ def slides_command(
         options=_options(base_url, allow_remote, trust_remote_code),
         questions=(str(questions),),
     )
+    choice.warn_of_sending(settings.model, settings.options)
     with _progress() as progress:
         report = evaluate(settings, progress=progress)
     _show(report, json_file)

@@ -72,3 +72,24 @@ def model_options(
     if timeout is not None:
         values["timeout_s"] = timeout
     return ModelOptions.checked(values, source="the command")
+
+
+def warn_of_sending(model: str, options: ModelOptions) -> None:
+    """Say, before anything is asked, that pictures leave this machine, if they may.
+
+    Raises:
+        ConfigError: the server's address is none, or it is another machine without leave.
+    """
+    if not model.startswith("openai:"):
+        return
+    from ruichat.cli.texts import say, terminal_language
+    from ruichat.model.openai_http import Endpoint
+
+    endpoint = Endpoint.of(
+        options.base_url, allow_remote=options.allow_remote, timeout_s=options.timeout_s
+    )
+    language = terminal_language()
+    if not endpoint.is_local:
+        typer.secho(say("sends", language).format(to=endpoint.base_url), fg="yellow", err=True)
+        if not endpoint.is_encrypted:
+            typer.secho(say("unencrypted", language), fg="yellow", err=True)

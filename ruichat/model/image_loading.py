@@ -71,7 +71,11 @@ def load_image_model(
     place, revision = _place(source)
     if trust_remote_code:
         log.warning("program files of %s are run, as --trust-remote-code says", source)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": revision}
+    options: dict[str, Any] = {
+        "trust_remote_code": trust_remote_code,
+        "revision": revision,
+        "local_files_only": not source.startswith(HUB_PREFIX),
+    }
     with _told(source), _quietly():
         config = _load_config(place, options)
         network, at = _load_network(place, config, options, device, dtype)

@@ -179,7 +179,13 @@ def test_an_evaluation_asks_a_server(
     with serve(says("Yes, in R1.")) as fake:
         arguments = ["--model", "openai:vision", "--base-url", fake.url, "--json", "-"]
         assert cli.run(["evaluate", "slides", str(items), *arguments]) == 0
-    report = json.loads(capsys.readouterr().out)
+        out, err = capsys.readouterr()
+        assert "leave this machine" not in err
+        arguments[3] = fake.url.replace("127.0.0.1", "0.0.0.0")
+        assert cli.run(["evaluate", "slides", str(items), *arguments]) == 2
+        assert cli.run(["evaluate", "slides", str(items), *arguments, "--allow-remote"]) == 0
+        assert "leave this machine" in capsys.readouterr().err
+    report = json.loads(out)
     assert report["model"]["encoder"] is None and "pictures/1" in report["prompts"]
     right = next(r for r in report["rows"] if r["name"] == "answered rightly, all")
     assert right["value"] == 1
