@@ -35,7 +35,7 @@ from ruichat.storage.locks import locked
 
 log = logging.getLogger(__name__)
 
-EXTRACTION = 6
+EXTRACTION = 7
 """Version of the procedure; part of every cache key, raised when what it makes changes."""
 
 BATCH_TILES = 32

@@ -23,6 +23,15 @@ USUAL_BLUE_GREEN = 0.5
 
 MAD_TO_DEVIATION = 1.4826
 
+BARE_OD = 0.05
+"""Less dense cells are glass."""
+
+MIN_GLASS = 0.005
+"""Share of glass from which the slide's light is known."""
+
+MOST_INK = 0.5
+"""Of a view without glass: where more has an ink's colour, that is the light's."""
+
 
 class InkConfig(Config):
     """How pen marks are told from stained tissue; densities are optical ones."""
@@ -61,6 +70,9 @@ def find_ink(od: Float32[Floats, "h w 3"], cell_um: float, config: InkConfig) ->
     inks absorb red more than green, red ink absorbs blue and hardly any red, black ink everything
     alike. Strokes are then followed over dark tissue with lower limits. Ink in the colour of a
     stain is told by its strength and, as blood is red too, by the shape of a stroke.
+
+    A picture without any glass may have been taken in bluish or yellowish light. What has an ink's
+    colour in most of such a view is no stroke.
 
     Args:
         od: optical density above that of the glass.
@@ -108,7 +120,10 @@ def find_ink(od: Float32[Floats, "h w 3"], cell_um: float, config: InkConfig) ->
     weak = (np.abs(off) > config.off_stain_beside) | (red_green > limit)
     weak &= (high > 0.1) & near(seed, config.reach_um / cell_um)
     weak = _without_threads(closed(weak, config.window_um / 2 / cell_um), cells)
-    return touching(weak | seed, seed, 0.2) | coats
+    ink = touching(weak | seed, seed, 0.2)
+    if ink.mean() > MOST_INK and (extremes(od)[1] < BARE_OD).mean() < MIN_GLASS:
+        return coats
+    return ink | coats
 
 
 def _opened(od: Float32[Floats, "h w 3"], cells: int) -> Float32[Floats, "h w 3"]:

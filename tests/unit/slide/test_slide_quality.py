@@ -143,6 +143,16 @@ def test_a_lake_of_blood_is_no_pen() -> None:
     assert inspect(picture).finding("pen").share == 0
 
 
+def test_bluish_light_all_over_a_view_without_glass_is_no_pen() -> None:
+    """Cameras on microscopes give such pictures; a stroke beside its tissue stays one."""
+    light = np.array((0.45, 0.15, 0.05))
+    tissue = draw_tissue(900, 700)[100:600, 100:800]
+    lit = tissue * 10**-light
+    half = np.where((np.arange(700) < 250)[:, None], lit, tissue)
+    assert inspect(lit.astype(np.uint8)).finding("pen").share == 0
+    assert inspect(half.astype(np.uint8)).finding("pen").share > 0.25
+
+
 def test_a_pen_over_the_tissue_breaks_the_rule_by_what_is_too_much() -> None:
     quality = inspect(with_ink("green")[0])
     missed = [one for one in apply_rules(quality, 1.0, QualityRules()) if not one.passed]
@@ -189,6 +199,20 @@ def test_a_rim_that_is_turned_over_is_a_fold() -> None:
     strip[300:390, 500:1200] = True
     precision, recall = overlap(inspect(with_layers(tissue, strip, 2, above=False)), "fold", strip)
     assert precision > 0.8 and recall > 0.6
+
+
+def test_a_fold_that_is_a_quarter_of_a_small_piece_is_found() -> None:
+    """It is then most of what is dense, so the slide's stain is measured off it."""
+    tissue = draw_tissue(750, 550, margin=20)
+    y, x = np.mgrid[: tissue.shape[0], : tissue.shape[1]]
+    strip = np.abs(y - 275 - 30 * np.sin(x / 150)) < 60
+    quality = inspect(with_layers(tissue, strip, 2))
+    mask = quality.finding("fold").mask
+    rows, columns = mask.shape
+    truth = strip[8::CELL_PX, 8::CELL_PX][:rows, :columns] & quality.tissue
+    assert 0.2 < truth.sum() / quality.tissue.sum() < 0.3
+    assert (mask & truth).sum() > 0.7 * truth.sum()
+    assert (mask & truth).sum() > 0.9 * mask.sum()
 
 
 def test_a_strand_as_dense_as_other_tissue_is_no_fold() -> None:
