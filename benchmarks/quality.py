@@ -62,6 +62,12 @@ TILE_SETS: dict[str, float] = {
     "tnbc": 0.25,
 }
 """Resolution in um/px; assumed for the sets that don't state it."""
+OWN_LIGHT = ("ebhi_polyp", "oscc")
+"""Sets of snapshots, each in its own light, which side by side are no slide: these are looked at
+one by one, too."""
+NUM_ALONE = 16
+ALONE_PX = 900
+"""Least side of a picture that is looked at alone; smaller ones are mirrored at their edges."""
 
 INKS = {
     "blue": (1.15, 0.75, 0.18),
@@ -184,6 +190,7 @@ def main() -> None:
             scores += [score for kind in KINDS for score in score_real(kind, limits)]
             alarms += [alarm_on_slide(name, limits) for name in REAL]
             alarms += [alarm_on_tiles(name, limits) for name in TILE_SETS]
+            alarms += [alarm_on_pictures(name, limits) for name in OWN_LIGHT]
     cost = None
     if options.side:
         with working("a large pyramid"):
@@ -255,13 +262,21 @@ CONTROLS = {"blur": dullness, "pen": darkness, "fold": darkness, "bubble": darkn
 # --- drawn slides --------------------------------------------------------------------------------
 
 
-def draw(seed: int, *artefacts: Any) -> Any:
-    """One drawn slide."""
-    from ruichat.slide.phantom import PhantomConfig, draw_phantom
+def draw(seed: int, *artefacts: Any, finer: int = 1) -> tuple[RGB, NDArray[Any], Mask]:
+    """Colours of one drawn slide, which artefacts lie where, and its tissue.
 
-    return draw_phantom(
-        PhantomConfig(seed=seed, width0=WIDTH, height0=HEIGHT, mpp=MPP, artefacts=artefacts)
+    Drawn optics blur by up to 1.1 px: where blur is judged, a slide is drawn finer and averaged.
+    """
+    from ruichat.slide.phantom import NO_TISSUE, PhantomConfig, draw_phantom
+
+    width, height, mpp = WIDTH * finer, HEIGHT * finer, MPP / finer
+    drawn = draw_phantom(
+        PhantomConfig(seed=seed, width0=width, height0=height, mpp=mpp, artefacts=artefacts)
     )
+    light = drawn.rgb.reshape(HEIGHT, finer, WIDTH, finer, 3).mean(axis=(1, 3))
+    step = slice(finer // 2, None, finer)
+    tissue = drawn.classes[step, step] != NO_TISSUE
+    return np.rint(light).astype(np.uint8), drawn.artefacts[step, step], tissue
 
 
 def seeds_of(num: int) -> range:
@@ -275,7 +290,7 @@ def clean_slides(num: int) -> tuple[dict[str, float], Alarm]:
     left: dict[str, int] = {}
     num_tiles = 0
     for seed in seeds_of(num):
-        rgb = draw(seed).rgb
+        rgb = draw(seed, finer=2)[0]
         slide = open_pixels(rgb)
         quality = look(slide)
         choice = choose(slide, quality)
@@ -295,15 +310,15 @@ def clean_slides(num: int) -> tuple[dict[str, float], Alarm]:
 
 def score_drawn(kind: str, num: int, limits: dict[str, float]) -> Score:
     """One fault on drawn slides: pen and bubbles everywhere, others on tissue."""
-    from ruichat.slide.phantom import ALL_ARTEFACTS, NO_TISSUE
+    from ruichat.slide.phantom import ALL_ARTEFACTS
 
     def slides() -> Iterator[tuple[RGB, Mask]]:
         for seed in seeds_of(num):
-            drawn = draw(seed, kind)
-            truth = (drawn.artefacts >> ALL_ARTEFACTS.index(kind) & 1).astype(bool)
+            rgb, artefacts, tissue = draw(seed, kind, finer=2 if kind == "blur" else 1)
+            truth = (artefacts >> ALL_ARTEFACTS.index(kind) & 1).astype(bool)
             if kind in ("blur", "fold"):
-                truth &= drawn.classes != NO_TISSUE
-            yield drawn.rgb, truth
+                truth &= tissue
+            yield rgb, truth
 
     return score(f"{num} drawn", kind, slides(), limits)
 
@@ -449,14 +464,31 @@ def alarm_on_slide(name: str, limits: dict[str, float]) -> Alarm:
 
 def alarm_on_tiles(name: str, limits: dict[str, float]) -> Alarm:
     """Some tiles of a set side by side, 64 at a time: one alone is too small for a fault."""
+    return alarm(name, mosaics(some_paths(name, NUM_TILES), TILE_SETS[name]), limits)
+
+
+def alarm_on_pictures(name: str, limits: dict[str, float]) -> Alarm:
+    """Some tiles of a set, each as a view of its own."""
+    paths = some_paths(name, NUM_ALONE)
+    views = (mirrored(view) for path in paths for view in mosaics([path], TILE_SETS[name]))
+    return alarm(f"{name}, one by one", views, limits)
+
+
+def mirrored(rgb: RGB) -> RGB:
+    """A picture that is at least `ALONE_PX` a side."""
+    height, width = (max(0, ALONE_PX - side) for side in rgb.shape[:2])
+    return np.pad(rgb, ((0, height), (0, width), (0, 0)), "symmetric")
+
+
+def some_paths(name: str, most: int) -> list[Path]:
+    """Tiles of a set, evenly chosen."""
     folder = shared_slide("").parent / "tiles" / name
     paths = sorted(
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif") and "mask" not in str(path)
     )
-    paths = paths[:: max(1, len(paths) // NUM_TILES)][:NUM_TILES]
-    return alarm(name, mosaics(paths, TILE_SETS[name]), limits)
+    return paths[:: max(1, len(paths) // most)][:most]
 
 
 def mosaics(paths: list[Path], mpp: float) -> Iterator[RGB]:
