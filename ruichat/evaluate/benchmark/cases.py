@@ -230,7 +230,7 @@ def _questions(dialogue: Dialogue, key: str, unit: str, file: str) -> Iterator[Q
 def _kind(dialogue: Dialogue, asked: Turn, said: Turn) -> Kind:
     if asked.options:
         return "choice"
+    if dialogue.kind != "question":
+        return dialogue.kind
     stated = dialogue.tags.get("answer_type") == "closed" and polarity(said.text) is not None
-    if is_polar(said.text) or stated:
-        return "closed"
-    return "open" if dialogue.kind == "question" else dialogue.kind
+    return "closed" if is_polar(said.text) or stated else "open"
