@@ -12,7 +12,6 @@ import numpy as np
 from pydantic import Field
 
 from ruichat.align.data.batch import DialogueBatch, collate
-from ruichat.align.data.laying import Laid, lay, most_regions
 from ruichat.align.data.packing import STEP, Budget, Numbers, pack
 from ruichat.align.data.slides import Reader, facts_of, longest_facts
 from ruichat.align.loop import Log, MicroBatch
@@ -23,6 +22,7 @@ from ruichat.truth.datasets.bags import Bags
 from ruichat.truth.datasets.check import EmptySplitError
 from ruichat.truth.datasets.dialogue import Dialogue, pose
 from ruichat.truth.datasets.finding import Wrong
+from ruichat.truth.datasets.laying import Laid, lay, most_regions
 from ruichat.truth.datasets.store import DialogueFile
 
 

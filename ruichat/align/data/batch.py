@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ruichat.align.data.laying import Laid
 from ruichat.align.data.packing import STEP
 from ruichat.model.processing import IGNORED, Encoded, RuiChatProcessor
+from ruichat.truth.datasets.laying import Laid
 
 
 @dataclass(frozen=True, slots=True)

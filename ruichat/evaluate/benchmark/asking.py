@@ -70,8 +70,8 @@ class Asker:
 
     def __init__(self, backend: Backend, config: BenchmarkConfig) -> None:
         self._backend, self._config = backend, config
-        self._shown: tuple[tuple[Path, int | None], Shown] | None = None
-        self._sessions: dict[tuple[Path | None, int | None], ChatSession] = {}
+        self._seen: tuple[str, Shown, ChatSession] | None = None
+        self._blind: ChatSession | None = None
         self._without_facts: set[Path] = set()
 
     def check(self, asks: Sequence[Ask]) -> None:
@@ -122,7 +122,7 @@ class Asker:
             told = error.message if isinstance(error, RuiChatError) else str(error)
             name = type(error).__name__
             return Line(ask.key, error=f"{name}: {told}"[:500])
-        shown = self._shown[1] if ask.bag is not None and self._shown is not None else None
+        shown = self._seen[1] if ask.bag is not None and self._seen is not None else None
         scored = shown is not None and ask.condition == TRUE and ask.case.cites
         return Line(
             ask.key,
@@ -135,23 +135,23 @@ class Asker:
     def _session(self, ask: Ask) -> ChatSession:
         """A dialogue about the slide that is shown, nothing asked yet."""
         if ask.bag is None:
-            key = None, None
-            if key not in self._sessions:
-                self._sessions[key] = self._backend.model.open(None)
-            return self._sessions[key]
-        key = ask.bag, ask.max_regions
-        if self._shown is None or self._shown[0] != key:
-            # One slide at a time is held in memory, beside the dialogue about none.
-            self._sessions = {k: s for k, s in self._sessions.items() if k[0] is None}
-            config = self._config
+            if self._blind is None:
+                self._blind = self._backend.model.open(None)
+            return self._blind
+        if self._seen is None or self._seen[0] != ask.view:
+            # One slide at a time is held in memory.
+            self._seen = None
             shown = show_bag(
-                ask.bag, self._backend, max_regions=ask.max_regions, facts=config.facts
+                ask.bag,
+                self._backend,
+                dialogue=ask.case.dialogue if ask.regions else None,
+                num_regions=ask.num_regions,
+                facts=self._config.facts,
             )
-            self._sessions[key] = self._backend.model.open(shown.context)
-            self._shown = key, shown
-            if config.facts and not shown.has_facts:
+            self._seen = ask.view, shown, self._backend.model.open(shown.context)
+            if self._config.facts and not shown.has_facts:
                 self._without_facts.add(ask.bag)
-        return self._sessions[key]
+        return self._seen[2]
 
     def _answer(self, session: ChatSession, question: Question, rotation: int) -> Given:
         order = options_order(len(question.options), rotation) if question.options else []

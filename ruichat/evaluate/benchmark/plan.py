@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ruichat.evaluate.benchmark.cases import Case
-from ruichat.model.vocabulary import NUM_REGION_IDS
+from ruichat.truth.datasets.dialogue import Box
 
 TRUE, BLIND, OTHER = "true", "blind", "other"
 """The dialogue's own slide; no slide; another patient's."""
@@ -37,10 +37,20 @@ class Ask:
         return f"{self.case.key} {self.condition}"
 
     @property
-    def max_regions(self) -> int | None:
+    def num_regions(self) -> int | None:
         """Regions that the dialogue wants the slide cut into; None leaves it to the model."""
-        stated = self.case.dialogue.num_regions
-        return None if stated is None else min(stated, NUM_REGION_IDS)
+        return self.case.dialogue.num_regions
+
+    @property
+    def regions(self) -> tuple[Box, ...]:
+        """The dialogue's own regions, which lie on its own slide only."""
+        return () if self.condition == OTHER else self.case.dialogue.regions
+
+    @property
+    def view(self) -> str:
+        """What is shown, as a key: dialogues of one view share a session's beginning."""
+        regions = ";".join(f"{b.x},{b.y},{b.width},{b.height}" for b in self.regions)
+        return f"{self.bag or ''} {self.num_regions or 0} {regions}"
 
 
 def rotated(rotation: int) -> str:
@@ -70,7 +80,7 @@ def plan_asks(
         ask for case in cases[:num] for ask in _asks(case, pairs.get(case.unit), rotations, blind)
     ]
     # A slide is read once for all that is asked about it.
-    return sorted(asks, key=lambda ask: (str(ask.bag or ""), ask.max_regions or 0))
+    return sorted(asks, key=lambda ask: ask.view)
 
 
 def _asks(case: Case, other: Path | None, rotations: int, blind: bool) -> Iterator[Ask]:

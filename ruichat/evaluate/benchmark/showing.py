@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ruichat.chat.backend import Backend
-from ruichat.chat.facts import TileReading, facts_text, measure_facts
-from ruichat.errors import InputError
+from ruichat.chat.facts import TileReading, facts_text, measure_facts, tiles_to_read
 from ruichat.features.bag import SUFFIX, FeatureBag
 from ruichat.features.foreign.convert import Given, convert
 from ruichat.model.chat_model import SlideContext
-from ruichat.model.regions import split_regions
+from ruichat.model.regions import Regions, split_regions
 from ruichat.storage.hdf5 import has_manifest
+from ruichat.truth.datasets.dialogue import Dialogue
+from ruichat.truth.datasets.laying import lay
 
 
 @dataclass(frozen=True)
@@ -35,35 +37,54 @@ class Shown:
     has_facts: bool
 
 
-def show_bag(path: Path, backend: Backend, *, max_regions: int | None, facts: bool) -> Shown:
-    """Read a bag and cut it into regions.
-
-    All its tiles are shown, so that names of regions mean what they mean in training.
+def show_bag(
+    path: Path, backend: Backend, *, dialogue: Dialogue | None, num_regions: int | None, facts: bool
+) -> Shown:
+    """Read a bag and cut it into regions as training does.
 
     Args:
         path: a bag of ours, or a feature file of another tool that states all it must.
-        backend: the model, and the tile classifier whose composition the facts hold.
-        max_regions: as the dialogue wants it; the model's own number if None.
+        backend: the model, and the tile classifier by which tiles are left out and facts told.
+        dialogue: whose own regions are laid; None cuts the slide as it is.
+        num_regions: as a dialogue wants it; the model's own number if None.
         facts: whether measured facts are told; a bag in which nothing was measured has none.
 
     Raises:
         ArtifactError: the bag is damaged.
-        InputError: it doesn't state what it must.
+        InputError: it doesn't state what it must, or has no tile where a region lies.
     """
     bag = read_bag(path)
-    regions = split_regions(
-        bag.xy0,
-        bag.span0,
-        bag.base_mpp,
-        bag.size0,
-        max_regions=max_regions or backend.max_regions,
-    )
-    told = _facts(bag, len(regions), backend) if facts else ""
+    reading = _read_tiles(bag, backend)
+    shown = bag if reading is None else bag.where(tiles_to_read(reading.known))
+    most = num_regions or backend.max_regions
+    if dialogue is None:
+        regions = split_regions(shown.xy0, shown.span0, shown.base_mpp, shown.size0, most)
+    else:
+        laid = lay(dialogue, [shown], most)
+        keep = np.zeros(len(shown), bool)
+        keep[laid.tile] = True
+        regions = Regions(laid.boxes, laid.region[np.argsort(laid.tile)], laid.geometry)
+        shown = shown.where(keep)
+    told = ""
+    if facts and math.isfinite(bag.tissue_area_mm2):
+        told = facts_text(measure_facts(bag, num_regions=len(regions), reading=reading))
     return Shown(
-        context=SlideContext(bag=bag, regions=regions, facts=told),
+        context=SlideContext(bag=shown, regions=regions, facts=told),
         boxes=tuple((box.x, box.y, box.width, box.height) for box in regions.boxes),
         digest=hashlib.sha256(np.ascontiguousarray(bag.embeddings).data).hexdigest()[:16],
         has_facts=bool(told),
+    )
+
+
+def _read_tiles(bag: FeatureBag, backend: Backend) -> TileReading | None:
+    """What the tile classifier makes of a bag of its encoder."""
+    classifier, encoder = backend.classifier, backend.encoder
+    if classifier is None or encoder is None or bag.encoder != encoder.card.name:
+        return None
+    if bag.encoder_digest not in ("", encoder.digest):
+        return None
+    return TileReading(
+        classifier.class_probabilities(bag.embeddings), classifier.known_score(bag.embeddings)
     )
 
 
@@ -77,18 +98,3 @@ def read_bag(path: Path) -> FeatureBag:
     if path.suffix == SUFFIX and has_manifest(path):
         return FeatureBag.load(path)
     return convert(path, Given())
-
-
-def _facts(bag: FeatureBag, num_regions: int, backend: Backend) -> str:
-    """The line that a chat would tell; empty where the bag has no measurements."""
-    reading = None
-    classifier, encoder = backend.classifier, backend.encoder
-    fits = encoder is not None and bag.encoder_digest == encoder.digest
-    if classifier is not None and fits:
-        reading = TileReading(
-            classifier.class_probabilities(bag.embeddings), classifier.known_score(bag.embeddings)
-        )
-    try:
-        return facts_text(measure_facts(bag, num_regions=num_regions, reading=reading))
-    except InputError:
-        return ""

@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruichat.align.data.batch import encode_batch, words_loss
-from ruichat.align.data.laying import lay, most_regions
 from ruichat.align.data.packing import STEP, Budget, pack
 from ruichat.align.data.slides import Reader, facts_of
 from ruichat.align.dialogue_batches import BatchConfig, DialogueBatches
@@ -28,6 +27,7 @@ from ruichat.model.processing import IGNORED, RuiChatProcessor
 from ruichat.model.regions import split_regions
 from ruichat.truth.datasets.bags import Bags
 from ruichat.truth.datasets.dialogue import Dialogue
+from ruichat.truth.datasets.laying import lay, most_regions
 from ruichat.truth.datasets.store import DialogueFile
 
 BUDGET = Budget(tokens=600, tiles=40, window=8)

@@ -298,3 +298,16 @@ def test_a_thought_is_kept_and_not_scored(world: Path) -> None:
     assert all(given.thought == "It is fat, I think. " for line in lines for given in line.given)
     assert not any("I think" in given.text for line in lines for given in line.given)
     assert report.manifest["decoding"]["think"] is True
+
+
+def test_regions_that_a_dialogue_states_are_the_ones_shown(world: Path) -> None:
+    record = dialogue(0, "stroma", "open")
+    del record["num_regions"]
+    record["regions"] = [{"x": 4 * 224, "y": 0, "width": 4 * 224, "height": 224}]
+    write_lines(world.parent / "dialogues.jsonl", [record, dialogue(2, "necrosis", "open")])
+    report = run(world, AskedModel())
+    # The left half of slide 0 shows fat; its [R1] is the right half.
+    assert row(report, "open", "exact match").score.value == 1
+    assert row(report, "open", "cited area that is true").score.value == 1
+    assert row(report, "all", "not answered").score.value == 0
+    assert row(report, "open", "exact match").controls["other"].n == 2

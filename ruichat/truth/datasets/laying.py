@@ -13,6 +13,7 @@ from ruichat.errors import InputError
 from ruichat.features.bag import FeatureBag
 from ruichat.model.regions import GEOMETRY_DIM, Regions, geometry_features, split_regions
 from ruichat.truth.datasets.dialogue import Box, Dialogue, cited_numbers
+from ruichat.units import Region0
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,15 @@ class Laid:
         embeddings: of all tiles.
         region: of each tile, 0 for [R1].
         geometry: see `model.regions.geometry_features`.
+        tile: number of each tile among those of all bags one after the other.
+        boxes: of the regions, each on its own slide.
     """
 
     embeddings: Float32[NDArray[np.float32], "n d"]
     region: Int64[NDArray[np.int64], " n"]
     geometry: Float32[NDArray[np.float32], "k g"]
+    tile: Int64[NDArray[np.int64], " n"]
+    boxes: tuple[Region0, ...]
 
     @property
     def num_regions(self) -> int:
@@ -93,6 +98,8 @@ def _joined(parts: Sequence[Regions], bags: Sequence[FeatureBag]) -> Laid:
         np.concatenate([bag.embeddings for bag in bags]),
         np.concatenate([p.assignment + start for p, start in zip(parts, starts, strict=False)]),
         np.concatenate([part.geometry for part in parts]),
+        np.arange(sum(map(len, bags))),
+        tuple(box for part in parts for box in part.boxes),
     )
 
 
@@ -111,10 +118,13 @@ def _boxed(boxes: Sequence[Box], bags: Sequence[FeatureBag], max_regions: int) -
         if own:
             corners = [[b.x, b.y, b.x + b.width, b.y + b.height] for b in (boxes[i] for i in own)]
             geometry[own] = geometry_features(np.array(corners), counts[own], bag.base_mpp)
+    holder = np.concatenate(held)
     own = Laid(
         np.concatenate([bag.embeddings[h >= 0] for bag, h in zip(bags, held, strict=True)]),
-        np.concatenate([h[h >= 0] for h in held]),
+        holder[holder >= 0],
         geometry,
+        np.flatnonzero(holder >= 0),
+        tuple(Region0(box.x, box.y, box.width, box.height) for box in boxes),
     )
     rest = [bag.where(h < 0) for bag, h in zip(bags, held, strict=True) if (h < 0).any()]
     spare = max_regions - len(boxes)
@@ -126,6 +136,8 @@ def _boxed(boxes: Sequence[Box], bags: Sequence[FeatureBag], max_regions: int) -
         np.concatenate([own.embeddings, others.embeddings]),
         np.concatenate([own.region, others.region + len(boxes)]),
         np.concatenate([own.geometry, others.geometry]),
+        np.concatenate([own.tile, np.flatnonzero(holder < 0)]),
+        own.boxes + others.boxes,
     )
 
 
