@@ -170,9 +170,15 @@ def meteor(answer: str, reference: str) -> float:
 
 
 def versions() -> dict[str, str]:
-    """How texts are scored, for the record: libraries, tokens, matching."""
+    """How texts are scored, for the record: libraries, tokens, matching.
+
+    Raises:
+        PrerequisiteError: a library isn't installed.
+    """
     from importlib.metadata import version
 
+    for module in ("sacrebleu", "rouge_score", "nltk"):
+        require(module, extra=EXTRA)
     return {
         "sacrebleu": version("sacrebleu"),
         "rouge-score": version("rouge-score"),

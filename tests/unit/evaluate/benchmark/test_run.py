@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ pytest.importorskip("sacrebleu")
 pytest.importorskip("rouge_score")
 pytest.importorskip("nltk")
 
-from ruichat.errors import ConfigError, InputError, ModelError
+from ruichat.errors import ConfigError, InputError, ModelError, PrerequisiteError
 from ruichat.evaluate.benchmark.answers import AnswerFile
 from ruichat.evaluate.benchmark.config import BenchmarkConfig
 from ruichat.evaluate.benchmark.run import run_benchmark
@@ -311,3 +312,16 @@ def test_regions_that_a_dialogue_states_are_the_ones_shown(world: Path) -> None:
     assert row(report, "open", "cited area that is true").score.value == 1
     assert row(report, "all", "not answered").score.value == 0
     assert row(report, "open", "exact match").controls["other"].n == 2
+
+
+def test_a_missing_library_is_named_before_anything_is_asked(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "rouge_score" else there(name)
+    )
+    model = AskedModel()
+    with pytest.raises(PrerequisiteError, match="rouge_score is not installed") as caught:
+        run(world, model)
+    assert "ruichat[scores]" in caught.value.hint and not model.asked
