@@ -56,11 +56,7 @@ def run_command(
     from ruichat.evaluate.run import evaluate
 
     settings = load_config(config)
-    if model is not None:
-        options = _options(base_url, allow_remote, trust_remote_code)
-        settings = settings.model_copy(update={"model": model, "options": options})
-    elif base_url or allow_remote or trust_remote_code:
-        raise typer.BadParameter("the model is the config's own: state its options there")
+    settings = settings.model_copy(update=_chosen(model, base_url, allow_remote, trust_remote_code))
     if quick:
         settings = settings.quick()
     choice.warn_of_sending(settings.model, settings.options)
@@ -146,6 +142,9 @@ def benchmark_command(
         typer.Option("--limit", min=1, help="Dialogues to ask, in a seeded order; raise it later."),
     ] = None,
     json_file: _JsonFile = None,
+    base_url: choice.BaseUrl = None,
+    allow_remote: choice.AllowRemote = False,
+    trust_remote_code: choice.TrustRemoteCode = False,
 ) -> None:
     """Ask a model the dialogues of benchmarks, beside controls that never look.
 
@@ -157,8 +156,7 @@ def benchmark_command(
     from ruichat.evaluate.benchmark.run import run_benchmark
 
     settings = BenchmarkConfig.from_yaml(config)
-    if model is not None:
-        settings = settings.model_copy(update={"model": model})
+    settings = settings.model_copy(update=_chosen(model, base_url, allow_remote, trust_remote_code))
     with _progress() as progress:
         report = run_benchmark(settings, config.parent, out, limit=limit, progress=progress)
     _show(report, json_file)
@@ -210,6 +208,17 @@ def compare_command(
     print_comparison(found, _console())
     if json_file is not None:
         write_atomic(json_file, f"{plain}\n".encode())
+
+
+def _chosen(
+    model: str | None, base_url: str | None, allow_remote: bool, trust_remote_code: bool
+) -> dict[str, object]:
+    """What the command changes of a config."""
+    if model is not None:
+        return {"model": model, "options": _options(base_url, allow_remote, trust_remote_code)}
+    if base_url or allow_remote or trust_remote_code:
+        raise typer.BadParameter("the model is the config's own: state its options there")
+    return {}
 
 
 def _options(base_url: str | None, allow_remote: bool, trust_remote_code: bool) -> ModelOptions:

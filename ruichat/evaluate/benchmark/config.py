@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ruichat.chat.model_options import ModelOptions
 from ruichat.config import Config
 from ruichat.truth.datasets.prepare import DataSource
 
@@ -16,7 +17,9 @@ class BenchmarkConfig(Config):
     """One model over files of dialogues. Paths are relative to the config's folder."""
 
     model: str = "mini"
-    """Name of a model, or a checkpoint folder."""
+    """Embedded model, a model folder, "hub:OWNER/NAME" or "openai:NAME"."""
+    options: ModelOptions = ModelOptions()
+    """How models that aren't ours are loaded, and what they are shown."""
     data: tuple[DataSource, ...] = Field(min_length=1)
     """Files of dialogues in any format that `ruichat align data formats` lists."""
     leave_out_broken: bool = False

@@ -61,7 +61,7 @@ def run_benchmark(
     with clock.stage("dialogues"):
         cases = read_cases(config, root, tick=clock.counts)
     with clock.stage("model"):
-        backend = backend or load_backend(config.model)
+        backend = backend or load_backend(config.model, config.options)
     num = len(cases.all) if limit is None else min(limit, len(cases.all))
     manifest = {**describe_run(config, cases, backend, scoring), ROOT: str(root.resolve())}
     with open_folder(out, manifest):
@@ -111,7 +111,7 @@ def describe_run(
     settings = config.asking()
     return {
         "ruichat": __version__,
-        "model": describe_model(backend),
+        "model": {**describe_model(backend), "prompts": list(backend.prompts)},
         "data": dict(cases.digests),
         "blind": cases.blind,
         "config": settings.model_dump(mode="json"),

@@ -21,7 +21,8 @@ runner = CliRunner()
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(
-        "ruichat.evaluate.benchmark.run.load_backend", lambda name: backend_of(AskedModel())
+        "ruichat.evaluate.benchmark.run.load_backend",
+        lambda name, options: backend_of(AskedModel()),
     )
     return write_world(tmp_path, num_slides=2)
 
@@ -51,7 +52,8 @@ def test_failures_show_in_the_exit_code(
         return "yes"
 
     monkeypatch.setattr(
-        "ruichat.evaluate.benchmark.run.load_backend", lambda name: backend_of(AskedModel(moody))
+        "ruichat.evaluate.benchmark.run.load_backend",
+        lambda name, options: backend_of(AskedModel(moody)),
     )
     ran = runner.invoke(app, ["benchmark", str(world), "--out", str(tmp_path / "run")])
     assert ran.exit_code == 4 and "RuntimeError: no" in ran.output
