@@ -12,13 +12,11 @@ from ruichat.cli import pretraining
 from ruichat.cli.adapting import adapt
 from ruichat.cli.planning import plan
 from ruichat.cli.stages import add_stages
-from ruichat.cli.thinking import think
 
 app = typer.Typer(help="Train and align models.", no_args_is_help=True)
 data_commands.app.command("check-tiles")(pretraining.check_tiles_command)
 app.add_typer(data_commands.app, name="data")
 app.command()(adapt)
-app.command()(think)
 app.command()(plan)
 app.command("pretrain")(pretraining.pretrain_command)
 app.command("distill")(pretraining.distill_command)

@@ -33,6 +33,11 @@ STAGES: dict[str, Stage] = {
         "ruichat.align.stages.instruct:InstructConfig",
         "ruichat.align.stages.instruct:train_instruct",
     ),
+    "think": Stage(
+        "Teach a model to think before it answers, then reward what leads to right answers.",
+        "ruichat.align.think.stage:ThinkConfig",
+        "ruichat.align.think.stage:think",
+    ),
 }
 
 

@@ -11,12 +11,13 @@ from ruichat.align.instruct import InstructConfig, train_adapter, wrap_in_lora
 from ruichat.align.loop import Log
 from ruichat.align.think.opening import find_checkpoint, open_thinker
 from ruichat.align.think.questions import LaidQuestions
-from ruichat.align.think.reinforce import ReinforceConfig, reinforce
+from ruichat.align.think.rules import ReinforceConfig
 from ruichat.config import Config
 from ruichat.errors import ConfigError, PrerequisiteError
 from ruichat.features.encoder import load_encoder
 from ruichat.features.tile_classifier import WEIGHTS, load_tile_classifier
 from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
+from ruichat.registry import require
 from ruichat.truth.bags import BagMaker
 from ruichat.truth.bank import TileBank
 from ruichat.truth.symbolic import SymbolicConfig
@@ -30,7 +31,7 @@ class ThinkConfig(Config):
     name: str = "mini-think"
     """Of the model that is made; recorded with its answers."""
     bank: Path
-    """Embeddings of labelled tiles by the model's encoder, as stage `embeddings` writes them."""
+    """Embeddings of labelled tiles by the model's encoder, as `ruichat align mini` writes them."""
     bags: SymbolicConfig = SymbolicConfig()
     """How tiles are laid into slides."""
     teach: InstructConfig
@@ -48,11 +49,12 @@ class ThinkConfig(Config):
         return self
 
 
-def think(config: ThinkConfig, out: Path, log: Log = print) -> Path:
+def think(config: ThinkConfig, data: Path, out: Path, log: Log = print) -> Path:
     """Run what isn't done yet; interrupt it at any time and run it again.
 
     Args:
         config: settings.
+        data: folder that the bank's path lies under.
         out: where states and curves are kept; `out/lm` holds the finished checkpoint.
         log: takes lines.
 
@@ -60,19 +62,22 @@ def think(config: ThinkConfig, out: Path, log: Log = print) -> Path:
         The checkpoint, which `ruichat ask --model` takes.
 
     Raises:
-        PrerequisiteError: the bank isn't there.
+        PrerequisiteError: the bank or a package isn't there.
         ConfigError: `out` holds a run with other settings, or the bank is of another encoder.
     """
     import torch
 
+    for package in ("trl", "datasets") if config.reinforce else ():
+        require(package, extra="align")
     if config.threads:
         torch.set_num_threads(config.threads)
-    if not config.bank.is_file():
+    path = data / config.bank
+    if not path.is_file():
         raise PrerequisiteError(
-            f"no embeddings of tiles at {config.bank}", hint="Make them with: ruichat align mini"
+            f"no embeddings of tiles at {path}", hint="Make them with: ruichat align mini"
         )
     model, processor, manifest = open_thinker(find_checkpoint(config.model))
-    bank = TileBank.load(config.bank)
+    bank = TileBank.load(path)
     if bank.embeddings.shape[2] != model.config.bag_dim:
         raise ConfigError(
             f"the bank's embeddings have d={bank.embeddings.shape[2]}; {config.model} reads "
@@ -85,6 +90,8 @@ def think(config: ThinkConfig, out: Path, log: Log = print) -> Path:
     wrapped = wrap_in_lora(model, config.teach, whole=whole)
     train_adapter(wrapped, config.teach, processor, train, out / "teach", "teach", made_of, log)
     if config.reinforce is not None:
+        from ruichat.align.think.reinforce import reinforce
+
         rules = config.reinforce
         wrapped = reinforce(
             rules,

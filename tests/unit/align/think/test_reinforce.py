@@ -14,8 +14,9 @@ pytest.importorskip("trl")
 
 from fakes_thinking import TinyQuestions, teach_form, tiny_thinker
 
-from ruichat.align.think.reinforce import ReinforceConfig, reinforce
+from ruichat.align.think.reinforce import reinforce
 from ruichat.align.think.rewards import RewardConfig
+from ruichat.align.think.rules import ReinforceConfig
 from ruichat.align.think.sheet import Sheet
 from ruichat.align.think.trainer import SlideGRPOTrainer, build_rewards
 from ruichat.errors import ConfigError, ModelError

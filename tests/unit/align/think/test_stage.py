@@ -18,7 +18,7 @@ from ruichat.align.instruct import InstructConfig
 from ruichat.align.loop import LoopConfig
 from ruichat.align.think.opening import open_thinker
 from ruichat.align.think.questions import LaidQuestions
-from ruichat.align.think.reinforce import ReinforceConfig
+from ruichat.align.think.rules import ReinforceConfig
 from ruichat.align.think.stage import ThinkConfig, think
 from ruichat.cli import main as cli
 from ruichat.errors import ConfigError, PrerequisiteError
@@ -77,7 +77,7 @@ def test_the_stage_ends_with_a_checkpoint_that_thinks(
     bank.save(tmp_path / "bank.npz")
     config = config_of(start, tmp_path / "bank.npz")
     lines: list[str] = []
-    folder = think(config, tmp_path / "out", lines.append)
+    folder = think(config, Path(), tmp_path / "out", lines.append)
     assert any("teach trains" in line for line in lines), lines
     model = load_checkpoint(folder)
     assert model.name == "thinker"
@@ -86,7 +86,7 @@ def test_the_stage_ends_with_a_checkpoint_that_thinks(
     assert pieces[0].thought and pieces[0].token_id == model.processor.pieces.think
     assert not any(piece.thought for piece in session.fork().stream("?", max_tokens=3, think=False))
     again: list[str] = []
-    assert think(config, tmp_path / "out", again.append) == folder
+    assert think(config, Path(), tmp_path / "out", again.append) == folder
     assert not any("step 1/1" in line for line in again), "done already"
 
 
@@ -94,10 +94,10 @@ def test_what_is_missing_is_told_before_anything_starts(
     start: Path, bank: TileBank, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(PrerequisiteError, match="no embeddings of tiles"):
-        think(config_of(start, tmp_path / "none.npz"), tmp_path / "out")
+        think(config_of(start, Path("none.npz")), tmp_path, tmp_path / "out")
     with pytest.raises(ConfigError, match="neither mini nor a checkpoint folder"):
         bank.save(tmp_path / "bank.npz")
-        think(config_of(tmp_path / "gone", tmp_path / "bank.npz"), tmp_path / "out")
+        think(config_of(tmp_path / "gone", Path("bank.npz")), tmp_path, tmp_path / "out")
     (tmp_path / "bad.yaml").write_text(
         "bank: x\nteach: {thoughts: 0, loop: {steps: 3, learning_rate: 1}}"
     )
