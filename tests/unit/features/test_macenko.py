@@ -124,7 +124,8 @@ def test_a_tile_doesnt_hang_on_its_neighbours(target: tuple[Rgb, Stains]) -> Non
     tiles = np.stack([tissue(64, 1), np.full((64, 64, 3), 255, np.uint8), tissue(64, 2)])
     together = normalise_stains(tiles, target[1])
     alone = np.concatenate([normalise_stains(tile[None], target[1]) for tile in tiles])
-    np.testing.assert_array_equal(together, alone)
+    # Sums run in another order in a batch; a neighbour would change whole grey levels.
+    np.testing.assert_allclose(together, alone, atol=1e-3)
 
 
 def resized(picture: NDArray[np.float64], side: int) -> NDArray[np.float64]:
