@@ -110,7 +110,8 @@ def main() -> None:
 
 def choose_checkpoint(given: Path | None, random: bool, scratch: Path) -> Path:
     """The checkpoint asked for, else the shipped one, else one of random weights."""
-    from ruichat.model.checkpoint import MANIFEST_FILE, MINI_DIR
+    from ruichat.model.checkpoint import MINI_DIR
+    from ruichat.model.checkpoint_files import MANIFEST_FILE
 
     if given is not None:
         return given
@@ -121,7 +122,7 @@ def choose_checkpoint(given: Path | None, random: bool, scratch: Path) -> Path:
 
 def describe(folder: Path) -> str:
     """Name and size of a checkpoint."""
-    from ruichat.model.checkpoint import WEIGHTS_FILE, read_manifest
+    from ruichat.model.checkpoint_files import WEIGHTS_FILE, read_manifest
     from ruichat.model.weights import read_weights
 
     size = sum(value.size for value in read_weights(folder / WEIGHTS_FILE).values())

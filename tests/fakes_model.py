@@ -176,7 +176,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 """Causal language models with something of their own each."""
 
 
-def tiny_language_model(folder: Path, family: str, num_ids: int = 640) -> Path:
+def tiny_language_model(folder: Path, family: str, num_ids: int = 640, **others: Any) -> Path:
     """Save a random language model of three layers with a tokenizer, as its authors would."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -190,6 +190,6 @@ def tiny_language_model(folder: Path, family: str, num_ids: int = 640) -> Path:
         sizes = {key: value for key, value in sizes.items() if key not in ONE_LAYER}
         sizes |= {"n_embd": 32, "n_layer": 3, "n_head": 2, "n_positions": 512}
         del sizes["max_position_embeddings"]
-    config = AutoConfig.for_model(family, **(sizes | FAMILIES[family]))
+    config = AutoConfig.for_model(family, **(sizes | FAMILIES[family] | others))
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     return hub_tokenizer(folder, "blanks" if family in ("llama", "phi3") else "bytes")

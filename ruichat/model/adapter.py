@@ -5,21 +5,34 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
+from torch import Tensor
 
+from ruichat.errors import ModelError
+from ruichat.model.base import BaseReference
 from ruichat.model.configuration import RuiChatConfig
-from ruichat.model.region_state import Array
+from ruichat.model.language_model import weights_print
 from ruichat.model.weights import ADAPTER_CONFIG, ADAPTER_FILE
+
+_LANGUAGE_MODEL = ("language_model.", "lm_head.")
 
 
 @dataclass(frozen=True)
 class BaseParts:
-    """A model without its adapter: config, and float32 weights by name, a tied one once."""
+    """A model without its adapter.
+
+    Attributes:
+        config: of the model.
+        weights: by name, a tied one once; without the language model's where it is referred to.
+        reference: to the language model, if it isn't among the weights.
+        dtype: of the language model, as torch names it.
+    """
 
     config: RuiChatConfig
-    weights: dict[str, Array]
+    weights: dict[str, Tensor]
+    reference: BaseReference | None
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -29,17 +42,26 @@ class AdapterParts:
     files: dict[str, bytes]
 
 
-def split_adapter(model: Any) -> tuple[BaseParts, AdapterParts | None]:
+def split_adapter(
+    model: Any, base: Literal["copy", "reference"] | None = None
+) -> tuple[BaseParts, AdapterParts | None]:
     """Parts of a `RuiChatForConditionalGeneration`, or of a PEFT model around one.
 
     Weights come as they were before training wrapped them: modules that PEFT trains as a whole
     (`modules_to_save`) keep their original in the base and their new weights in the adapter.
+
+    Args:
+        model: the model.
+        base: see `checkpoint.save_checkpoint`.
+
+    Raises:
+        ModelError: the language model can't be kept in this way.
     """
     if not hasattr(model, "peft_config"):
-        return BaseParts(model.config, _weights(model.state_dict(), model.config)), None
-    base = model.get_base_model()
+        return _base_parts(model, model.state_dict(), base), None
+    inner = model.get_base_model()
     state: dict[str, Any] = {}
-    for name, value in base.state_dict().items():
+    for name, value in inner.state_dict().items():
         if ".lora_" in name or ".modules_to_save." in name:
             continue
         state[name.replace(".base_layer.", ".").replace(".original_module.", ".")] = value
@@ -48,14 +70,27 @@ def split_adapter(model: Any) -> tuple[BaseParts, AdapterParts | None]:
         files = {
             name: (Path(folder) / name).read_bytes() for name in (ADAPTER_CONFIG, ADAPTER_FILE)
         }
-    return BaseParts(base.config, _weights(state, base.config)), AdapterParts(files)
+    return _base_parts(inner, state, base), AdapterParts(files)
 
 
-def _weights(state: dict[str, Any], config: RuiChatConfig) -> dict[str, Array]:
+def _base_parts(model: Any, state: dict[str, Any], base: str | None) -> BaseParts:
+    refers = base == "reference" or (base is None and model.base is not None)
+    if refers and (model.base is None or weights_print(model) != model.base_print):
+        raise ModelError(
+            "the language model isn't the published one (any more): it was trained or merged",
+            hint="Save the checkpoint with base='copy'",
+        )
+    if not refers and getattr(model, "is_loaded_in_4bit", False):
+        raise ModelError(
+            "a language model held in 4 bits can't be copied into a checkpoint",
+            hint="Save a reference to it, or load it without quantise",
+        )
     weights = {
-        name: np.array(value.detach().float().cpu().numpy(), order="C")
+        name: value.detach().cpu().contiguous()
         for name, value in state.items()
+        if not (refers and name.startswith(_LANGUAGE_MODEL))
     }
-    if config.tie_word_embeddings:
+    if model.config.tie_word_embeddings:
         weights.pop("lm_head.weight", None)
-    return weights
+    dtype = str(model.get_input_embeddings().weight.dtype).removeprefix("torch.")
+    return BaseParts(model.config, weights, model.base if refers else None, dtype)

@@ -8,8 +8,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from ruichat.errors import ArtifactError, PrerequisiteError
+
+Quantise = Literal["none", "4bit"]
+"""How a language model's linear layers are held: as they are, or as NF4 with bitsandbytes."""
 
 BASE_FILE = "base.json"
 BASE_DIR = "base"

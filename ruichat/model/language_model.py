@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -16,13 +17,11 @@ from transformers.modeling_utils import PreTrainedModel
 from ruichat.config import Config
 from ruichat.errors import ArtifactError, ModelError
 from ruichat.model import vocabulary as v
-from ruichat.model.base import BaseReference, find_folder
+from ruichat.model.base import BaseReference, Quantise, find_folder
 from ruichat.model.configuration import RuiChatConfig
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
 from ruichat.registry import require
-
-Quantise = Literal["none", "4bit"]
 
 
 class ModelChoices(Config):
@@ -92,19 +91,19 @@ def load_language_model(
     folder = find_folder(name, revision, local_only=local_only)
     commit = "" if Path(name).is_dir() else folder.name
     base = BaseReference.of(folder, name, commit)
-    model = _load(folder, name, dtype, quantise, device, attention)
-    _check_kind(model, name)
-    return LanguageModel(model.eval(), folder, base)
+    model = load_causal(folder, name, dtype, quantise, device, attention)
+    return LanguageModel(model, folder, base)
 
 
-def _load(
+def load_causal(
     folder: Path,
     name: str,
     dtype: torch.dtype | Literal["auto"],
     quantise: Quantise,
     device: str,
-    attention: str | None,
+    attention: str | None = None,
 ) -> PreTrainedModel:
+    """A causal language model from a folder; see `load_language_model`."""
     options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -119,8 +118,7 @@ def _load(
             local_files_only=True,
             **options,
         )
-        placed: Any = model
-        return placed if quantise == "4bit" else placed.to(device)
+        placed: Any = model if quantise == "4bit" else cast(Any, model).to(device)
     except (ValueError, KeyError) as error:
         raise ModelError(
             f"transformers has no causal language model for {name!r}: {_first_line(error)}",
@@ -130,6 +128,8 @@ def _load(
         raise ArtifactError(
             f"{folder} can't be read: {_first_line(error)}", hint="Download it again"
         ) from error
+    _check_kind(placed, name)
+    return placed.eval()
 
 
 def _four_bits(dtype: torch.dtype | Literal["auto"]) -> Any:
@@ -195,7 +195,7 @@ def build_model(
     )
     torch.manual_seed(seed)
     model = RuiChatForConditionalGeneration(config, lm.model)
-    model.base = lm.base
+    model.base, model.base_print = lm.base, weights_print(model)
     prepare_generation(model, processor)
     _check_logits(model, lm.model)
     _name_pieces(model, processor)
@@ -212,6 +212,17 @@ def _text_config(model: PreTrainedModel) -> Any:
         del config.quantization_config
     config.tie_word_embeddings = model.config.tie_word_embeddings
     return config
+
+
+def weights_print(model: Any) -> str:
+    """A digest over the beginning of each of a language model's weights: has it been changed?"""
+    digest = hashlib.sha256()
+    for part in (model.language_model, model.lm_head):
+        for name, value in part.named_parameters():
+            if ".lora_" not in name and ".modules_to_save." not in name:
+                head = value.detach().flatten()[:64].cpu().contiguous()
+                digest.update(head.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def prepare_generation(model: RuiChatForConditionalGeneration, processor: RuiChatProcessor) -> None:

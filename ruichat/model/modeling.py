@@ -72,11 +72,13 @@ class RuiChatForConditionalGeneration(RuiChatPreTrainedModel, GenerationMixin):
 
     Attributes:
         base: the published language model inside, if it is one.
+        base_print: `language_model.weights_print` of it as it came.
     """
 
     def __init__(self, config: RuiChatConfig, causal: PreTrainedModel | None = None) -> None:
         super().__init__(config)
         self.base: BaseReference | None = None
+        self.base_print = ""
         self.region_encoder = RegionEncoder(config)
         self.pointer = RegionPointer(config)
         if causal is not None:

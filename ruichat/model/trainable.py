@@ -6,15 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from peft import PeftModel
-
-from ruichat.errors import ArtifactError
-from ruichat.model.checkpoint import ADAPTER_DIR, CONFIG_FILE, WEIGHTS_FILE, read_manifest
-from ruichat.model.configuration import RuiChatConfig
-from ruichat.model.modeling import RuiChatForConditionalGeneration
+from ruichat.model.base import Quantise
+from ruichat.model.checkpoint_files import read_manifest
+from ruichat.model.network import load_network
 from ruichat.model.processing import RuiChatProcessor
-from ruichat.model.weights import read_weights
 from ruichat.storage.artifacts import Manifest
 
 
@@ -33,31 +28,24 @@ class Trainable:
     manifest: Manifest
 
 
-def load_trainable(folder: Path) -> Trainable:
+def load_trainable(
+    folder: Path,
+    *,
+    device: str = "cpu",
+    dtype: str | None = None,
+    quantise: Quantise = "none",
+) -> Trainable:
     """Load a checkpoint with its adapter apart, so that training goes on in it.
 
     Args:
         folder: written by `checkpoint.save_checkpoint`.
+        device: for example "cuda".
+        dtype: of the language model, as torch names it; as it was saved if missing.
+        quantise: "4bit" for a language model that the checkpoint refers to.
 
     Raises:
         ArtifactError: something is missing, damaged or doesn't fit together.
+        PrerequisiteError: the language model that it refers to isn't on this machine.
     """
-    manifest = read_manifest(folder)
-    config = RuiChatConfig.from_pretrained(folder / CONFIG_FILE)
-    model = RuiChatForConditionalGeneration(config)
-    weights = {
-        name: torch.from_numpy(value) for name, value in read_weights(folder / WEIGHTS_FILE).items()
-    }
-    if config.tie_word_embeddings:
-        weights["lm_head.weight"] = weights["language_model.embed_tokens.weight"]
-    try:
-        model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        raise ArtifactError(
-            f"weights and config.json don't agree: {error}", hint="Copy the folder again"
-        ) from error
-    model.requires_grad_(False)
-    wrapped: Any = model
-    if (folder / ADAPTER_DIR).is_dir():
-        wrapped = PeftModel.from_pretrained(model, str(folder / ADAPTER_DIR), is_trainable=True)
-    return Trainable(wrapped, RuiChatProcessor.from_pretrained(folder), manifest)
+    model = load_network(folder, device=device, dtype=dtype, quantise=quantise, trainable=True)
+    return Trainable(model, RuiChatProcessor.from_pretrained(folder), read_manifest(folder))

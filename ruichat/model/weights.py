@@ -57,13 +57,13 @@ def merge_adapter(weights: dict[str, Array], folder: Path) -> None:
 
     Raises:
         ArtifactError: a file is missing or damaged, or the adapter fits another model.
-        ModelError: the adapter isn't plain LoRA.
+        ModelError: the adapter is neither LoRA nor DoRA.
     """
     config = _adapter_config(folder / ADAPTER_CONFIG)
     adapter = read_weights(folder / ADAPTER_FILE)
     for name, value in adapter.items():
         target = name.removeprefix(_ROOT)
-        if target.endswith(".lora_B.weight"):
+        if target.endswith((".lora_B.weight", ".lora_magnitude_vector")):
             continue
         if target.endswith(".lora_A.weight"):
             module = target.removesuffix(".lora_A.weight")
@@ -72,6 +72,10 @@ def merge_adapter(weights: dict[str, Array], folder: Path) -> None:
                 raise ArtifactError(f"adapter lacks {partner}", hint="Copy the folder again")
             target, value = f"{module}.weight", _scale(config, module) * adapter[partner] @ value
             value = weights[target] + value if target in weights else value
+            if config.get("use_dora"):
+                # DoRA, Liu et al. 2024, arXiv:2402.09353: a direction and its length, per row.
+                length = adapter[f"{_ROOT}{module}.lora_magnitude_vector"].reshape(-1)
+                value = value * (length / np.linalg.norm(value, axis=1))[:, None]
         if target not in weights or weights[target].shape != value.shape:
             raise ArtifactError(
                 f"adapter changes {target}, which this model doesn't have in that shape",
@@ -87,11 +91,11 @@ def _adapter_config(path: Path) -> dict[str, Any]:
         raise ArtifactError(
             f"{path} can't be read: {error}", hint="Copy the folder again"
         ) from error
-    variants = ("use_dora", "fan_in_fan_out", "lora_bias", "alora_invocation_tokens")
+    variants = ("fan_in_fan_out", "lora_bias", "alora_invocation_tokens")
     used = [key for key in variants if config.get(key)]
     if config.get("peft_type") != "LORA" or used:
         raise ModelError(
-            f"adapter is {config.get('peft_type')} with {used}; only plain LoRA is merged here",
+            f"adapter is {config.get('peft_type')} with {used}; only LoRA and DoRA are merged here",
             hint="Merge it with PEFT (merge_and_unload) and save the result",
         )
     return config

@@ -31,7 +31,7 @@ from ruichat.features.mini.encoder import MiniEncoder
 from ruichat.features.runtime.ways import RunConfig
 from ruichat.features.tile_classifier import TileClassifier
 from ruichat.histology import CLASSES, Language
-from ruichat.model.checkpoint import ADAPTER_DIR, read_manifest
+from ruichat.model.checkpoint_files import ADAPTER_DIR, read_manifest
 from ruichat.model.native import NativeChatModel
 from ruichat.truth.bags import BagMaker
 from ruichat.truth.bank import TileBank

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fakes_model import tiny_model, tiny_slide
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 from transformers import AutoProcessor
 
 from ruichat.errors import ArtifactError, ConfigError, ModelError, PrerequisiteError
@@ -84,8 +84,9 @@ def trained(processor, slide, **lora):
         {},
         {"use_rslora": True, "rank_pattern": {"v_proj": 2}, "alpha_pattern": {"q_proj": 3}},
         {"modules_to_save": ["region_encoder", "pointer"]},
+        {"use_dora": True},
     ],
-    ids=["plain", "patterns", "modules"],
+    ids=["plain", "patterns", "modules", "dora"],
 )
 def test_a_trained_adapter_is_merged_as_peft_does(processor, slide, tmp_path, lora):
     model, ids, bag, losses = trained(processor, slide, **lora)
@@ -95,6 +96,10 @@ def test_a_trained_adapter_is_merged_as_peft_does(processor, slide, tmp_path, lo
         expected = model(input_ids=ids, **bag).logits
         loaded = load_checkpoint(tmp_path, "torch").decoder.model
         torch.testing.assert_close(loaded(ids, **bag).logits, expected, atol=2e-4, rtol=1e-4)
+        fast = load_checkpoint(tmp_path, "openvino", num_threads=1)
+        given = [ids[0].tolist(), fast.open(slide)._regions, ids.shape[1]]
+        logits = fast.decoder.read(fast.decoder.start(), *given)
+        torch.testing.assert_close(torch.from_numpy(logits), expected[0], atol=5e-4, rtol=1e-3)
         base = RuiChatForConditionalGeneration.from_pretrained(tmp_path)
         again = PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
         torch.testing.assert_close(again(input_ids=ids, **bag).logits, expected)
@@ -150,10 +155,11 @@ def test_an_adapter_that_strayed_in_is_refused(copy, processor, slide, tmp_path)
         load_checkpoint(copy)
 
 
-def test_only_plain_lora_is_merged_here(processor, slide, tmp_path):
-    adapted, *_ = trained(processor, slide, use_dora=True)
-    save_checkpoint(tmp_path, adapted, processor, name="dora", encoder_digest="d1")
-    with pytest.raises(ModelError, match="use_dora"):
+def test_only_lora_and_dora_are_merged_here(processor, tmp_path):
+    kinds = {"target_modules": ["k_proj", "down_proj"], "feedforward_modules": ["down_proj"]}
+    adapted = get_peft_model(tiny_model(processor.vocab_size), IA3Config(**kinds))
+    save_checkpoint(tmp_path, adapted, processor, name="ia3", encoder_digest="d1")
+    with pytest.raises(ModelError, match="IA3"):
         load_checkpoint(tmp_path)
 
 

@@ -10,7 +10,8 @@ from fakes_model import tiny_model, train_tokenizer
 from peft import LoraConfig, get_peft_model
 
 from ruichat.errors import ArtifactError
-from ruichat.model.checkpoint import WEIGHTS_FILE, save_checkpoint
+from ruichat.model.checkpoint import save_checkpoint
+from ruichat.model.checkpoint_files import WEIGHTS_FILE
 from ruichat.model.processing import RuiChatProcessor
 from ruichat.model.trainable import load_trainable
 
