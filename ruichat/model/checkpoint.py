@@ -183,7 +183,7 @@ def save_checkpoint(
         processor: its tokenizer.
         name: recorded with every answer.
         encoder_digest: of the encoder whose bags it was trained on.
-        half: keep base weights as float16, half the size; computing stays float32.
+        half: keep float32 weights as float16, half the size; computing stays float32.
         base: keep the language model's weights in the folder ("copy"), or the name and digests of
             the published language model that they are ("reference"); a reference if missing and
             the model was built around one.
@@ -196,12 +196,15 @@ def save_checkpoint(
         ModelError: a reference is asked for, but the language model isn't a published one any
             more, or a copy of one that is held in 4 bits.
     """
+    import torch
     from safetensors.torch import save
 
     from ruichat.model.adapter import split_adapter
 
     parts, adapter = split_adapter(model, base)
-    weights = {k: v.half() for k, v in parts.weights.items()} if half else parts.weights
+    weights = parts.weights
+    if half:
+        weights = {k: v.half() if v.dtype == torch.float32 else v for k, v in weights.items()}
     clear_folder(folder)
     written = {
         CONFIG_FILE: parts.config.to_json_string(use_diff=False).encode(),

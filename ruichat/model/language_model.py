@@ -89,8 +89,10 @@ def load_language_model(
         ModelError: transformers has no class for it, or it isn't a causal LM with attention.
     """
     folder = find_folder(name, revision, local_only=local_only)
-    commit = "" if Path(name).is_dir() else folder.name
-    base = BaseReference.of(folder, name, commit)
+    local = Path(name).is_dir()
+    base = BaseReference.of(
+        folder, str(folder.resolve()) if local else name, "" if local else folder.name
+    )
     model = load_causal(folder, name, dtype, quantise, device, attention)
     return LanguageModel(model, folder, base)
 
@@ -198,7 +200,7 @@ def build_model(
     model.base, model.base_print = lm.base, weights_print(model)
     prepare_generation(model, processor)
     _check_logits(model, lm.model)
-    _name_pieces(model, processor)
+    name_pieces(model, processor)
     with torch.no_grad():
         words = model.get_input_embeddings()(_some_ids(lm.num_ids, model.device)).float()
         model.region_encoder.scale.fill_(words.pow(2).mean().sqrt())
@@ -253,7 +255,8 @@ def _check_logits(model: RuiChatForConditionalGeneration, causal: PreTrainedMode
 
 
 @torch.no_grad()
-def _name_pieces(model: RuiChatForConditionalGeneration, processor: RuiChatProcessor) -> None:
+def name_pieces(model: RuiChatForConditionalGeneration, processor: RuiChatProcessor) -> None:
+    """Begin the rows of added pieces as the mean of the words that they are named after."""
     pieces, table, head = model.pieces, model.get_input_embeddings(), model.lm_head
     if pieces is None:
         return

@@ -16,7 +16,7 @@ from ruichat.errors import ArtifactError, ConfigError
 from ruichat.model.base import BASE_FILE, BaseReference, Quantise
 from ruichat.model.checkpoint_files import ADAPTER_DIR, CONFIG_FILE, WEIGHTS_FILE, read_manifest
 from ruichat.model.configuration import RuiChatConfig
-from ruichat.model.language_model import load_causal, prepare_generation, weights_print
+from ruichat.model.language_model import load_causal, name_pieces, prepare_generation, weights_print
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
 from ruichat.model.region_state import Array
@@ -31,6 +31,7 @@ def load_network(
     dtype: str | None = None,
     quantise: Quantise = "none",
     trainable: bool = False,
+    add_pieces: bool = False,
 ) -> Any:
     """The model of a checkpoint; what is ours stays in float32.
 
@@ -41,6 +42,7 @@ def load_network(
         quantise: "4bit" for a language model that the checkpoint refers to.
         trainable: leave the adapter apart, as a PEFT model in which only it asks for gradients.
             Otherwise it is merged, or works beside weights of 4 bits.
+        add_pieces: give rows to pieces that the model wasn't trained with, those of thoughts.
 
     Raises:
         ArtifactError: something is missing, damaged or doesn't fit together.
@@ -50,19 +52,25 @@ def load_network(
     manifest = read_manifest(folder)
     config: Any = RuiChatConfig.from_pretrained(folder / CONFIG_FILE)
     kind = _dtype(dtype or manifest.details.get("dtype", "float32"))
+    processor = RuiChatProcessor.from_pretrained(folder)
+    grown = add_pieces and config.num_added == 0
+    if grown:
+        config.num_added = len(processor.pieces.added)
     if (folder / BASE_FILE).is_file():
-        model = _around_base(folder, config, kind, quantise, device)
+        model = _around_base(folder, config, kind, quantise, device, grown)
     elif quantise != "none":
         raise ConfigError(
             f"{folder} holds its language model itself, which isn't quantised here",
             hint="Load it without quantise, or align with a reference to the language model",
         )
     else:
-        model = _whole(folder, config, kind)
+        model = _whole(folder, config, kind, grown)
+    if grown:
+        name_pieces(model, processor)
     placed: Any = model
     if quantise == "none":
         placed = placed.to(device)
-    prepare_generation(placed, RuiChatProcessor.from_pretrained(folder))
+    prepare_generation(placed, processor)
     placed.requires_grad_(False)
     return _with_adapter(placed.eval(), folder, trainable, merged=quantise == "none")
 
@@ -87,12 +95,17 @@ def _dtype(name: str) -> torch.dtype:
 
 
 def _around_base(
-    folder: Path, config: RuiChatConfig, dtype: torch.dtype, quantise: Quantise, device: str
+    folder: Path,
+    config: RuiChatConfig,
+    dtype: torch.dtype,
+    quantise: Quantise,
+    device: str,
+    grown: bool,
 ) -> RuiChatForConditionalGeneration:
     base = BaseReference.read(folder)
     causal = load_causal(base.find(folder), base.name, dtype, quantise, device)
     model = RuiChatForConditionalGeneration(config, causal)
-    _fill(model, _read(folder), own_alone=True)
+    _fill(model, _read(folder), own_alone=True, grown=grown)
     for part in (model.region_encoder, model.pointer, model.pieces):
         if isinstance(part, nn.Module):
             part.to(device)
@@ -101,14 +114,14 @@ def _around_base(
 
 
 def _whole(
-    folder: Path, config: RuiChatConfig, dtype: torch.dtype
+    folder: Path, config: RuiChatConfig, dtype: torch.dtype, grown: bool
 ) -> RuiChatForConditionalGeneration:
     with no_init_weights():
         model = RuiChatForConditionalGeneration(config)
     tensors = _read(folder)
     for name, value in tensors.items():
         tensors[name] = value.to(dtype) if name.startswith(_LANGUAGE_MODEL) else value.float()
-    _fill(model, tensors, own_alone=False)
+    _fill(model, tensors, own_alone=False, grown=grown)
     return model
 
 
@@ -124,7 +137,11 @@ def _read(folder: Path) -> dict[str, Tensor]:
 
 
 def _fill(
-    model: RuiChatForConditionalGeneration, tensors: dict[str, Tensor], *, own_alone: bool
+    model: RuiChatForConditionalGeneration,
+    tensors: dict[str, Tensor],
+    *,
+    own_alone: bool,
+    grown: bool,
 ) -> None:
     """Put weights into a model, all of them or all but the language model's."""
     wanted = {
@@ -132,6 +149,9 @@ def _fill(
     }
     if model.config.tie_word_embeddings:
         wanted.discard("lm_head.weight")
+    if grown:
+        # Rows that the checkpoint wasn't trained with are named after words.
+        wanted -= {name for name in wanted if name.startswith("pieces.")}
     if wanted != tensors.keys():
         differ = ", ".join(sorted(wanted ^ tensors.keys())[:3])
         raise ArtifactError(
@@ -160,4 +180,9 @@ def _with_adapter(model: Any, folder: Path, trainable: bool, *, merged: bool) ->
         ) from error
     if trainable:
         return wrapped
-    return (wrapped.merge_and_unload() if merged else wrapped.get_base_model()).eval()
+    if not merged:
+        return wrapped.get_base_model().eval()
+    network = wrapped.merge_and_unload().eval()
+    # Its language model isn't the published one any more.
+    network.base = None
+    return network

@@ -91,8 +91,4 @@ def _matrices(model: Any) -> list[str]:
 
 def train_instruct(config: InstructConfig, root: Path, out: Path, log: Log = print) -> Path:
     """Run the stage; see `running.run_stage`."""
-
-    def finish(model: Any) -> Any:
-        return model.merge_and_unload() if config.lora.dora else model
-
-    return run_stage("instruct", config, lambda: build(config), finish, root, out, log)
+    return run_stage("instruct", config, lambda: build(config), lambda model: model, root, out, log)

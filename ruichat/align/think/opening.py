@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from ruichat.errors import ArtifactError, ConfigError
-from ruichat.model.checkpoint import ADAPTER_DIR, CONFIG_FILE, MINI_DIR, WEIGHTS_FILE, read_manifest
-from ruichat.model.configuration import RuiChatConfig
+from ruichat.errors import ConfigError
+from ruichat.model.checkpoint import MINI_DIR
+from ruichat.model.checkpoint_files import read_manifest
 from ruichat.model.modeling import RuiChatForConditionalGeneration
+from ruichat.model.network import load_network
 from ruichat.model.processing import RuiChatProcessor
-from ruichat.model.weights import merge_adapter, read_weights
 from ruichat.storage.artifacts import Manifest
 
 
@@ -39,25 +35,6 @@ def open_thinker(
     Raises:
         ArtifactError: something is missing or damaged, or doesn't fit together.
     """
-    manifest = read_manifest(folder)
-    weights = read_weights(folder / WEIGHTS_FILE)
-    if (folder / ADAPTER_DIR).is_dir():
-        merge_adapter(weights, folder / ADAPTER_DIR)
-    processor = RuiChatProcessor.from_pretrained(folder)
-    settings: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    known = int(settings.get("num_added", 0))
-    torch.manual_seed(0)
-    model = RuiChatForConditionalGeneration(
-        RuiChatConfig.from_dict({**settings, "num_added": len(processor.pieces.added)})
-    )
-    tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
-    if model.config.tie_word_embeddings:
-        tensors["lm_head.weight"] = tensors["language_model.embed_tokens.weight"]
-    missing, surplus = model.load_state_dict(tensors, strict=False)
-    new = [] if known else [name for name in missing if name.startswith("pieces.")]
-    if surplus or set(missing) - set(new):
-        raise ArtifactError(
-            f"weights and config.json don't agree: {[*surplus, *missing][:3]}",
-            hint="Copy the folder again",
-        )
-    return model, processor, manifest
+    model = load_network(folder, add_pieces=True)
+    model.requires_grad_(True)
+    return model, RuiChatProcessor.from_pretrained(folder), read_manifest(folder)

@@ -74,7 +74,10 @@ def test_it_holds_what_is_ours_and_names_the_rest(referring, lm_folder):
     assert files == {"config.json", "model.safetensors", "manifest.json", "base.json", "adapter",
                      "tokenizer.json", "processor.json"}  # fmt: skip
     base = BaseReference.read(referring)
-    assert base.name == str(lm_folder) and set(base.files) == {"config.json", "model.safetensors"}
+    assert base.name == str(lm_folder.resolve()) and set(base.files) == {
+        "config.json",
+        "model.safetensors",
+    }
     ours = (referring / "model.safetensors").stat().st_size
     assert ours < (lm_folder / "model.safetensors").stat().st_size
 
