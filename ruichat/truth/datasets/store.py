@@ -67,10 +67,8 @@ class DialogueFile(Sequence[Dialogue]):
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         at = index % len(self)
-        file = self._file()
-        file.seek(int(self._starts[at]))
         try:
-            return Dialogue.model_validate(parse_record(file.readline().decode("utf-8-sig")))
+            return Dialogue.model_validate(parse_record(self._line(at).decode("utf-8-sig")))
         except (Wrong, ValidationError, UnicodeDecodeError) as error:
             raise _refused(self.path, at, error) from None
 
@@ -79,6 +77,13 @@ class DialogueFile(Sequence[Dialogue]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": None}
+
+    def _line(self, at: int) -> bytes:
+        """Bytes of a line; read at their place, so that threads don't move each other's."""
+        file, start = self._file().fileno(), int(self._starts[at])
+        last = at + 1 == len(self)
+        end = os.fstat(file).st_size if last else int(self._starts[at + 1])
+        return os.pread(file, end - start, start).partition(b"\n")[0]
 
     def _file(self) -> BinaryIO:
         # A forked process must not share its parent's place in the file.

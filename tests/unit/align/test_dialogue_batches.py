@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +282,10 @@ def test_a_citation_beyond_the_tiles_is_told(folder: Path, processor: RuiChatPro
     found = batches(folder, processor, "cites.jsonl")
     with pytest.raises(InputError, match=r"cites.jsonl dialogue 1: it cites \[R12\]"):
         made(found, 0)
+
+
+def test_threads_read_the_lines_they_ask_for(tmp_path: Path) -> None:
+    data = DialogueFile(write_dialogues(tmp_path / "d.jsonl", num=40))
+    rows = [i % 40 for i in range(2000)]
+    with ThreadPoolExecutor(8) as pool:
+        assert [d.id for d in pool.map(data.__getitem__, rows)] == [f"d{i}" for i in rows]
