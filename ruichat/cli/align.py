@@ -11,6 +11,7 @@ from ruichat.cli import data as data_commands
 from ruichat.cli import pretraining
 from ruichat.cli.adapting import adapt
 from ruichat.cli.planning import plan
+from ruichat.cli.release import export, merge
 from ruichat.cli.stages import add_stages
 
 app = typer.Typer(help="Train and align models.", no_args_is_help=True)
@@ -18,6 +19,8 @@ data_commands.app.command("check-tiles")(pretraining.check_tiles_command)
 app.add_typer(data_commands.app, name="data")
 app.command()(adapt)
 app.command()(plan)
+app.command()(merge)
+app.command()(export)
 app.command("pretrain")(pretraining.pretrain_command)
 app.command("distill")(pretraining.distill_command)
 add_stages(app)

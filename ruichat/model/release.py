@@ -1,0 +1,274 @@
+"""Checkpoints for others: the adapter folded in, or a folder with a model card to hand on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from ruichat.config import Config
+from ruichat.errors import ConfigError, InputError
+from ruichat.histology import Language
+from ruichat.model.base import BASE_FILE, BaseReference
+from ruichat.model.checkpoint_files import (
+    ADAPTER_DIR,
+    CALIBRATION_FILES,
+    MANIFEST_FILE,
+    read_manifest,
+)
+from ruichat.storage.artifacts import Manifest, write_atomic
+
+COMPANIONS = (*CALIBRATION_FILES, "tiles.safetensors", "replay.safetensors")
+"""What may lie beside a checkpoint's own files and belongs to the same weights."""
+
+CARDS: dict[Language, str] = {"en": "MODEL_CARD.md", "zh": "MODEL_CARD.zh.md"}
+FEATURES_DIR = "features"
+FEATURES_FILE = "features.json"
+SCORES_FILE = "scores.json"
+
+
+class ScoreRow(Config):
+    """One line of a scores file, as `ruichat evaluate run --json` writes it."""
+
+    section: str
+    name: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    controls: dict[str, Any] = Field(default_factory=dict)
+
+
+def merge(folder: Path, out: Path) -> Path:
+    """Write a checkpoint whose adapter is folded into its weights, the language model among them.
+
+    Args:
+        folder: written by `checkpoint.save_checkpoint`.
+        out: the new checkpoint; calibration and tile classifier come along.
+
+    Raises:
+        ConfigError: both folders are one.
+        ArtifactError: something is missing, damaged or can't be written.
+        PrerequisiteError: the language model that it refers to isn't on this machine.
+    """
+    from ruichat.model.checkpoint import save_checkpoint
+    from ruichat.model.network import load_network
+    from ruichat.model.processing import RuiChatProcessor
+
+    _check_apart(folder, out)
+    manifest = read_manifest(folder)
+    saved = save_checkpoint(
+        out,
+        load_network(folder),
+        RuiChatProcessor.from_pretrained(folder),
+        name=manifest.details["name"],
+        encoder_digest=manifest.made_from.get("encoder", ""),
+        base="copy",
+        made_from={**manifest.made_from, "merged": manifest.sha256},
+        config_fingerprint=manifest.config_fingerprint,
+        details={"stage": manifest.details.get("stage", "")},
+    )
+    _copy_companions(folder, saved)
+    return saved
+
+
+def export(
+    folder: Path,
+    out: Path,
+    *,
+    licence: str,
+    data: str,
+    scores: Path | None = None,
+    features: Sequence[Path] = (),
+) -> Path:
+    """Write a release: the checkpoint as it is, model cards in both languages, scores, features.
+
+    A checkpoint that refers to a published language model stays that small: adapter and what was
+    trained beside it.
+
+    Args:
+        folder: written by `checkpoint.save_checkpoint`.
+        out: the release; must not exist or be empty.
+        licence: of the weights, an SPDX identifier.
+        data: a sentence on what it was trained on.
+        scores: JSON of `ruichat evaluate run`; without one the card says that there are none.
+        features: bags to release along. Embeddings come from patients: see the site's rules.
+
+    Raises:
+        ConfigError: the folders are one, `out` holds something, or licence or data are empty.
+        InputError: scores or features can't be used.
+        ArtifactError: the checkpoint is damaged, or the release can't be written.
+    """
+    _check_apart(folder, out)
+    if out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"{out} isn't empty", hint="Give a new folder")
+    for name, value in (("licence", licence), ("data", data)):
+        if not value.strip():
+            raise ConfigError(f"{name} is empty", hint=f"Say it with --{name}: cards state it")
+    manifest = read_manifest(folder)
+    rows = _read_scores(scores) if scores else []
+    bags = _describe_features(features, manifest)
+    for file in manifest.details["files"]:
+        _copy(folder / file, out / file)
+    _copy_companions(folder, out)
+    for path in features:
+        _copy(path, out / FEATURES_DIR / path.name)
+    if bags:
+        text = json.dumps(bags, indent=1, ensure_ascii=False)
+        write_atomic(out / FEATURES_FILE, (text + "\n").encode())
+    if scores:
+        _copy(scores, out / SCORES_FILE)
+    for language, name in CARDS.items():
+        card = _card(manifest, _base(folder), licence, data, rows, len(bags), language)
+        write_atomic(out / name, card.encode())
+    # Last: a folder without it is no checkpoint, so that a broken copy isn't taken for one.
+    _copy(folder / MANIFEST_FILE, out / MANIFEST_FILE)
+    return out
+
+
+def _check_apart(folder: Path, out: Path) -> None:
+    if folder.resolve() == out.resolve():
+        raise ConfigError(f"{out} is the checkpoint itself", hint="Give another folder")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as file:
+        write_atomic(target, lambda written: shutil.copyfileobj(file, written))
+
+
+def _copy_companions(folder: Path, out: Path) -> None:
+    for name in COMPANIONS:
+        if (folder / name).is_file():
+            _copy(folder / name, out / name)
+
+
+def _read_scores(path: Path) -> list[ScoreRow]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = ScoreRow.model_fields
+        return [
+            ScoreRow.model_validate({k: v for k, v in row.items() if k in known})
+            for row in content["rows"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+        raise InputError(
+            f"{path} holds no scores: {error}", hint="Give the JSON of: ruichat evaluate run --json"
+        ) from error
+
+
+def _describe_features(paths: Sequence[Path], manifest: Manifest) -> list[dict[str, Any]]:
+    """Name, digest, tiles of each bag, all of the model's encoder."""
+    from ruichat.features.bag import peek_bag
+
+    found: list[dict[str, Any]] = []
+    for path in paths:
+        facts = peek_bag(path)
+        wanted = manifest.details["encoder"]
+        if facts.encoder != wanted:
+            raise InputError(
+                f"bag {path.name} was made by encoder {facts.encoder!r}; the model reads "
+                f"{wanted!r}",
+                hint="Release bags of the model's own encoder",
+            )
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        found.append({"file": path.name, "sha256": digest, "tiles": facts.num_tiles})
+    names = [item["file"] for item in found]
+    if len(set(names)) < len(names):
+        raise InputError("two bags have one name", hint="Rename one of them")
+    return found
+
+
+def _base(folder: Path) -> BaseReference | None:
+    return BaseReference.read(folder) if (folder / BASE_FILE).is_file() else None
+
+
+def _card(
+    manifest: Manifest,
+    base: BaseReference | None,
+    licence: str,
+    data: str,
+    rows: Sequence[ScoreRow],
+    num_bags: int,
+    language: Language,
+) -> str:
+    words, details = _WORDS[language], manifest.details
+    adapter = any(file.startswith(f"{ADAPTER_DIR}/") for file in details["files"])
+    facts = {
+        "licence": licence,
+        "encoder": f"{details['encoder']} ({manifest.made_from.get('encoder', '')[:12] or '-'})",
+        "base": words["own"] if base is None else f"{base.name} ({base.revision or '-'})",
+        "adapter": words["yes" if adapter else "no"],
+        "stage": str(details.get("stage") or "-"),
+        "digest": manifest.sha256,
+        "features": str(num_bags),
+    }
+    lines = [f"# {details['name']}", "", words["use"], "", "| | |", "|---|---|"]
+    lines += [f"| {words[name]} | {value} |" for name, value in facts.items()]
+    lines += ["", f"## {words['data']}", "", data.strip(), "", f"## {words['scores']}", ""]
+    if not rows:
+        lines.append(words["none"])
+    else:
+        lines += [words["head"], "|---|---|---|"]
+        for row in rows:
+            lines.append(f"| {row.section}: {row.name} | {_score(row)} | {_controls(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _score(row: ScoreRow) -> str:
+    if row.value is None:
+        return "-"
+    interval = "" if row.low is None or row.high is None else f" ({row.low:.2f}-{row.high:.2f})"
+    return f"{row.value:.2f}{interval}"
+
+
+def _controls(row: ScoreRow) -> str:
+    values = {
+        name: control.get("value") if isinstance(control, dict) else control
+        for name, control in row.controls.items()
+    }
+    return ", ".join(f"{name} {value:.2f}" for name, value in values.items() if value is not None)
+
+
+_WORDS: dict[Language, dict[str, str]] = {
+    "en": {
+        "use": "A RuiChat checkpoint: `ruichat ask SLIDE QUESTION --model FOLDER`. What it writes "
+        "is no diagnosis; a pathologist must confirm it.",
+        "licence": "licence of the weights",
+        "encoder": "encoder (digest of its weights)",
+        "base": "language model (revision)",
+        "own": "in this folder",
+        "adapter": "adapter kept apart",
+        "yes": "yes",
+        "no": "no",
+        "stage": "last stage",
+        "digest": "digest of the checkpoint",
+        "features": "bags released along",
+        "data": "Data",
+        "scores": "Scores",
+        "none": "None were given. Measure it before you use it: `ruichat evaluate run`.",
+        "head": "| score | value (95 %) | controls |",
+    },
+    "zh": {
+        "use": "RuiChat 检查点：`ruichat ask 切片 问题 --model 文件夹`。"
+        "其输出不是诊断，须由病理医师确认。",
+        "licence": "权重的许可",
+        "encoder": "编码器（权重摘要）",
+        "base": "语言模型（版本）",
+        "own": "在本文件夹中",
+        "adapter": "适配器单独保存",
+        "yes": "是",
+        "no": "否",
+        "stage": "最后的阶段",
+        "digest": "检查点摘要",
+        "features": "一同发布的特征包",
+        "data": "数据",
+        "scores": "分数",
+        "none": "没有给出。使用前请先测量：`ruichat evaluate run`。",
+        "head": "| 分数 | 值（95 %） | 对照 |",
+    },
+}

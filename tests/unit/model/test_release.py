@@ -1,0 +1,107 @@
+"""Checkpoints for others answer as before, and say what they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fakes_bags import drawn_bag
+from fakes_model import tiny_model, tiny_slide, train_tokenizer
+from peft import LoraConfig, get_peft_model
+from typer.testing import CliRunner
+
+from ruichat.cli.main import app
+from ruichat.errors import ArtifactError, ConfigError, InputError
+from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
+from ruichat.model.checkpoint_files import ADAPTER_DIR, read_manifest
+from ruichat.model.processing import RuiChatProcessor
+from ruichat.model.release import CARDS, export, merge
+
+CARD = {"licence": "Apache-2.0", "data": "Drawn slides."}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose adapter changes what it says."""
+    root = tmp_path_factory.mktemp("release")
+    processor = RuiChatProcessor(train_tokenizer(root))
+    model = get_peft_model(
+        tiny_model(processor.vocab_size),
+        LoraConfig(r=2, target_modules=["q_proj", "down_proj"], modules_to_save=["pointer"]),
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    save_checkpoint(root / "it", model, processor, name="tiny", encoder_digest="d1")
+    (root / "it" / "calibration.json").write_text("{}")
+    return root / "it"
+
+
+def said(folder: Path) -> list[tuple[int, float]]:
+    model = load_checkpoint(folder, "torch")
+    session = model.open(tiny_slide(like=model))
+    return [(p.token_id, p.logprob) for p in session.stream("Is there tumour?", max_tokens=12)]
+
+
+def test_a_merged_checkpoint_says_the_same(folder: Path, tmp_path: Path) -> None:
+    merged = merge(folder, tmp_path / "merged")
+    assert not (merged / ADAPTER_DIR).exists() and (merged / "calibration.json").is_file()
+    ours, theirs = said(folder), said(merged)
+    assert [token for token, _ in ours] == [token for token, _ in theirs]
+    np.testing.assert_allclose([p for _, p in ours], [p for _, p in theirs], atol=1e-4)
+    assert read_manifest(merged).made_from["merged"] == read_manifest(folder).sha256
+
+
+def test_a_release_answers_and_carries_its_cards(folder: Path, tmp_path: Path) -> None:
+    rows = [
+        {"section": "Slides", "name": "all", "value": 0.84, "low": 0.8, "high": 0.9, "n": 5,
+         "controls": {"blind": {"value": 0.36}, "other": 0.33}}
+    ]  # fmt: skip
+    scores = tmp_path / "scores.json"
+    scores.write_text(json.dumps({"rows": rows}))
+    bag = tmp_path / "slide.h5"
+    drawn_bag(6, 384).save(bag)
+    out = export(folder, tmp_path / "out", scores=scores, features=[bag], **CARD)
+    assert said(out) == said(folder)
+    cards = [(out / name).read_text() for name in CARDS.values()]
+    for card in cards:
+        assert "0.84 (0.80-0.90)" in card and "blind 0.36, other 0.33" in card
+        assert "Apache-2.0" in card and "Drawn slides." in card
+    assert cards[0].count("|") == cards[1].count("|")
+    listed = json.loads((out / "features.json").read_text())
+    assert listed[0]["tiles"] == 6 and (out / "features" / "slide.h5").is_file()
+
+
+def test_without_scores_the_card_says_so(folder: Path, tmp_path: Path) -> None:
+    out = export(folder, tmp_path / "out", **CARD)
+    assert "Measure it before you use it" in (out / "MODEL_CARD.md").read_text()
+    assert not (out / "features.json").exists()
+
+
+def test_what_can_not_be_released_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is the checkpoint itself"):
+        merge(folder, folder)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    with pytest.raises(ConfigError, match="isn't empty"):
+        export(folder, tmp_path / "full", **CARD)
+    with pytest.raises(ConfigError, match="licence is empty"):
+        export(folder, tmp_path / "a", licence=" ", data="Drawn slides.")
+    (tmp_path / "wrong.json").write_text("[]")
+    with pytest.raises(InputError, match="holds no scores"):
+        export(folder, tmp_path / "b", scores=tmp_path / "wrong.json", **CARD)
+    drawn_bag(4, 8, encoder="uni2-h").save(tmp_path / "other.h5")
+    with pytest.raises(InputError, match=r"by encoder 'uni2-h'; the model reads 'mini'"):
+        export(folder, tmp_path / "c", features=[tmp_path / "other.h5"], **CARD)
+    with pytest.raises(ArtifactError):
+        merge(tmp_path, tmp_path / "d")
+
+
+def test_the_embedded_model_is_merged_by_name(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["align", "merge", "mini", "--out", str(tmp_path / "m")])
+    assert result.exit_code == 0, result.output
+    assert load_checkpoint(tmp_path / "m").name == "mini"
