@@ -6,8 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from fakes_bags import drawn_bag
+from fakes_model import hub_tokenizer
+from transformers import AutoConfig, AutoModelForCausalLM
 
+from ruichat.model.hub_tokenizer import HubTokenizer
 from ruichat.truth.datasets.dialogue import Dialogue
 
 DIM = 384
@@ -49,3 +53,54 @@ def write_dialogues(path: Path, num: int = 12, *, num_slides: int = 4, **changes
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(lines))
     return path
+
+
+LM = {
+    "model_type": "qwen3",
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "intermediate_size": 48,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.1,
+}
+"""Of a language model that stages train within seconds."""
+
+
+def write_site(folder: Path, digest: str = "e" * 64) -> Path:
+    """A language model, bags and dialogues, as a researcher has them."""
+    hub_tokenizer(folder / "lm")
+    torch.manual_seed(0)
+    ids = HubTokenizer(folder / "lm" / "tokenizer.json").num_ids
+    settings = {key: value for key, value in LM.items() if key != "model_type"}
+    config = AutoConfig.for_model("qwen3", **settings, vocab_size=ids)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder / "lm")
+    write_bags(folder / "bags", digest=digest)
+    write_dialogues(folder / "train.jsonl")
+    return folder
+
+
+def settings_of(**changes: Any) -> dict[str, Any]:
+    """What stages have in common."""
+    return {
+        "name": "tiny",
+        "data": {"train": [{"file": "train.jsonl"}], "bags": ["bags"]},
+        "batches": {
+            "budget": {"tokens": 1200, "tiles": 60},
+            "micro_batches": 2,
+            "epochs": 2,
+        },
+        "training": {"learning_rate": 0.01, "log_every": 1, "checkpoint_every": 2},
+        **changes,
+    }
+
+
+def align_settings(root: Path, **changes: Any) -> dict[str, Any]:
+    """Of the stage `align` at a site."""
+    parts = {
+        "language_model": {"name": str(root / "lm"), "dtype": "float32"},
+        "model": {"encoder": "mini", "bag_dim": 384, "pool_heads": 2, "max_regions": 8},
+    }
+    return settings_of(**parts, **changes)

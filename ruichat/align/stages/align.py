@@ -13,6 +13,7 @@ from ruichat.align.loop import Log
 from ruichat.align.stages.config import LanguageModelSource, StageConfig
 from ruichat.align.stages.contrast import Contrast
 from ruichat.align.stages.running import Built, run_stage
+from ruichat.align.training.processes import start_processes
 from ruichat.model.language_model import ModelChoices, build_model, load_language_model
 from ruichat.model.processing import IGNORED, RuiChatProcessor
 
@@ -56,24 +57,41 @@ class AlignObjective(nn.Module):
         return loss + self.weight * words * self.contrast(self.model, batch, regions)
 
 
-def build(config: AlignConfig) -> Built:
-    """A language model with new parts around it, the same for the same seed."""
+def build(config: AlignConfig, whole: bool = False) -> Built:
+    """A language model with new parts around it, the same for the same seed.
+
+    Args:
+        config: of the stage.
+        whole: leave its weights as they came, whatever `quantise` says.
+    """
     source = config.language_model
+    is_quantised = source.quantise != "none" and not whole
     lm = load_language_model(
         source.name,
         revision=source.revision,
         dtype=source.torch_dtype,
         local_only=not source.download,
-        quantise=source.quantise,
+        quantise=source.quantise if is_quantised else "none",
+        # Quantised weights are made on the device; others are moved, or divided, by the loop.
+        device=str(start_processes().device) if is_quantised else "cpu",
         attention=source.attention,
     )
     processor = RuiChatProcessor.for_language_model(lm.folder, lm.num_ids)
     model = build_model(lm, processor, config.model, seed=config.seed)
     objective = AlignObjective(model, config.contrastive)
     made_from = tuple(sorted(lm.base.files.items()))
-    return Built(objective, model, processor, objective, made_from=made_from)
+    return Built(
+        objective,
+        model,
+        processor,
+        objective,
+        made_from=made_from,
+        is_quantised=is_quantised,
+    )
 
 
 def train_align(config: AlignConfig, root: Path, out: Path, log: Log = print) -> Path:
     """Run the stage; see `running.run_stage`."""
-    return run_stage("align", config, lambda: build(config), lambda model: model, root, out, log)
+    return run_stage(
+        "align", config, lambda whole: build(config, whole), lambda model: model, root, out, log
+    )

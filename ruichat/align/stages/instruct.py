@@ -91,4 +91,6 @@ def _matrices(model: Any) -> list[str]:
 
 def train_instruct(config: InstructConfig, root: Path, out: Path, log: Log = print) -> Path:
     """Run the stage; see `running.run_stage`."""
-    return run_stage("instruct", config, lambda: build(config), lambda model: model, root, out, log)
+    return run_stage(
+        "instruct", config, lambda whole: build(config), lambda model: model, root, out, log
+    )

@@ -33,6 +33,7 @@ class Built:
         loss_of: sum over a micro-batch's words.
         groups: with rates of their own.
         made_from: digests by role, for the checkpoint.
+        is_quantised: whether frozen weights are kept in fewer bits than they came in.
     """
 
     trained: nn.Module
@@ -41,12 +42,13 @@ class Built:
     loss_of: Callable[[DialogueBatch], Tensor]
     groups: Sequence[Group] = ()
     made_from: tuple[tuple[str, str], ...] = ()
+    is_quantised: bool = False
 
 
 def run_stage(
     stage: str,
     config: StageConfig,
-    build: Callable[[], Built],
+    build: Callable[[bool], Built],
     finish: Callable[[Any], Any],
     root: Path,
     out: Path,
@@ -57,7 +59,8 @@ def run_stage(
     Args:
         stage: its name.
         config: its settings.
-        build: makes the model, the same each time.
+        build: makes the model, the same each time; given whether that is to be saved, and so has
+            to be whole and unquantised.
         finish: what is saved of the trained model.
         root: folder that the settings' paths are relative to.
         out: folder of the run.
@@ -69,7 +72,7 @@ def run_stage(
     processes = start_processes()
     log = log if processes.is_main else _quiet
     data = open_data(config, root, out / "data", processes)
-    built = build()
+    built = build(False)
     _use_float32(built.trained)
     batches = batches_of(config, data, _config_of(built.model), built.processor, log)
     loop = config.training.for_steps(batches.steps)
@@ -85,11 +88,10 @@ def run_stage(
         groups=built.groups,
         settings=f"{_fingerprint(config)}|{data.digest}|{dict(built.made_from)}",
     )
-    if processes.layout == "shards" and processes.is_main:
-        built = build()
-        _use_float32(built.trained)
-        load_trained(built.trained, newest_tensors(out / stage))
     if processes.is_main:
+        if processes.layout == "shards" or built.is_quantised:
+            built = build(True)
+            load_trained(built.trained, newest_tensors(out / stage))
         _save(stage, config, finish(built.model), built, data, out / CHECKPOINT_DIR)
     processes.sums([0.0])
     return out / CHECKPOINT_DIR
