@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -79,7 +78,6 @@ class DialogueBatches:
         self._processor, self._config, self._seed = processor, config, seed
         self._max_regions, self._max_positions = max_regions, max_positions
         self._longest_facts = longest_facts(reader) if config.facts else ""
-        self._reading = threading.Lock()
         self._ends = np.cumsum([len(file) for file in files]).tolist()
         if not self._ends or not self._ends[-1]:
             raise EmptySplitError("there is no dialogue to train on", hint="Give a file with some")
@@ -178,9 +176,7 @@ class DialogueBatches:
 
     def _dialogue(self, row: int) -> Dialogue:
         file, line = self._place(row)
-        # Threads share the place in the file.
-        with self._reading:
-            return file[line]
+        return file[line]
 
     def _name(self, row: int) -> str:
         file, line = self._place(row)

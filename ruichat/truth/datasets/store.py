@@ -80,16 +80,18 @@ class DialogueFile(Sequence[Dialogue]):
 
     def _line(self, at: int) -> bytes:
         """Bytes of a line; read at their place, so that threads don't move each other's."""
-        file, start = self._file().fileno(), int(self._starts[at])
+        # Held while it is read: of two threads that open at once, one's file is let go of.
+        file, start = self._file(), int(self._starts[at])
         last = at + 1 == len(self)
-        end = os.fstat(file).st_size if last else int(self._starts[at + 1])
-        return os.pread(file, end - start, start).partition(b"\n")[0]
+        end = os.fstat(file.fileno()).st_size if last else int(self._starts[at + 1])
+        return os.pread(file.fileno(), end - start, start).partition(b"\n")[0]
 
     def _file(self) -> BinaryIO:
         # A forked process must not share its parent's place in the file.
-        if self._open is None or self._open[0] != os.getpid():
-            self._open = os.getpid(), self.path.open("rb")
-        return self._open[1]
+        found = self._open
+        if found is None or found[0] != os.getpid():
+            found = self._open = os.getpid(), self.path.open("rb")
+        return found[1]
 
 
 def _line_starts(path: Path) -> NDArray[np.int64]:

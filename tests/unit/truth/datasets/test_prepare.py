@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from published.dialogues import PUBLISHED, SLIDE, lines, wsi_bench
 from ruichat.errors import ArtifactError, ConfigError, InputError
 from ruichat.truth.datasets.check import BrokenRecordsError, EmptySplitError
 from ruichat.truth.datasets.convert import convert
+from ruichat.truth.datasets.dialogue import Dialogue
 from ruichat.truth.datasets.overlap import OverlapError
 from ruichat.truth.datasets.prepare import DataConfig, MissingBagsError, prepare
 from ruichat.truth.datasets.source import file_digest
@@ -105,6 +107,28 @@ def test_any_line_is_found_by_its_number(
     assert data[-1] == data[len(texts) - 1] and data[: len(texts)] == list(data)
     with pytest.raises(IndexError):
         data[len(texts)]
+
+
+def test_threads_read_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    dialogues = [
+        Dialogue.model_validate(
+            {
+                "id": f"d{i}",
+                "slides": ["a"],
+                "turns": [
+                    {"role": "user", "text": "What?"},
+                    {"role": "assistant", "text": "x" * (1 + 37 * i % 900)},
+                ],
+            }
+        )
+        for i in range(60)
+    ]
+    path.write_bytes(b"".join(dialogue.to_line() for dialogue in dialogues))
+    data = DialogueFile(path)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(data.__getitem__, [i % 60 for i in range(600)]))
+    assert [dialogue.id for dialogue in found] == [f"d{i % 60}" for i in range(600)]
 
 
 def test_processes_share_a_file(root: Path) -> None:
