@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -47,6 +48,7 @@ def instruct_settings(root: Path) -> dict[str, Any]:
         projector_rate=0.001,
     )
     values["batches"] = {"budget": {"tokens": 260, "tiles": 60}, "micro_batches": 2, "epochs": 2}
+    values["training"]["checkpoint_every"] = 1
     return values
 
 
@@ -81,6 +83,11 @@ def test_two_processes_train_what_one_does(site: Path, stage: str, layout: str) 
     assert made == read_manifest(site / stage / "checkpoint").details["files"].keys()
 
 
+def states(out: Path) -> set[str]:
+    """Names of the states that were begun."""
+    return {path.name for path in (out / "instruct").glob("step-*")}
+
+
 def train(root: Path, out: Path) -> None:
     """In a process of its own, to be killed."""
     torch.set_num_threads(1)
@@ -104,18 +111,18 @@ def test_twenty_kills_leave_the_same_checkpoint(
     while True:
         process = context.Process(target=train, args=(site, out))
         process.start()
-        deadline = time.monotonic() + rng.uniform(0.5, 2.5)
-        while process.is_alive() and (kills >= 20 or time.monotonic() < deadline):
-            time.sleep(0.01)
-        seen |= {path.name for path in (out / "instruct").glob("step-*")}
+        before, wait = states(out), rng.uniform(0, 0.1)
+        while process.is_alive() and (kills >= 20 or states(out) == before):
+            time.sleep(0.002)
+        time.sleep(wait)
+        seen |= states(out)
         if not process.is_alive():
             process.join()
             assert process.exitcode == 0
             if kills >= 20:
                 break
-            # Finished before its kill: what it wrote goes, and it begins anew.
-            for path in sorted((out / "instruct").glob("step-*"))[1:]:
-                (path / "manifest.json").unlink(missing_ok=True)
+            # Finished before its kill: it begins anew.
+            shutil.rmtree(out)
             continue
         process.kill()
         process.join()
