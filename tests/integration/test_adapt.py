@@ -96,6 +96,7 @@ def test_the_checkpoint_answers_about_a_slide(
     )
     assert drawn.exit_code == 0, drawn.output
     asked = ["ask", str(slide), "Is there tumour?", "--model", str(out / "model"), "--json"]
+    asked += ["--out", str(tmp_path)]
     result = runner.invoke(app, asked)
     assert result.exit_code == 0, result.output
     answer = json.loads(result.stdout)

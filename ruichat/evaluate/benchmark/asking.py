@@ -169,7 +169,7 @@ def _scores(
     """How likely each option's words are; None from a model that can't say."""
     try:
         scores = session.score(asked, options)
-    except (NotImplementedError, ModelError):
+    except ModelError:
         return None
     if len(scores) != len(options):
         raise ModelError(f"the model scored {len(scores)} of {len(options)} options")

@@ -258,7 +258,7 @@ def test_a_model_without_likelihood_is_scored_by_its_answers(world: Path) -> Non
     def cannot(
         slide: SlideContext | None, question: str, options: Sequence[str]
     ) -> list[OptionScore]:
-        raise NotImplementedError
+        raise ModelError("this model gives no likelihood")
 
     report = run(world, AskedModel(score=cannot))
     assert row(report, "choice", "accuracy, as answered").score.value == 1
