@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruichat.errors import ConfigError
+from ruichat.errors import ConfigError, ModelError
 from ruichat.model.chat_model import MAX_TOKENS, OptionScore, Piece, SlideContext
 from ruichat.model.foreign_words import ForeignWords
 from ruichat.model.image_inputs import Exchange
@@ -161,10 +161,10 @@ class OpenAiSession:
         """Not possible: chat servers don't tell how likely a given answer is.
 
         Raises:
-            ConfigError: always.
+            ModelError: always.
         """
         del question, options
-        raise ConfigError(
+        raise ModelError(
             f"the server of {self._model.name} can't score given answers",
             hint="Let it answer in words, or load the model from a folder",
         )

@@ -18,7 +18,7 @@ from drawn import draw_tissue, write_pyramid
 from fakes_server import FakeServer, Handler, Reply, in_turn, refuses, says, serve, sleeps
 from PIL import Image
 
-from ruichat.errors import ConfigError, ModelError, PrerequisiteError, RuiChatError
+from ruichat.errors import ConfigError, ModelError, PrerequisiteError
 from ruichat.model.chat_model import ChatModel, ChatSession, Piece, SlideContext
 from ruichat.model.openai_chat import OpenAiChatModel, plain
 from ruichat.model.openai_http import KEY_VARIABLE, MAX_TRIES, Endpoint
@@ -354,5 +354,5 @@ def test_a_server_is_told_whether_to_think(context: SlideContext) -> None:
 
 
 def test_given_answers_cannot_be_scored(context: SlideContext) -> None:
-    with serve(says("Yes.")) as fake, pytest.raises(RuiChatError, match="can't score"):
+    with serve(says("Yes.")) as fake, pytest.raises(ModelError, match="can't score"):
         connect(fake).open(context).score("Is there tumour?", ["Yes"])
