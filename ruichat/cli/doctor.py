@@ -26,7 +26,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 Status = Literal["ok", "small", "broken", "missing"]
 
 NEEDED = {
+    "alembic": "alembic",
+    "argon2": "argon2-cffi",
+    "fastapi": "fastapi",
     "filelock": "filelock",
+    "gradio": "gradio",
     "h5py": "h5py",
     "huggingface_hub": "huggingface-hub",
     "imagecodecs": "imagecodecs",
@@ -39,19 +43,23 @@ NEEDED = {
     "peft": "peft",
     "PIL": "pillow",
     "platformdirs": "platformdirs",
+    "prometheus_client": "prometheus-client",
     "pydantic": "pydantic",
     "pydicom": "pydicom",
+    "python_multipart": "python-multipart",
     "yaml": "pyyaml",
     "rich": "rich",
     "safetensors": "safetensors",
     "scipy": "scipy",
     "sentencepiece": "sentencepiece",
     "simplejpeg": "simplejpeg",
+    "sqlalchemy": "sqlalchemy",
     "tifffile": "tifffile",
     "tokenizers": "tokenizers",
     "torch": "torch",
     "transformers": "transformers",
     "typer": "typer",
+    "uvicorn": "uvicorn",
 }
 """Module to distribution: what the package depends on."""
 
