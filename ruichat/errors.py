@@ -44,6 +44,10 @@ class UnsuitableSlideError(InputError):
     """A sound file that holds no stained slide in colour: no other reader should try it."""
 
 
+class BrokenDecoderError(InputError):
+    """The process that decoded a slide died of it: the slide may be opened once more."""
+
+
 class MissingMppError(InputError):
     """The file doesn't state its resolution; the user has to."""
 
@@ -58,3 +62,15 @@ class ModelError(RuiChatError):
     """A model that can't be loaded, or that returned what it must not."""
 
     exit_code = 3
+
+
+class NotFoundError(RuiChatError):
+    """Something that isn't there, or not for this user: which of both isn't told."""
+
+    exit_code = 4
+
+
+class StorageFullError(RuiChatError):
+    """No room on the disk; what is there can still be read."""
+
+    exit_code = 4

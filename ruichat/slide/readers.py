@@ -105,6 +105,23 @@ class SquaresReader(SlideReader, Protocol):
 
 
 @runtime_checkable
+class StoredReader(SlideReader, Protocol):
+    """A reader of files that hold tiles as JPEG, which can be handed on without decoding them."""
+
+    @property
+    def stored_tiles(self) -> tuple[tuple[int, int] | None, ...]:
+        """For each level width and height of its tiles; None where they can't be handed on."""
+        ...
+
+    def read_stored(self, level: int, column: int, row: int) -> bytes | None:
+        """A tile of such a level as a whole JPEG; None where the file holds no sound one.
+
+        It decodes to just the pixels that `read_many` gives, beyond the level's edge to anything.
+        """
+        ...
+
+
+@runtime_checkable
 class ProfiledReader(SlideReader, Protocol):
     """A reader that knows the colours of its file."""
 

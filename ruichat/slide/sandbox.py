@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from ruichat.errors import InputError, PrerequisiteError
+from ruichat.errors import BrokenDecoderError, InputError, PrerequisiteError
 from ruichat.slide.arrays import Bytes, Ints
 from ruichat.slide.geometry import Box
 from ruichat.slide.readers import PictureKind
@@ -81,6 +81,9 @@ class SandboxedReader:
         self.warnings = tuple(str(warning) for warning in found["warnings"])
         self.reductions = tuple(tuple(int(f) for f in fs) for fs in found["reductions"])
         self.files = tuple(Path(name) for name in found["files"])
+        self.stored_tiles = tuple(
+            None if tile is None else (int(tile[0]), int(tile[1])) for tile in found["stored_tiles"]
+        )
 
     def read_many(
         self, level: int, boxes: Sequence[Box], outs: Sequence[Bytes], *, num_threads: int = 1
@@ -163,6 +166,12 @@ class SandboxedReader:
         flat = np.frombuffer(base64.b64decode(reply["picture"]), np.uint8)
         return flat.reshape(height, width, 3)
 
+    def read_stored(self, level: int, column: int, row: int) -> bytes | None:
+        """See `readers.StoredReader`."""
+        with self._lock:
+            reply = self._ask({"stored": (level, column, row)}, READ_S)
+        return None if reply["jpeg"] is None else base64.b64decode(reply["jpeg"])
+
     def close(self) -> None:
         """Give the child back for the next slide."""
         child, self._child = self._child, None
@@ -177,7 +186,9 @@ class SandboxedReader:
         except _ChildError as error:
             self._child.kill()
             self._child = None
-            raise InputError(f"{self._name} breaks its decoder: {error}", hint=_DAMAGED) from error
+            raise BrokenDecoderError(
+                f"{self._name} breaks its decoder: {error}", hint=_DAMAGED
+            ) from error
         if "error" not in reply:
             return reply
         kind = PrerequisiteError if reply["error"] == "PrerequisiteError" else InputError

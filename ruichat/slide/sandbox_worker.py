@@ -13,6 +13,7 @@ import json
 import mmap
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +28,7 @@ from ruichat.slide.readers import (
     PictureKind,
     ReducingReader,
     SlideReader,
+    StoredReader,
 )
 from ruichat.slide.saying import say
 from ruichat.slide.shared_pixels import view
@@ -81,6 +83,9 @@ def _serve(requests: BinaryIO, replies: BinaryIO, pixels: mmap.mmap) -> None:
             elif "picture" in request:
                 assert reader is not None
                 reply = _picture(reader, request["picture"])
+            elif "stored" in request:
+                assert isinstance(reader, StoredReader)
+                reply = _stored(reader, request["stored"])
             else:
                 assert reader is not None
                 _read(reader, request, pixels)
@@ -111,10 +116,16 @@ def _picture(reader: SlideReader, kind: PictureKind) -> dict[str, Any]:
     return {"picture": data, "size": [pixels.shape[1], pixels.shape[0]]}
 
 
+def _stored(reader: StoredReader, place: Sequence[int]) -> dict[str, Any]:
+    data = reader.read_stored(*place)
+    return {"jpeg": None if data is None else base64.b64encode(data).decode()}
+
+
 def _describe(opened: Opened) -> dict[str, Any]:
     """All that is told about a file: nothing that could hold a name."""
     reader = opened.reader
     none = ((),) * len(reader.level_sizes)
+    no_tiles = (None,) * len(reader.level_sizes)
     return {
         "opened_by": opened.name,
         "vendor": reader.vendor,
@@ -123,6 +134,7 @@ def _describe(opened: Opened) -> dict[str, Any]:
         "objective": reader.objective,
         "warnings": reader.warnings,
         "reductions": reader.reductions if isinstance(reader, ReducingReader) else none,
+        "stored_tiles": reader.stored_tiles if isinstance(reader, StoredReader) else no_tiles,
         "files": [str(path) for path in reader.files],
     }
 

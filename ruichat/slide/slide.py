@@ -29,7 +29,7 @@ from ruichat.slide.geometry import (
     to_level,
 )
 from ruichat.slide.mpp import MppChoice
-from ruichat.slide.readers import ReducingReader, SlideReader, SquaresReader
+from ruichat.slide.readers import ReducingReader, SlideReader, SquaresReader, StoredReader
 from ruichat.slide.resample import resample
 from ruichat.slide.sharing import share_out
 from ruichat.units import Region0
@@ -109,6 +109,7 @@ class Slide:
         self.warnings = warnings + ((mpp.warning,) if mpp.warning else ())
         self.counts = ReadCounts()
         self._reader = reader
+        self._stored_reader = reader if isinstance(reader, StoredReader) else None
         self._squares_reader = reader if isinstance(reader, SquaresReader) else None
         self._new_array = new_array
         self._sources = [
@@ -263,6 +264,28 @@ class Slide:
                 out[i] = resample(pixels[i], tile_px, tile_px)
 
         share_out(range(len(boxes)), fit, num_threads)
+
+    @property
+    def level_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Width and height of each level, finest first."""
+        return self._reader.level_sizes
+
+    @property
+    def stored_tiles(self) -> tuple[tuple[int, int] | None, ...]:
+        """Width and height of the tiles of each level; None where `read_stored` gives none."""
+        reader = self._stored_reader
+        return (None,) * len(self.level_sizes) if reader is None else reader.stored_tiles
+
+    def read_stored(self, level: int, column: int, row: int) -> bytes | None:
+        """A tile of a level as the file holds it: a JPEG, not decoded, free of other data.
+
+        Raises:
+            InputError: the file is damaged there.
+        """
+        if self._stored_reader is None:
+            return None
+        with self._reading(self._sources[level], column, row, 0):
+            return self._stored_reader.read_stored(level, column, row)
 
     def thumbnail(self, max_px: int = 1024) -> UInt8[Bytes, "h w 3"]:
         """Small view of the tissue, its longer side at most `max_px`.

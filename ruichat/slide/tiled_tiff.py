@@ -24,6 +24,7 @@ from ruichat.slide.open_file import OpenFile
 from ruichat.slide.openslide_reader import open_reader as open_with_openslide
 from ruichat.slide.readers import PicturedReader, PictureKind, ProfiledReader, SlideReader
 from ruichat.slide.sharing import share_out
+from ruichat.slide.stored_jpeg import Whole, make_whole
 from ruichat.slide.tiff import Directory, TiffError
 from ruichat.slide.tile_codecs import Decode, choose_decoder, choose_reducer
 
@@ -49,6 +50,7 @@ class TileTable:
         counts: bytes of each tile; 0 where the scanner wrote none.
         decode: from those bytes to pixels.
         reduced: by factor, the same tiles decoded at a fraction of their size.
+        whole: from those bytes to a JPEG for others to decode; None for other codings.
     """
 
     size: tuple[int, int]
@@ -58,6 +60,7 @@ class TileTable:
     counts: tiff.Numbers
     decode: Decode
     reduced: Mapping[int, TileTable] = field(default_factory=dict[int, "TileTable"])
+    whole: Whole | None = None
 
     def own(self, box: Box) -> int | None:
         """Index of the tile that is just that box."""
@@ -103,6 +106,10 @@ class TiledTiffReader:
         self.files = reference.files
         self.reductions = tuple(
             tuple(table.reduced) if table and table.reduced and self.direct_table(level) else ()
+            for level, table in enumerate(tables)
+        )
+        self.stored_tiles = tuple(
+            table.tile if table and table.whole and self.direct_table(level) else None
             for level, table in enumerate(tables)
         )
 
@@ -164,6 +171,18 @@ class TiledTiffReader:
             self._read((level, factor), table, tiles, boxes[i], outs[i])
 
         share_out(range(len(boxes)), read, num_threads)
+
+    def read_stored(self, level: int, column: int, row: int) -> bytes | None:
+        """See `readers.StoredReader`."""
+        table = self._tables[level]
+        if table is None or table.whole is None or self.stored_tiles[level] is None:
+            return None
+        across, down = table.tile
+        if not (0 <= column * across < table.size[0] and 0 <= row * down < table.size[1]):
+            return None
+        index = row * table.columns + column
+        data = self._file.read(table.offsets.item(index), table.counts.item(index))
+        return table.whole(data)
 
     def _read(
         self,
@@ -318,7 +337,10 @@ def tile_table(directory: Directory) -> TileTable | None:
     columns = -(-width // across)
     if len(offsets) != len(counts) or len(offsets) < columns * -(-height // down):
         return None
-    table = TileTable((width, height), (across, down), columns, offsets, counts, decode)
+    whole = make_whole(directory)
+    table = TileTable(
+        (width, height), (across, down), columns, offsets, counts, decode, whole=whole
+    )
     return replace(table, reduced=_reduced(table, directory))
 
 
