@@ -49,6 +49,9 @@ CHECK_S = 1.0
 MAX_SLIDES = 50
 """Slides after which a child is replaced, so that what decoders leak doesn't add up."""
 
+MAX_IDLE = 4
+"""Children kept for the next slides; each holds about 50 MB."""
+
 _DAMAGED = "Copy or export it from the scanner again"
 
 
@@ -66,7 +69,8 @@ class SandboxedReader:
     def __init__(self, path: Path, *, icc: bool = False) -> None:
         self._name = path.name
         self._lock = threading.RLock()
-        self._child = _take_child()
+        self._is_broken = False
+        self._child: _Child | None = _take_child()
         try:
             found = self._ask({"open": str(path.absolute()), "icc": icc}, OPEN_S)
         except BaseException:
@@ -151,10 +155,15 @@ class SandboxedReader:
         return np.empty(shape, np.uint8) if lent is None else lent
 
     def _pixels(self) -> SharedPixels:
+        return self._living().pixels
+
+    def _living(self) -> _Child:
         child = self._child
+        if child is None and self._is_broken:
+            raise BrokenDecoderError(f"{self._name} has broken its decoder", hint=_DAMAGED)
         if child is None:
             raise InputError(f"{self._name} is closed", hint="Open the slide again")
-        return child.pixels
+        return child
 
     def picture(self, kind: PictureKind) -> Bytes | None:
         """RGB of the label or the macro image; None where the file holds none."""
@@ -179,13 +188,12 @@ class SandboxedReader:
             _give_back(child)
 
     def _ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        if self._child is None:
-            raise InputError(f"{self._name} is closed", hint="Open the slide again")
+        child = self._living()
         try:
-            reply = self._child.ask(request, seconds)
+            reply = child.ask(request, seconds)
         except _ChildError as error:
-            self._child.kill()
-            self._child = None
+            child.kill()
+            self._child, self._is_broken = None, True
             raise BrokenDecoderError(
                 f"{self._name} breaks its decoder: {error}", hint=_DAMAGED
             ) from error
@@ -326,7 +334,10 @@ def _give_back(child: _Child) -> None:
         child.kill()
         return
     with _idle_lock:
-        _idle.append(child)
+        if len(_idle) < MAX_IDLE:
+            _idle.append(child)
+            return
+    child.kill()
 
 
 @atexit.register

@@ -138,6 +138,10 @@ class Slide:
         """The coarsest source that is fine enough for so many level-0 pixels per wanted pixel."""
         return self._sources[choose_level([s.downsample for s in self._sources], factor)]
 
+    def downsample_read(self, factor: float) -> float:
+        """Level-0 pixels per pixel decoded where so many are wanted per pixel."""
+        return self._choose(factor).downsample
+
     def __enter__(self) -> Slide:
         return self
 

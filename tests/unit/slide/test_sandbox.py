@@ -63,7 +63,7 @@ def test_a_child_that_dies_costs_one_slide(sound: Path) -> None:
     out = np.empty((10, 10, 3), np.uint8)
     with pytest.raises(InputError, match="breaks its decoder"):
         reader.read_many(0, [Box(0, 0, 10, 10)], [out])
-    with pytest.raises(InputError, match="closed"):
+    with pytest.raises(InputError, match="has broken its decoder"):
         reader.read_many(0, [Box(0, 0, 10, 10)], [out])
     other.read_many(0, [Box(0, 0, 10, 10)], [out])
     reader.close()
