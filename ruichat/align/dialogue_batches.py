@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from ruichat.align.data.batch import DialogueBatch, collate
-from ruichat.align.data.packing import STEP, Budget, Numbers, pack
+from ruichat.align.data.packing import Budget, Numbers, Packed, pack
 from ruichat.align.data.slides import Reader, facts_of, longest_facts
 from ruichat.align.loop import Log, MicroBatch
 from ruichat.config import Config
@@ -102,18 +102,19 @@ class DialogueBatches:
         # What a last step lacks comes from the first epoch again.
         number %= self._starts[-1]
         epoch = bisect_right(self._starts, number) - 1
-        rows = self._epoch(epoch)[number - self._starts[epoch]]
-        made = [self._row(int(row)) for row in rows]
+        packed = self._epoch(epoch)[number - self._starts[epoch]]
+        made = [self._row(int(row)) for row in packed.dialogues]
         words = [spelled for spelled, _ in made]
+        shared = packed.row.tolist() if self._config.budget.row_tokens else None
         return MicroBatch(
-            collate(words, [laid for _, laid in made], self._processor),
+            collate(words, [laid for _, laid in made], self._processor, shared),
             num_targets=sum(label != IGNORED for one in words for label in one.labels[1:]),
             num_tokens=sum(len(one.input_ids) for one in words),
-            records=tuple(self._name(int(row)) for row in rows),
+            records=tuple(self._name(int(row)) for row in packed.dialogues),
         )
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - one of these lives as long as its run
-    def _epoch(self, epoch: int) -> list[Numbers]:
+    def _epoch(self, epoch: int) -> list[Packed]:
         return pack(self._tokens, self._tiles, self._config.budget, (self._seed, epoch))
 
     def _row(self, row: int) -> tuple[Encoded, Laid]:
@@ -158,9 +159,10 @@ class DialogueBatches:
 
     def _check(self, tokens: int, tiles: int) -> None:
         budget = self._config.budget
+        name = "row_tokens" if budget.row_tokens else "tokens"
         for what, found, most, remedy in (
             ("text tokens", tokens, self._max_positions, "The model reads no more: divide it"),
-            ("text tokens", tokens, budget.tokens // STEP * STEP, "Raise budget.tokens"),
+            ("text tokens", tokens, budget.longest, f"Raise budget.{name}"),
             ("tiles", tiles, budget.tiles, "Raise budget.tiles"),
         ):
             if found > most:

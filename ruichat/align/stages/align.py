@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ruichat.align.data.batch import DialogueBatch, encode_batch, words_loss
@@ -26,6 +26,17 @@ class AlignConfig(StageConfig):
     """Encoder, projector, pooling; depths and layers of cross-layer alignment."""
     contrastive: float = Field(default=0.0, ge=0)
     """Weight of the contrastive loss between slides and words; 0 leaves it out."""
+
+    @model_validator(mode="after")
+    def _reads_its_rows(self) -> AlignConfig:
+        flash = "flash" in (self.language_model.attention or "")
+        budget = self.batches.budget
+        if flash and budget.row_tokens not in (0, budget.tokens):
+            raise ValueError(
+                f"flash attention reads shared rows one at a time: budget.row_tokens is "
+                f"{budget.row_tokens}; allowed: 0, or budget.tokens ({budget.tokens})"
+            )
+        return self
 
 
 class AlignObjective(nn.Module):

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruichat.align.data.batch import encode_batch, words_loss
-from ruichat.align.data.packing import STEP, Budget, pack
+from ruichat.align.data.packing import STEP, Budget, Packed, pack
 from ruichat.align.data.slides import Reader, facts_of
 from ruichat.align.dialogue_batches import BatchConfig, DialogueBatches
 from ruichat.align.loop import MicroBatch
@@ -74,29 +74,51 @@ def made(all_of_it: DialogueBatches, step: int) -> list[MicroBatch[Any]]:
 sizes = st.lists(st.tuples(st.integers(1, 200), st.integers(1, 50)), min_size=1, max_size=60)
 
 
+def rows_of(packed: Packed, tokens: Any) -> Any:
+    """Text tokens of each row."""
+    return np.bincount(packed.row, tokens[packed.dialogues])
+
+
+def padded(packed: Packed, tokens: Any) -> int:
+    length = rows_of(packed, tokens)
+    return len(length) * int(-(-length.max() // STEP) * STEP)
+
+
 @settings(max_examples=60, deadline=None)
-@given(sizes, st.integers(0, 3), st.integers(1, 20))
+@given(sizes, st.integers(0, 3), st.integers(1, 20), st.sampled_from([0, 208, 213, 600, 624]))
 def test_every_dialogue_is_in_one_micro_batch_within_the_budget(
-    rows: list[tuple[int, int]], epoch: int, window: int
+    rows: list[tuple[int, int]], epoch: int, window: int, row_tokens: int
 ) -> None:
     tokens, tiles = np.array(rows).T
-    budget = Budget(tokens=208, tiles=50, window=window)
+    budget = Budget(tokens=624, tiles=50, window=window, row_tokens=row_tokens)
     found = pack(tokens, tiles, budget, (0, epoch))
-    assert sorted(np.concatenate(found).tolist()) == list(range(len(rows)))
-    for rows_of in found:
-        longest = -(-tokens[rows_of].max() // STEP) * STEP
-        assert len(rows_of) * longest <= budget.tokens
-        assert tiles[rows_of].sum() <= budget.tiles
-    again = pack(tokens, tiles, budget, (0, epoch))
-    assert [part.tolist() for part in again] == [part.tolist() for part in found]
+    together = np.concatenate([packed.dialogues for packed in found])
+    assert sorted(together.tolist()) == list(range(len(rows)))
+    for packed in found:
+        length = rows_of(packed, tokens)
+        assert length.min() > 0 and length.max() <= budget.longest
+        assert padded(packed, tokens) <= budget.tokens
+        assert tiles[packed.dialogues].sum() <= budget.tiles
+        assert row_tokens or sorted(packed.row) == list(range(len(packed.dialogues)))
+        assert row_tokens < 624 or len(length) == 1, "flash attention reads one row"
+    for one, again in zip(found, pack(tokens, tiles, budget, (0, epoch)), strict=True):
+        assert one.dialogues.tolist() == again.dialogues.tolist()
+        assert one.row.tolist() == again.row.tolist()
 
 
-def test_rows_of_a_like_length_come_together() -> None:
+@pytest.mark.parametrize(("row_tokens", "filled"), [(0, 0.9), (2048, 0.97)])
+def test_little_is_padded(row_tokens: int, filled: float) -> None:
     rng = np.random.default_rng(0)
     tokens = rng.integers(20, 1000, 2000)
-    found = pack(tokens, np.ones_like(tokens), Budget(tokens=8192), (0, 0))
-    padded = sum(len(part) * (-(-tokens[part].max() // STEP) * STEP) for part in found)
-    assert tokens.sum() / padded > 0.9
+    budget = Budget(tokens=8192, row_tokens=row_tokens)
+    found = pack(tokens, np.ones_like(tokens), budget, (0, 0))
+    assert tokens.sum() / sum(padded(packed, tokens) for packed in found) > filled
+
+
+@pytest.mark.parametrize("row_tokens", [15, 601])
+def test_rows_that_no_micro_batch_holds_are_refused(row_tokens: int) -> None:
+    with pytest.raises(ConfigError, match=f"row_tokens is {row_tokens}; allowed: 0, or 16 to"):
+        Budget.checked({"tokens": 600, "row_tokens": row_tokens}, source="test")
 
 
 # Laying
@@ -159,13 +181,19 @@ def test_an_epoch_shows_every_dialogue_once(folder: Path, processor: RuiChatProc
     assert min(seen.values()) == 2 and max(seen.values()) <= 3
 
 
-def test_a_step_is_the_same_whoever_makes_it(folder: Path, processor: RuiChatProcessor) -> None:
-    one, two = batches(folder, processor), batches(folder, processor)
+@pytest.mark.parametrize("row_tokens", [0, 300])
+def test_a_step_is_the_same_whoever_makes_it(
+    folder: Path, processor: RuiChatProcessor, row_tokens: int
+) -> None:
+    budget = Budget(tokens=600, tiles=40, window=8, row_tokens=row_tokens)
+    config = BatchConfig(budget=budget, micro_batches=2, epochs=2)
+    one, two = (batches(folder, processor, config=config) for _ in range(2))
     two.micro_batches(0)[1]()
     for a, b in zip(made(one, 2), made(two, 2), strict=True):
         assert a.records == b.records
         for name in a.content.__slots__:
-            assert torch.equal(getattr(a.content, name), getattr(b.content, name)), name
+            left, right = getattr(a.content, name), getattr(b.content, name)
+            assert left is right is None or torch.equal(left, right), name
     other = batches(folder, processor, seed=2)
     assert [p.records for p in made(one, 0)] != [p.records for p in made(other, 0)]
 
@@ -216,6 +244,33 @@ def tiny_model_of(model: Any, dim: int) -> Any:
     return type(model)(config).eval()
 
 
+def test_shared_rows_teach_what_rows_of_their_own_do(
+    folder: Path, processor: RuiChatProcessor
+) -> None:
+    model = tiny_model(
+        processor.vocab_size, text={"max_position_embeddings": 512}, inject_layers=(1,)
+    )
+    model = tiny_model_of(model, DIM)
+    with torch.no_grad():
+        model.region_encoder.injected[0].gate.fill_(0.5)
+    found: list[tuple[float, int, dict[str, torch.Tensor]]] = []
+    for row_tokens in (0, 300):
+        budget = Budget(tokens=600, tiles=60, window=8, row_tokens=row_tokens)
+        every = batches(folder, processor, config=BatchConfig(budget=budget, micro_batches=1))
+        parts = [made(every, step)[0].content for step in range(every.steps)]
+        assert not row_tokens or max(len(p.said) / len(p.input_ids) for p in parts) >= 2
+        loss = sum(words_loss(model, part, encode_batch(model, part)) for part in parts)
+        model.zero_grad()
+        loss.backward()
+        grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        found.append((loss.item(), sum(p.input_ids.numel() for p in parts), grads))
+    (alone, wide, own), (together, narrow, shared) = found
+    assert together == pytest.approx(alone, rel=1e-5) and narrow < wide
+    assert own.keys() == shared.keys() and any("injected" in name for name in own)
+    for name, value in own.items():
+        assert (shared[name] - value).abs().max() <= 1e-5 * value.abs().max(), name
+
+
 # Bad input, before the first step
 
 
@@ -258,6 +313,7 @@ def spoilt(values: dict[str, Any]) -> Callable[[Path], str]:
         ({}, {"max_positions": 30}, r"dialogue 1: it has \d+ text tokens; allowed: 30"),
         ({}, {"config": BatchConfig(budget=Budget(tiles=8))}, "it has 9 tiles; allowed: 8"),
         ({}, {"config": BatchConfig(budget=Budget(tokens=32))}, "text tokens; allowed: 32"),
+        ({}, {"config": BatchConfig(budget=Budget(row_tokens=40))}, "text tokens; allowed: 32"),
     ],
 )
 def test_what_cannot_be_trained_on_is_told_first(

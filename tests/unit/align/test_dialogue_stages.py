@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,7 @@ def test_ask_answers_from_the_checkpoint(
     root: Path, aligned: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RUICHAT_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     slide = str(tmp_path / "slide.tif")
     run_cli = CliRunner().invoke
     drawn = run_cli(app, ["phantom", "draw", slide, "--width", "900", "--height", "700"])
@@ -151,6 +154,31 @@ def test_ask_answers_from_the_checkpoint(
     asked = run_cli(app, question, catch_exceptions=False)
     assert asked.exit_code == 0, asked.output
     assert json.loads(asked.stdout)["model"] == "tiny"
+
+
+def test_shared_rows_go_on_where_they_stopped(root: Path) -> None:
+    budget = {"tokens": 1200, "row_tokens": 400, "tiles": 60}
+    batches = {"budget": budget, "micro_batches": 2, "epochs": 3}
+    values = align_settings(root, batches=batches)
+    folder, _ = run(root, "align", values, "shared")
+    whole = (folder / "model.safetensors").read_bytes()
+    states = sorted((root / "shared" / "align").glob("step-*"))
+    assert len(states) == 2
+    shutil.rmtree(states[1])
+    shutil.rmtree(folder)
+    _, told = run(root, "align", values, "shared")
+    assert f"going on from step {int(states[0].name[5:])}" in told
+    assert (folder / "model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.parametrize(("row_tokens", "right"), [(0, True), (600, False), (1200, True)])
+def test_flash_attention_reads_one_shared_row(root: Path, row_tokens: int, right: bool) -> None:
+    values = align_settings(root)
+    values["language_model"]["attention"] = "flash_attention_2"
+    values["batches"]["budget"]["row_tokens"] = row_tokens
+    wrong = pytest.raises(ConfigError, match=r"budget.row_tokens is 600; allowed: 0, or budget")
+    with nullcontext() if right else wrong:
+        AlignConfig.checked(values, source="align.yaml")
 
 
 def test_other_settings_need_another_folder(root: Path, aligned: tuple[Path, str]) -> None:
