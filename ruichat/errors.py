@@ -70,7 +70,17 @@ class NotFoundError(RuiChatError):
     exit_code = 4
 
 
+class ConflictError(RuiChatError):
+    """A change that no longer fits: somebody else has changed the record, or it is in use."""
+
+    exit_code = 4
+
+
 class StorageFullError(RuiChatError):
     """No room on the disk; what is there can still be read."""
 
     exit_code = 4
+
+
+class DatabaseUnavailableError(PrerequisiteError):
+    """The database doesn't answer, or has been locked for too long; trying again may help."""

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
+
+if TYPE_CHECKING:
+    from databases import Postgres
+
+    from ruichat.storage.database.connect import Database
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -45,6 +51,50 @@ def picture_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
         return place if place.exists() else SAVERS[name](place)
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of the session's own, or a skip that says why there is none."""
+    from databases import Postgres, why_no_postgres
+
+    if reason := why_no_postgres():
+        pytest.skip(reason)
+    server = Postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of an empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/database/ruichat.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.emptied("test")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """An open database of each kind with this version's tables."""
+    from ruichat.storage.database.connect import open_database
+
+    opened = open_database(database_url)
+    opened.migrate()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are hashed with Argon2's least work, not with what keeps them safe."""
+    from argon2 import PasswordHasher
+
+    from ruichat.storage.database import users
+
+    hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(users, "password_hasher", lambda: hasher)
+    monkeypatch.setattr(users, "nobodys_hash", lambda: hasher.hash("nobody"))
 
 
 @pytest.fixture(autouse=True)

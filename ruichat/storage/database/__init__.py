@@ -1,0 +1,1 @@
+"""What people write: users, cases, chats, findings; in SQLite, or in PostgreSQL by URL."""
