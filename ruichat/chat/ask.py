@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -15,34 +14,38 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ruichat.chat.answer import Answer, SlideRecord, Thought
+from ruichat.chat.answer import Answer, Thought
 from ruichat.chat.backend import Backend, load_backend
-from ruichat.chat.facts import (
-    SlideFacts,
-    TileReading,
-    facts_text,
-    measure_facts,
-    tiles_to_read,
-)
+from ruichat.chat.facts import SlideFacts
 from ruichat.chat.model_options import ModelOptions
 from ruichat.chat.question import MAX_QUESTION_CHARS
+from ruichat.chat.reading import Clock, Progress, ReadSlide, read_slide, session_bytes
 from ruichat.chat.reply import answer_question
 from ruichat.chat.scope import follows_up
 from ruichat.chat.view import SlideView, region_means
 from ruichat.config import Config
 from ruichat.histology import Language
-from ruichat.model.regions import split_regions
 
 if TYPE_CHECKING:
-    from ruichat.chat.calibration import Calibration
-    from ruichat.features.bag import FeatureBag
     from ruichat.model.chat_model import ChatSession
     from ruichat.slide.slide import Slide
 
-__all__ = ["AskConfig", "SlideChat", "load_backend", "open_chat", "region_means"]
+__all__ = [
+    "AskConfig",
+    "Clock",
+    "Progress",
+    "SlideChat",
+    "load_backend",
+    "open_chat",
+    "region_means",
+]
 
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, items done and items in all (0, 0 when it merely begins)."""
+Watch = Callable[[], None]
+"""Called before each piece of an answer, also of those that aren't shown; raises to end it."""
+
+MAX_REPLAYED = 3
+"""Earlier questions that are asked again, at most, so that one that goes on from them is read as
+it was meant; ours: each costs the time of an answer."""
 
 
 class AskConfig(Config):
@@ -73,32 +76,31 @@ class AskConfig(Config):
 class SlideChat:
     """One slide, encoded once, and the questions asked about it; a context manager.
 
+    Args:
+        read: the slide as the model has read it.
+        config: how it is asked.
+        slide: its open file, closed with the chat; None where somebody else keeps it.
+        seconds: wall-clock seconds by stage of opening it, told with the first answer.
+
     Attributes:
-        view: what is known of the slide.
+        read: the slide as the model has read it.
         seconds: wall-clock seconds by stage of opening it.
-        sends_to: address of another machine that gets pictures with each question; "" if none.
     """
 
     def __init__(
         self,
-        slide: Slide,
-        view: SlideView,
-        session: ChatSession,
+        read: ReadSlide,
         config: AskConfig,
-        seconds: dict[str, float],
-        thinking_calibration: Calibration | None = None,
-        *,
-        sends_to: str = "",
+        slide: Slide | None = None,
+        seconds: dict[str, float] | None = None,
     ) -> None:
-        self.view = view
-        self.sends_to = sends_to
-        self._thinking_calibration = thinking_calibration
-        self.seconds = seconds
+        self.read = read
+        self.seconds = seconds or {}
         self._slide = slide
-        self._fresh = session
+        self._fresh = read.session
         self._last: ChatSession | None = None
         self._config = config
-        self._unrecorded_s = seconds
+        self._unrecorded_s = self.seconds
         self._language: Language = "en"
         self._thumbnail: UInt8[NDArray[np.uint8], "h w 3"] | None = None
 
@@ -115,25 +117,50 @@ class SlideChat:
 
     def close(self) -> None:
         """Release the slide's file."""
-        self._slide.close()
+        if self._slide is not None:
+            self._slide.close()
+
+    @property
+    def view(self) -> SlideView:
+        """What is known of the slide."""
+        return self.read.view
 
     @property
     def facts(self) -> SlideFacts:
         """What was measured."""
         return self.view.facts
 
+    @property
+    def sends_to(self) -> str:
+        """Address of another machine that gets pictures with each question; "" if none."""
+        return self.read.backend.sends_to
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the dialogue keeps beside the slide, about."""
+        return 0 if self._last is None else session_bytes(self._last)
+
     def let_think(self, think: bool, *, show: bool = False) -> None:
         """Whether the model thinks before the next answers, and whether its thoughts are shown."""
-        update = {"think": think, "show_thinking": show}
+        self.change(think=think, show_thinking=show)
+
+    def change(self, **update: object) -> None:
+        """Ask the next questions with other settings; see `AskConfig`."""
         self._config = self._config.model_copy(update=update)
 
-    def ask(self, question: str) -> Generator[str | Thought | Answer]:
+    def ask(
+        self, question: str, *, watch: Watch | None = None
+    ) -> Generator[str | Thought | Answer]:
         """Answer one question.
 
         Reads no tile and encodes nothing. Only a question that goes on from the one before
         ("and where is it?") is read together with it: what else was asked earlier can't sway an
         answer about the slide. An answer that is cancelled by closing the iterator, or that was
         too unsure to be shown, is forgotten.
+
+        Args:
+            question: as typed.
+            watch: called before each piece of the model's; what it raises ends the answer.
 
         Yields:
             The thought, if it is to be shown; words of the answer as they may be shown; and last
@@ -147,7 +174,7 @@ class SlideChat:
         session = (self._last if continues and self._last else self._fresh).fork()
         view = self.view
         if self._config.think:
-            view = dataclasses.replace(view, calibration=self._thinking_calibration)
+            view = dataclasses.replace(view, calibration=self.read.backend.thinking_calibration)
         events = answer_question(
             question,
             view,
@@ -156,6 +183,7 @@ class SlideChat:
             opening_s=self._unrecorded_s,
             default_language=self._language,
             continues=continues,
+            watch=watch,
         )
         with closing(events):
             for event in events:
@@ -165,13 +193,36 @@ class SlideChat:
                         self._last = session
                 yield event
 
+    def recall(self, earlier: Sequence[str], question: str, *, watch: Watch | None = None) -> None:
+        """Get ready for a question that goes on from earlier ones which this chat never heard.
+
+        They are asked again, which gives the same answers, as answers are greedy. Nothing
+        happens where the chat has heard a question, or where the next one stands alone.
+
+        Args:
+            earlier: questions of the dialogue so far, the oldest first.
+            question: the next one.
+            watch: as of `ask`.
+        """
+        if self._last is not None or not follows_up(question):
+            return
+        first = len(earlier)
+        while first > 0 and len(earlier) - first < MAX_REPLAYED:
+            first -= 1
+            if not follows_up(earlier[first]):
+                break
+        for asked in earlier[first:]:
+            for _ in self.ask(asked, watch=watch):
+                pass
+
     def forget(self) -> None:
         """Forget the questions so far; the slide stays read."""
         self._last = None
 
     def thumbnail(self) -> UInt8[NDArray[np.uint8], "h w 3"]:
-        """Small view of the slide, [h, w, 3]; read once."""
+        """Small view of the slide, [h, w, 3]; read once, while the file is open."""
         if self._thumbnail is None:
+            assert self._slide is not None
             self._thumbnail = self._slide.thumbnail(self._config.thumbnail_px)
         return self._thumbnail
 
@@ -207,115 +258,8 @@ def open_chat(
     try:
         with clock.stage("model"):
             backend = backend or load_backend(config.model, config.options)
-        with clock.stage("features"):
-            bag = _encode(slide, backend, cache, clock)
-        with clock.stage("facts"):
-            view, bag = _measure(slide, backend, bag)
-        with clock.stage("prompt"):
-            session = _tell(view, backend, bag, slide)
+        read = read_slide(slide, backend, cache=cache, clock=clock)
     except BaseException:
         slide.close()
         raise
-    return SlideChat(
-        slide,
-        view,
-        session,
-        config,
-        clock.seconds,
-        backend.thinking_calibration,
-        sends_to=backend.sends_to,
-    )
-
-
-def _encode(slide: Slide, backend: Backend, cache: Path | None, clock: Clock) -> FeatureBag:
-    from ruichat.features.extract import ExtractConfig, extract
-    from ruichat.features.survey import survey
-    from ruichat.storage.artifacts import cache_dir
-
-    if backend.encoder is None:
-        return survey(slide, ExtractConfig(icc=slide.icc))
-    config = ExtractConfig.for_encoder(backend.encoder.card, icc=slide.icc)
-    counts = clock.counts("features")
-    return extract(slide, backend.encoder, config, cache=cache or cache_dir(), progress=counts)
-
-
-def _measure(slide: Slide, backend: Backend, bag: FeatureBag) -> tuple[SlideView, FeatureBag]:
-    """What is known of the slide, and the bag of those tiles that the model is shown."""
-    reading, read, classes = None, bag, None
-    if backend.classifier is not None:
-        reading = TileReading(
-            backend.classifier.class_probabilities(bag.embeddings),
-            backend.classifier.known_score(bag.embeddings),
-        )
-        keep = tiles_to_read(reading.known)
-        read = bag.where(keep)
-        classes = reading.probabilities[keep]
-    regions = split_regions(
-        read.xy0, read.span0, read.base_mpp, read.size0, max_regions=backend.max_regions
-    )
-    k = len(regions)
-    view = SlideView(
-        record=record_slide(slide),
-        span0=read.span0,
-        xy0=read.xy0,
-        regions=regions,
-        region_classes=None if classes is None else region_means(classes, regions.assignment, k),
-        facts=measure_facts(bag, num_regions=k, reading=reading),
-        model=backend.name,
-        calibration=backend.calibration,
-        prompts=backend.prompts,
-    )
-    return view, read
-
-
-def _tell(view: SlideView, backend: Backend, bag: FeatureBag, slide: Slide) -> ChatSession:
-    from ruichat.model.chat_model import SlideContext
-    from ruichat.model.pictures import SlidePictures
-
-    context = SlideContext(
-        bag=bag,
-        regions=view.regions,
-        facts=facts_text(view.facts),
-        pictures=SlidePictures(slide, view.regions, bag.xy0, bag.span0, backend.pictures),
-    )
-    return backend.model.open(context)
-
-
-def record_slide(slide: Slide) -> SlideRecord:
-    """What was read, and with which resolution."""
-    return SlideRecord(
-        digest=slide.digest,
-        width0=slide.width0,
-        height0=slide.height0,
-        mpp=slide.mpp.value,
-        mpp_source=slide.mpp.source,
-        file_mpp=slide.mpp.file_value,
-    )
-
-
-class Clock:
-    """Seconds by stage, and who wants to know that a stage begins."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.seconds: dict[str, float] = {}
-        self._progress = progress
-
-    @contextmanager
-    def stage(self, name: str) -> Generator[None]:
-        """Time a stage; its seconds count even if it fails."""
-        if self._progress is not None:
-            self._progress(name, 0, 0)
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = time.perf_counter() - start
-
-    def counts(self, name: str) -> Callable[[int, int], None]:
-        """A callback of items done and in all, for a stage of that name."""
-
-        def count(done: int, total: int) -> None:
-            if self._progress is not None:
-                self._progress(name, done, total)
-
-        return count
+    return SlideChat(read, config, slide, clock.seconds)

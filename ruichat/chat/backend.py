@@ -102,13 +102,16 @@ class Backend:
     sends_to: str = ""
 
 
-def load_backend(model: str, options: ModelOptions | None = None) -> Backend:
+def load_backend(
+    model: str, options: ModelOptions | None = None, *, num_threads: int = 0
+) -> Backend:
     """The model of that name, or of that folder, with all it needs.
 
     Args:
         model: "mini", a checkpoint folder of ours or of another project, "hub:OWNER/NAME" or
             "openai:NAME".
         options: how models that aren't ours are loaded; defaults if None.
+        num_threads: of a model of ours and of its encoder on the CPU; their own choice if 0.
 
     Raises:
         ConfigError: neither a known name nor a folder, or an option that it has no use for.
@@ -118,14 +121,16 @@ def load_backend(model: str, options: ModelOptions | None = None) -> Backend:
     """
     from ruichat.chat.other_models import check_given, load_other
     from ruichat.features.encoder import load_encoder
+    from ruichat.features.runtime.ways import RunConfig
 
     options = options or ModelOptions()
     other = load_other(model, options)
     if other is not None:
         return other
     check_given(model, options, set())
-    chat_model = _load_model(model)
-    encoder = load_encoder(chat_model.encoder)
+    chat_model = _load_model(model, num_threads)
+    run = RunConfig(num_threads=num_threads) if num_threads else None
+    encoder = load_encoder(chat_model.encoder, run=run)
     classifier = _load_classifier(chat_model.folder, encoder)
     calibration, of_thinking = None, None
     if chat_model.folder is not None:
@@ -162,14 +167,14 @@ def _load_classifier(folder: Path | None, encoder: Encoder) -> TileClassifier | 
     return classifier
 
 
-def _load_model(model: str) -> SlideModel:
+def _load_model(model: str, num_threads: int) -> SlideModel:
     from ruichat.model.chat_model import CHAT_MODELS
     from ruichat.model.checkpoint import load_checkpoint
 
     if model in CHAT_MODELS:
         loader = load_object(CHAT_MODELS.get(model).loader)
-        return cast("Callable[[], SlideModel]", loader)()
+        return cast("Callable[..., SlideModel]", loader)(num_threads=num_threads)
     if os.path.isdir(model):  # unlike pathlib's, false for what no file can be called
-        return load_checkpoint(Path(model))
+        return load_checkpoint(Path(model), num_threads=num_threads)
     CHAT_MODELS.get(model)  # not a folder either: names the known models
     raise ConfigError(f"{model!r} is neither a known model nor a checkpoint folder")

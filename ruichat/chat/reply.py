@@ -25,7 +25,7 @@ from ruichat.chat.view import SlideView
 from ruichat.histology import Language
 
 if TYPE_CHECKING:
-    from ruichat.chat.ask import AskConfig
+    from ruichat.chat.ask import AskConfig, Watch
     from ruichat.model.chat_model import ChatSession
 
 MIN_NODE_SHARE = 0.2
@@ -43,6 +43,7 @@ def answer_question(
     opening_s: Mapping[str, float],
     default_language: Language = "en",
     continues: bool = False,
+    watch: Watch | None = None,
 ) -> Generator[str | Thought | Answer]:
     """Answer one question about a slide.
 
@@ -57,6 +58,7 @@ def answer_question(
         opening_s: seconds spent before the question, recorded with the answer.
         default_language: of a question without words, such as "R7?".
         continues: it goes on from the question that the session heard last.
+        watch: called before each piece of the model's; what it raises ends the answer.
 
     Yields:
         The thought, if it is to be shown; words as they may be shown; then the whole `Answer`.
@@ -68,7 +70,7 @@ def answer_question(
     asked = clean_question(question, max_chars=config.max_question_chars)
     language = config.language or question_language(asked, default=default_language)
     seconds = dict(opening_s)
-    words = _answer_words(asked, language, view, session, config, continues)
+    words = _answer_words(asked, language, view, session, config, continues, watch)
     with closing(words):
         while True:
             try:
@@ -119,6 +121,7 @@ def _answer_words(
     session: ChatSession,
     config: AskConfig,
     continues: bool,
+    watch: Watch | None,
 ) -> Words:
     """Words to show; returns the outcome."""
     far = [number for number in named_regions(asked) if not 1 <= number <= view.num_regions]
@@ -139,7 +142,7 @@ def _answer_words(
         text = texts.unknown_tissue(view.facts, known, limit, language)
         return (yield from _say(text, "unknown_tissue", alternatives=view.alternatives()))
     speaker = Speaker(view, question_kind(question), language)
-    outcome = yield from speaker.speak(question, session, config)
+    outcome = yield from speaker.speak(question, session, config, watch)
     space = "" if language == "zh" else " "
     if denies(outcome.text, "nodal_metastasis") and not _shows_node(view):
         addition = space + texts.no_node(language)

@@ -19,7 +19,7 @@ from ruichat.chat.view import SlideView
 from ruichat.histology import Language
 
 if TYPE_CHECKING:
-    from ruichat.chat.ask import AskConfig
+    from ruichat.chat.ask import AskConfig, Watch
     from ruichat.model.chat_model import ChatSession
 
 
@@ -62,7 +62,13 @@ class Speaker:
         self._facts = fact_values(view.facts, language)
         self._draft, self._thought = Draft(), ""
 
-    def speak(self, question: str, session: ChatSession, config: AskConfig) -> Words:
+    def speak(
+        self,
+        question: str,
+        session: ChatSession,
+        config: AskConfig,
+        watch: Watch | None = None,
+    ) -> Words:
         """Stream the answer once its first sentence has been weighed.
 
         An answer that is too likely to be wrong is cut off and never shown, and neither is the
@@ -72,6 +78,8 @@ class Speaker:
         stream = session.stream(question, max_tokens=config.max_tokens, think=config.think)
         with closing(stream) as pieces:
             for piece in pieces:
+                if watch is not None:
+                    watch()
                 if piece.thought:
                     self._thought += piece.text
                     continue

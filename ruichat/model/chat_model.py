@@ -138,7 +138,8 @@ class ChatModelCard:
     Attributes:
         name: unique.
         license: SPDX identifier of the weights.
-        loader: "module:function" that takes no argument and returns a `ChatModel`.
+        loader: "module:function" that takes `num_threads` (0 leaves the choice to it) and returns
+            a `ChatModel`.
     """
 
     name: str

@@ -40,15 +40,18 @@ MINI_DIR = Path(__file__).parent.parent / "assets" / "mini" / "lm"
 """The embedded default."""
 
 
-def load_mini() -> NativeChatModel:
+def load_mini(*, num_threads: int = 0) -> NativeChatModel:
     """The embedded default.
+
+    Args:
+        num_threads: as of `load_checkpoint`.
 
     Raises:
         PrerequisiteError: this installation lacks its weights.
         ArtifactError: they are damaged.
     """
     _need_mini()
-    return load_checkpoint(MINI_DIR)
+    return load_checkpoint(MINI_DIR, num_threads=num_threads)
 
 
 def check_mini() -> str:

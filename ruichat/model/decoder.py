@@ -21,6 +21,11 @@ class DecoderState(Protocol):
         """Text tokens read."""
         ...
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the keys and values take."""
+        ...
+
     def fork(self: S) -> S:
         """An independent copy."""
         ...

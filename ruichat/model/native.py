@@ -128,6 +128,11 @@ class NativeSession:
         """Text tokens of the dialogue, prefix included."""
         return self._state.length + len(self._pending)
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory of what was read, which every fork copies."""
+        return self._state.num_bytes
+
     def stream(
         self,
         question: str,

@@ -39,6 +39,11 @@ class OpenVinoState:
         sizes = (shape.num_layers, 2, shape.num_kv_heads, BUCKET, shape.head_dim)
         self.buffer: Array = np.zeros(sizes, np.float32)
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the keys and values take."""
+        return self.buffer.nbytes
+
     def fork(self) -> OpenVinoState:
         """An independent copy."""
         twin = object.__new__(OpenVinoState)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -18,7 +18,7 @@ from ruichat.slide.geometry import fit_factor
 from ruichat.units import Region0
 
 if TYPE_CHECKING:
-    from ruichat.slide.slide import Slide
+    from ruichat.slide.mpp import MppChoice
 
 JPEG_QUALITY = 90
 """At which a picture of stained tissue shows no blocks, at a tenth of the size without loss."""
@@ -68,11 +68,42 @@ class Picture:
         return buffer.getvalue()
 
 
+@runtime_checkable
+class PixelSource(Protocol):
+    """What pictures are read from: a slide, or somebody who opens it for each."""
+
+    @property
+    def width0(self) -> int:
+        """Width in level-0 pixels."""
+        ...
+
+    @property
+    def height0(self) -> int:
+        """Height in level-0 pixels."""
+        ...
+
+    @property
+    def mpp(self) -> MppChoice:
+        """The resolution of level 0."""
+        ...
+
+    @property
+    def bounds0(self) -> Region0:
+        """The whole slide."""
+        ...
+
+    def read(
+        self, region0: Region0, *, mpp: float, num_threads: int = 1
+    ) -> UInt8[NDArray[np.uint8], "h w 3"]:
+        """See `ruichat.slide.slide.Slide.read`."""
+        ...
+
+
 class SlidePictures:
-    """Gives pictures of one open slide; each is read when it is asked for.
+    """Gives pictures of one slide; each is read when it is asked for.
 
     Args:
-        slide: stays open for as long as pictures are asked for.
+        slide: can be read for as long as pictures are asked for.
         regions: its named regions.
         xy0: top left corners of its tiles, level-0 pixels.
         span0: side of a tile, level-0 pixels.
@@ -81,7 +112,7 @@ class SlidePictures:
 
     def __init__(
         self,
-        slide: Slide,
+        slide: PixelSource,
         regions: Regions,
         xy0: Int64[NDArray[np.int64], "n 2"],
         span0: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from transformers.cache_utils import DynamicCache
 
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.region_state import Array, RegionState
+
+_KEPT = ("keys", "values")
 
 
 class TorchState:
@@ -25,6 +28,12 @@ class TorchState:
         """Text tokens read."""
         return int(self.cache.get_seq_length())
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the keys and values take."""
+        kept = [getattr(layer, name, None) for layer in self.cache.layers for name in _KEPT]
+        return sum(x.nbytes for x in kept if x is not None)
+
     def fork(self) -> TorchState:
         """An independent copy."""
         return TorchState(copy.deepcopy(self.cache))
@@ -37,7 +46,7 @@ class TorchState:
 
 
 class TorchDecoder:
-    """Runs the layers of a model on its device.
+    """Runs the layers of a model on its device, for one state at a time.
 
     Args:
         model: put into evaluation mode.
@@ -47,6 +56,7 @@ class TorchDecoder:
 
     def __init__(self, model: RuiChatForConditionalGeneration) -> None:
         self.model = model.eval()
+        self._lock = threading.Lock()
 
     def start(self) -> TorchState:
         """A state that has read nothing."""
@@ -64,11 +74,12 @@ class TorchDecoder:
         embeds = None
         if len(regions.embeds):
             embeds = torch.from_numpy(regions.embeds)[None].to(model.device, model.dtype)
-        output = model(
-            torch.tensor([list(ids)], device=model.device),
-            past_key_values=state.cache,
-            region_embeds=embeds,
-            use_cache=True,
-            logits_to_keep=keep,
-        )
+        with self._lock:
+            output = model(
+                torch.tensor([list(ids)], device=model.device),
+                past_key_values=state.cache,
+                region_embeds=embeds,
+                use_cache=True,
+                logits_to_keep=keep,
+            )
         return np.asarray(output.logits[0].float().cpu())
