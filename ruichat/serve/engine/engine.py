@@ -1,0 +1,326 @@
+"""The engine: questions in, events out; one model, loaded once, for everybody."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+
+from ruichat.chat.answer import Answer, Thought
+from ruichat.chat.ask import AskConfig, SlideChat
+from ruichat.chat.backend import Backend, load_backend
+from ruichat.chat.question import clean_question
+from ruichat.chat.reading import ReadSlide
+from ruichat.errors import InputError, ModelError, RuiChatError
+from ruichat.serve.engine.events import (
+    Done,
+    Event,
+    Failed,
+    Reading,
+    Stopped,
+    ThoughtWords,
+    Waiting,
+    Words,
+)
+from ruichat.serve.engine.memory import ChatKey, Memory
+from ruichat.serve.engine.queueing import FairQueue
+from ruichat.serve.engine.reading import SlideReader, Slides
+from ruichat.serve.engine.requests import Ask, CancelledQuestion, EngineFullError, Ticket
+from ruichat.serve.engine.settings import EngineSettings
+
+log = logging.getLogger(__name__)
+
+FIRST_GUESS_S = 5.0
+"""Taken for the time of an answer until one has been measured."""
+
+MAX_RETRY_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """How busy the engine is.
+
+    Attributes:
+        model: its name; "" until it is loaded.
+        num_waiting: questions in the queue or behind slides that are being read.
+        num_answering: answers being written.
+        num_reading: slides being read, or waiting for it.
+        num_slides: slides that stay read.
+        memory_bytes: what they and the dialogues about them take, about.
+    """
+
+    model: str
+    num_waiting: int
+    num_answering: int
+    num_reading: int
+    num_slides: int
+    memory_bytes: int
+
+
+class Engine:
+    """Answers questions about slides, fairly between people; safe for threads.
+
+    A question is first watched until its slides are read, then waits for its person's turn, then
+    is answered by one of a few threads. What goes wrong with one question is told to its asker
+    and to nobody else.
+
+    Args:
+        settings: bounds.
+        slides: gives open slides by their ids.
+        loader: loads the model; by the settings if None.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        slides: Slides,
+        loader: Callable[[], Backend] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._loader = loader or (lambda: _load(settings))
+        self._backend: Backend | None = None
+        self._loading = threading.Lock()
+        self.memory = Memory(settings.memory_mb * 1e6)
+        self.reader = SlideReader(
+            slides, self.backend, self.memory, at_once=settings.slides_read_at_once
+        )
+        self._changed = threading.Condition()
+        self._queue: FairQueue[_Question] = FairQueue()
+        self._open: dict[Ticket, _Question] = {}
+        self._answering: set[Ticket] = set()
+        self._answer_s = FIRST_GUESS_S
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"answer-{i}", daemon=True)
+            for i in range(settings.answers_at_once)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def backend(self) -> Backend:
+        """The model; loaded by whoever needs it first.
+
+        Raises:
+            ConfigError, PrerequisiteError, ArtifactError, ModelError: it can't be loaded.
+        """
+        with self._loading:
+            if self._backend is None:
+                self._backend = self._loader()
+            return self._backend
+
+    def status(self) -> EngineStatus:
+        """How busy it is now."""
+        with self._changed:
+            answering = len(self._answering)
+            waiting = len(self._open) - answering
+        return EngineStatus(
+            model="" if self._backend is None else self._backend.name,
+            num_waiting=waiting,
+            num_answering=answering,
+            num_reading=self.reader.num_reading,
+            num_slides=self.memory.num_slides,
+            memory_bytes=self.memory.num_bytes,
+        )
+
+    def ask(self, ask: Ask) -> Ticket:
+        """Take a question in.
+
+        Raises:
+            InputError: it is empty or too long, or isn't about one slide.
+            EngineFullError: too many wait.
+        """
+        clean_question(ask.question)
+        if len(ask.slide_ids) != 1:
+            raise InputError(
+                f"the question is about {len(ask.slide_ids)} slides", hint="Choose one slide"
+            )
+        ticket = Ticket(ask, self._cancel)
+        question = _Question(ticket, self)
+        with self._changed:
+            self._check_room(ask)
+            self._open[ticket] = question
+        question.gather()
+        return ticket
+
+    def close(self) -> None:
+        """Stop every question and end the threads."""
+        with self._changed:
+            self._closed = True
+            tickets = list(self._open)
+            self._changed.notify_all()
+        for ticket in tickets:
+            ticket.cancel()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _check_room(self, ask: Ask) -> None:
+        if self._closed:
+            raise ModelError("the server is shutting down", hint="Ask again in a minute")
+        settings, num = self.settings, len(self._open)
+        waiting = num - len(self._answering)
+        own = sum(ticket.ask.user_id == ask.user_id for ticket in self._open)
+        if own >= settings.max_waiting_per_user:
+            message = f"{own} of your questions wait already; so many are allowed"
+            raise EngineFullError(message, retry_after_s=self._wait_s(own))
+        if waiting >= settings.max_waiting:
+            message = f"{waiting} questions wait already; so many are allowed"
+            raise EngineFullError(message, retry_after_s=self._wait_s(waiting))
+
+    def _wait_s(self, num: int) -> int:
+        """Seconds until one of so many questions has likely been answered."""
+        rounds = num / self.settings.answers_at_once
+        return min(MAX_RETRY_S, max(1, round(rounds * self._answer_s)))
+
+    def enqueue(self, question: _Question) -> None:
+        """Let a question whose slides are read wait for its turn."""
+        with self._changed:
+            if question.ticket not in self._open or question.ticket.is_cancelled:
+                return
+            self._queue.put(question.ticket.ask.user_id, question)
+            self._tell_places()
+            self._changed.notify()
+
+    def finish(self, ticket: Ticket, event: Event) -> None:
+        """Tell a question's last event."""
+        with self._changed:
+            self._open.pop(ticket, None)
+            self._answering.discard(ticket)
+        ticket.put(event)
+
+    def _cancel(self, ticket: Ticket) -> None:
+        with self._changed:
+            question = self._open.get(ticket)
+            if question is None or ticket in self._answering:
+                return  # the thread that answers it notices at the next piece
+            self._queue.remove(ticket.ask.user_id, question)
+            self._tell_places()
+        question.leave()
+        self.finish(ticket, Stopped())
+
+    def _tell_places(self) -> None:
+        for question, place in self._queue.places().items():
+            if question.ticket.position != place:
+                question.ticket.put(Waiting(place))
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                question = self._queue.take()
+                while question is None:
+                    if self._closed:
+                        return
+                    self._changed.wait()
+                    question = self._queue.take()
+                self._answering.add(question.ticket)
+                question.ticket.put(Waiting(0))
+                self._tell_places()
+            started = time.monotonic()
+            self.finish(question.ticket, self._answer(question))
+            self._answer_s += 0.2 * (time.monotonic() - started - self._answer_s)
+
+    def _answer(self, question: _Question) -> Event:
+        """The last event; a question that fails must not end the thread."""
+        ticket = question.ticket
+        try:
+            return Done(question.answer())
+        except CancelledQuestion:
+            return Stopped()
+        except RuiChatError as error:
+            return Failed(error)
+        except Exception as error:
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("question %s: %s\n%s", ticket.id, type(error).__name__, where)
+            return Failed(ModelError("the answer failed", hint="See the server's log"))
+
+
+class _Question:
+    """One question within the engine: it gathers its slides, then it is answered."""
+
+    def __init__(self, ticket: Ticket, engine: Engine) -> None:
+        self.ticket, self._engine = ticket, engine
+        self._read: dict[str, ReadSlide] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def user_id(self) -> str:
+        """See `reading.Watcher`."""
+        return self.ticket.ask.user_id
+
+    def gather(self) -> None:
+        """Have its slides read."""
+        for slide_id in dict.fromkeys(self.ticket.ask.slide_ids):
+            self._engine.reader.want(slide_id, self)
+        if self.ticket.is_cancelled:
+            self.leave()
+
+    def leave(self) -> None:
+        """Wait no longer for slides."""
+        for slide_id in self.ticket.ask.slide_ids:
+            self._engine.reader.leave(slide_id, self)
+
+    def progress(self, slide_id: str, stage: str, done: int, total: int) -> None:
+        """See `reading.Watcher`."""
+        self.ticket.put(Reading(slide_id, stage, done, total))
+
+    def ready(self, slide_id: str, read: ReadSlide) -> None:
+        """See `reading.Watcher`."""
+        with self._lock:
+            self._read[slide_id] = read
+            is_complete = len(self._read) == len(set(self.ticket.ask.slide_ids))
+        if is_complete:
+            self._engine.enqueue(self)
+
+    def failed(self, slide_id: str, error: RuiChatError) -> None:
+        """See `reading.Watcher`."""
+        self.leave()
+        self._engine.finish(self.ticket, Failed(error))
+
+    def answer(self) -> Answer:
+        """The answer; its words are told as they come.
+
+        Raises:
+            CancelledQuestion: nobody wants it any more.
+            RuiChatError: why there is none.
+        """
+        ask = self.ticket.ask
+        (slide_id,) = ask.slide_ids
+        key, memory = ChatKey(ask.chat_id, slide_id), self._engine.memory
+        chat = memory.take_chat(key) if ask.chat_id else None
+        if chat is None or chat.read is not self._read[slide_id]:
+            chat = SlideChat(self._read[slide_id], AskConfig())
+        chat.change(
+            max_tokens=self._engine.settings.max_answer_tokens,
+            language=ask.language,
+            think=ask.think,
+            show_thinking=ask.show_thinking,
+        )
+        try:
+            return self._speak(chat)
+        finally:
+            if ask.chat_id:
+                memory.keep_chat(key, chat)
+
+    def _speak(self, chat: SlideChat) -> Answer:
+        ticket, ask = self.ticket, self.ticket.ask
+        ticket.check()
+        chat.recall(ask.earlier, ask.question, watch=ticket.check)
+        with closing(chat.ask(ask.question, watch=ticket.check)) as events:
+            for event in events:
+                ticket.check()
+                if isinstance(event, Answer):
+                    return event
+                is_thought = isinstance(event, Thought)
+                ticket.put(ThoughtWords(event.text) if is_thought else Words(str(event)))
+        raise AssertionError("an answer ends with an Answer")
+
+
+def _load(settings: EngineSettings) -> Backend:
+    # Idle threads that spin take the cores that tiles are read with; torch may be loaded later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_NUM_THREADS", str(settings.num_threads))
+    return load_backend(settings.model, settings.model_options, num_threads=settings.num_threads)

@@ -1,0 +1,292 @@
+"""Questions of several people at once: in turn, within bounds, gone when nobody wants them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from fakes_chat import make_backend, write_two_halves
+from fakes_engine import ask, events_of, held_backend, running, until
+
+from ruichat.chat.answer import Answer
+from ruichat.errors import InputError, ModelError
+from ruichat.serve.engine.engine import Engine
+from ruichat.serve.engine.events import (
+    Done,
+    Event,
+    Failed,
+    Reading,
+    Stopped,
+    ThoughtWords,
+    Waiting,
+    Words,
+)
+from ruichat.serve.engine.requests import EngineFullError, Ticket
+
+SLIDE = "halves.tif"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("slides")
+    for name in (SLIDE, "other.tif"):
+        write_two_halves(folder / name)
+    return folder
+
+
+def answer_of(ticket: Ticket) -> Answer:
+    last = events_of(ticket)[-1]
+    assert isinstance(last, Done)
+    return last.answer
+
+
+def test_a_question_is_read_for_and_answered_word_by_word(folder: Path) -> None:
+    with running(folder) as (engine, _, _):
+        events = events_of(ask(engine, SLIDE, "Is there tumour?"))
+        assert isinstance(events[0], Reading)
+        words = "".join(event.text for event in events if isinstance(event, Words))
+        assert isinstance(events[-1], Done)
+        assert words == events[-1].answer.text == "Yes, carcinoma nests in [R1]."
+        assert [c.name for c in events[-1].answer.citations] == ["R1"]
+
+
+def test_the_next_question_reads_and_encodes_nothing(folder: Path) -> None:
+    with running(folder) as (engine, model, slides):
+        answer_of(ask(engine, SLIDE, "Is there tumour?"))
+        opened, encoder = dict(slides.opened), engine.backend().encoder
+        calls = encoder.calls  # type: ignore[union-attr]
+        events = events_of(ask(engine, SLIDE, "Is there fat?"))
+        assert not any(isinstance(event, Reading) for event in events)
+        assert slides.opened == opened and len(model.opened) == 1
+        assert encoder.calls == calls > 0  # type: ignore[union-attr]
+
+
+def test_a_slide_is_read_once_for_all_who_wait(folder: Path) -> None:
+    with running(folder) as (engine, model, _):
+        tickets = [ask(engine, SLIDE, f"Is there fat {i}?", user_id=f"u{i}") for i in range(4)]
+        assert all(answer_of(ticket).claims for ticket in tickets)
+        assert len(model.opened) == 1
+
+
+def test_people_take_turns_and_see_their_place(folder: Path) -> None:
+    with running(folder, answers_at_once=1) as (engine, model, _):
+        answer_of(ask(engine, SLIDE, "Is there fat?"))
+        model.going.clear()
+        first = ask(engine, SLIDE, "Is there tumour 0?")
+        until(lambda: engine.status().num_answering == 1)
+        mine = [ask(engine, SLIDE, f"Is there tumour {i}?") for i in (1, 2)]
+        other = ask(engine, SLIDE, "Is there mucus?", user_id="bo")
+        assert [ticket.position for ticket in (*mine, other)] == [1, 3, 2]
+        mine[0].cancel()
+        assert [ticket.position for ticket in (mine[1], other)] == [1, 2]
+        model.begun.clear()
+        model.going.set()
+        assert answer_of(first) and answer_of(mine[1]) and answer_of(other)
+        assert model.begun == ["Is there tumour 2?", "Is there mucus?"]
+        assert events_of(mine[0])[-1] == Stopped()
+
+
+def test_what_would_wait_too_long_is_refused(folder: Path) -> None:
+    bounds = {"answers_at_once": 1, "max_waiting": 2, "max_waiting_per_user": 2}
+    with running(folder, **bounds) as (engine, model, _):
+        answer_of(ask(engine, SLIDE, "Is there fat?"))
+        model.going.clear()
+        tickets = [ask(engine, SLIDE, "Is there tumour?")]
+        until(lambda: engine.status().num_answering == 1)
+        tickets.append(ask(engine, SLIDE, "Is there tumour?"))
+        with pytest.raises(EngineFullError, match="your questions") as own:
+            ask(engine, SLIDE, "Is there tumour?")
+        assert own.value.retry_after_s >= 1
+        tickets.append(ask(engine, SLIDE, "Is there tumour?", user_id="bo"))
+        with pytest.raises(EngineFullError, match="2 questions wait"):
+            ask(engine, SLIDE, "Is there tumour?", user_id="cy")
+        model.going.set()
+        assert all(answer_of(ticket) for ticket in tickets)
+        assert answer_of(ask(engine, SLIDE, "Is there tumour?", user_id="cy"))
+
+
+@pytest.mark.parametrize("how", ["close", "cancel"])
+def test_a_cancelled_answer_frees_its_place_within_a_second(folder: Path, how: str) -> None:
+    with running(folder, answers_at_once=1) as (engine, model, _):
+        answer_of(ask(engine, SLIDE, "Is there fat?"))
+        model.going.clear()
+        ticket = ask(engine, SLIDE, "Is there tumour?")
+        until(lambda: engine.status().num_answering == 1)
+        since = time.monotonic()
+        if how == "close":
+            events = ticket.events()
+            next(events)
+            events.close()
+        else:
+            ticket.cancel()
+        until(lambda: engine.status().num_answering == 0)
+        assert time.monotonic() - since < 1
+        assert ticket.is_ended
+
+
+def test_a_slide_that_nobody_waits_for_is_not_read_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going = threading.Event()
+    backend = held_backend()
+    encode = type(backend.encoder).encode
+
+    def slowly(self: object, tiles: object) -> object:
+        assert going.wait(10)
+        return encode(self, tiles)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(backend.encoder), "encode", slowly)
+    with running(folder, backend) as (engine, model, _):
+        ticket = ask(engine, SLIDE, "Is there tumour?")
+        until(lambda: engine.reader.num_reading == 1)
+        ticket.cancel()
+        assert events_of(ticket)[-1] == Stopped()
+        assert engine.reader.num_reading == 0
+        going.set()
+        assert answer_of(ask(engine, SLIDE, "Is there tumour?"))
+        assert len(model.opened) == 1
+
+
+def test_one_failure_is_one_askers_failure(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def answer(question: str) -> str:
+        if "fat" in question:
+            raise ZeroDivisionError(question)
+        return "Yes [R1]."
+
+    with running(folder, held_backend(answer), answers_at_once=1) as (engine, _, _):
+        assert answer_of(ask(engine, SLIDE, "Is there tumour?"))
+        failed = events_of(ask(engine, SLIDE, "Is there fat?"))[-1]
+        assert isinstance(failed, Failed) and isinstance(failed.error, ModelError)
+        missing = events_of(ask(engine, "missing.tif", "Is there tumour?"))[-1]
+        assert isinstance(missing, Failed) and isinstance(missing.error, InputError)
+        assert answer_of(ask(engine, SLIDE, "Is there tumour?"))
+    assert "ZeroDivisionError" in caplog.text
+    assert "Is there" not in caplog.text
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_again(folder: Path) -> None:
+    from fakes_engine import FolderSlides
+
+    from ruichat.serve.engine.settings import EngineSettings
+
+    attempts: list[int] = []
+
+    def load() -> object:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise ModelError("no weights")
+        return make_backend("Yes [R1].")
+
+    engine = Engine(EngineSettings(), FolderSlides(folder), load)  # type: ignore[arg-type]
+    try:
+        failed = events_of(ask(engine, SLIDE, "Is there tumour?"))[-1]
+        assert isinstance(failed, Failed) and "no weights" in str(failed.error)
+        assert answer_of(ask(engine, SLIDE, "Is there tumour?"))
+    finally:
+        engine.close()
+
+
+def test_a_dialogue_goes_on_even_where_the_engine_forgot_it(folder: Path) -> None:
+    backend = held_backend(lambda question: f"Yes [R1]. You asked: {question}")
+    with running(folder, backend) as (engine, model, _):
+        answer_of(ask(engine, SLIDE, "Is there tumour?", chat_id="c1"))
+        model.begun.clear()
+        answer_of(ask(engine, SLIDE, "And where is it?", chat_id="c1"))
+        assert model.begun == ["And where is it?"]
+        model.begun.clear()
+        earlier = ("Is there fat?", "Is there tumour?", "And where is it?")
+        answer_of(ask(engine, SLIDE, "And where is it?", chat_id="c2", earlier=earlier))
+        assert model.begun == ["Is there tumour?", "And where is it?", "And where is it?"]
+        model.begun.clear()
+        answer_of(ask(engine, SLIDE, "Is there mucus?", chat_id="c3", earlier=earlier))
+        assert model.begun == ["Is there mucus?"]
+
+
+def test_thoughts_are_told_only_if_they_are_to_be_shown(folder: Path) -> None:
+    backend = make_backend("Yes [R1].", thought="Dark nests.")
+
+    def thoughts(shown: bool) -> list[str]:
+        from fakes_engine import FolderSlides
+
+        from ruichat.serve.engine.settings import EngineSettings
+
+        engine = Engine(EngineSettings(), FolderSlides(folder), lambda: backend)
+        try:
+            ticket = ask(engine, SLIDE, "Is there tumour?", think=True, show_thinking=shown)
+            return [e.text for e in events_of(ticket) if isinstance(e, ThoughtWords)]
+        finally:
+            engine.close()
+
+    assert thoughts(True) == ["Dark nests."]
+    assert thoughts(False) == []
+
+
+def test_memory_stays_within_its_bound(folder: Path) -> None:
+    with running(folder, memory_mb=0.001) as (engine, model, _):
+        for slide in (SLIDE, "other.tif", SLIDE):
+            assert answer_of(ask(engine, slide, "Is there tumour?", chat_id="c"))
+        assert engine.status().memory_bytes <= 1000
+        assert len(model.opened) == 3
+    with running(folder) as (engine, model, _):
+        for slide in (SLIDE, "other.tif", SLIDE):
+            assert answer_of(ask(engine, slide, "Is there tumour?", chat_id="c"))
+        assert len(model.opened) == engine.status().num_slides == 2
+        assert engine.status().memory_bytes > 0
+
+
+def test_empty_and_endless_questions_are_refused_at_once(folder: Path) -> None:
+    with running(folder) as (engine, _, slides):
+        for question in ("", " \x00 ", "a" * 1001):
+            with pytest.raises(InputError):
+                ask(engine, SLIDE, question)
+        with pytest.raises(InputError, match="0 slides"):
+            ask(engine, (), "Is there tumour?")
+        assert not slides.opened
+
+
+def test_an_event_loop_hears_the_same_and_cancels_by_leaving(folder: Path) -> None:
+    async def hear(ticket: Ticket, most: int = 10_000) -> list[Event]:
+        heard: list[Event] = []
+        stream = ticket.stream()
+        async for event in stream:
+            heard.append(event)
+            if len(heard) == most:
+                break
+        await stream.aclose()
+        return heard
+
+    async def both(engine: Engine) -> None:
+        tickets = [ask(engine, SLIDE, "Is there tumour?", user_id=u) for u in ("ann", "bo")]
+        heard = await asyncio.gather(*map(hear, tickets))
+        assert all(isinstance(events[-1], Done) for events in heard)
+        left = ask(engine, SLIDE, "Is there tumour?")
+        assert len(await hear(left, 1)) == 1
+        assert left.is_cancelled or left.is_ended
+
+    with running(folder) as (engine, _, _):
+        asyncio.run(both(engine))
+
+
+def test_places_are_told_to_those_who_wait(folder: Path) -> None:
+    with running(folder, answers_at_once=1) as (engine, model, _):
+        answer_of(ask(engine, SLIDE, "Is there fat?"))
+        model.going.clear()
+        first = ask(engine, SLIDE, "Is there tumour?")
+        until(lambda: engine.status().num_answering == 1)
+        second = ask(engine, SLIDE, "Is there tumour?", user_id="bo")
+        assert next(second.events()) == Waiting(1)
+        assert first.position == 0
+
+
+def test_closing_ends_every_question(folder: Path) -> None:
+    with running(folder, answers_at_once=1) as (engine, model, _):
+        answer_of(ask(engine, SLIDE, "Is there fat?"))
+        model.going.clear()
+        tickets = [ask(engine, SLIDE, "Is there tumour?", user_id=u) for u in ("ann", "bo")]
+        engine.close()
+        assert [events_of(ticket)[-1] for ticket in tickets] == [Stopped(), Stopped()]
+        with pytest.raises(ModelError, match="shutting down"):
+            ask(engine, SLIDE, "Is there tumour?")
