@@ -1,0 +1,62 @@
+"""The server's one application: its routes, its door, and what it opens and closes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from anyio import to_thread
+from fastapi import FastAPI
+
+from ruichat import __version__
+from ruichat.errors import RuiChatError
+from ruichat.serve.access.guard import Guard
+from ruichat.serve.access.routes import check_routes
+from ruichat.serve.api import health
+from ruichat.serve.problems import add_handlers
+from ruichat.serve.services import open_services, services_of_app
+from ruichat.serve.settings import ServeSettings
+
+
+def create_app(settings: ServeSettings) -> FastAPI:
+    """Build the server.
+
+    Args:
+        settings: what the operator chose.
+
+    Returns:
+        An ASGI application; it opens what it needs when it starts, and refuses to start with a
+        route that doesn't say who may use it.
+
+    Raises:
+        ConfigError, PrerequisiteError: the database can't be opened.
+    """
+    app = FastAPI(
+        title="RuiChat",
+        version=__version__,
+        summary="Ask whole-slide images questions; answers cite the regions they rest on",
+        lifespan=_lifespan,
+        openapi_url=None,  # ruichat.serve.api.openapi serves it to whoever has a login
+    )
+    services = open_services(settings)
+    app.state.services = services
+    add_handlers(app)
+    for router in (health.router,):
+        app.include_router(router)
+    # The page comes last: it takes every path that is left.
+    app.add_middleware(Guard, outer=app, settings=settings, identities=services.identities)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
+    services = services_of_app(app)
+    try:
+        check_routes(app)
+        await to_thread.run_sync(services.start)
+        yield
+    except RuiChatError as error:
+        app.state.failure = error
+        raise
+    finally:
+        await to_thread.run_sync(services.close)

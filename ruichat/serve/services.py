@@ -1,0 +1,62 @@
+"""What requests work with: opened once, handed to every route, closed in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from starlette.requests import HTTPConnection
+
+from ruichat.serve.access.identity import Identities
+from ruichat.serve.settings import ServeSettings
+from ruichat.storage.database.connect import Database, open_database
+
+
+@dataclass(frozen=True)
+class Services:
+    """The server's parts.
+
+    Attributes:
+        settings: what the operator chose.
+        database: users, cases, chats, findings.
+        identities: who sends a request.
+    """
+
+    settings: ServeSettings
+    database: Database
+    identities: Identities
+
+    def start(self) -> None:
+        """Make everything ready for requests.
+
+        Raises:
+            RuiChatError: a part can't work.
+        """
+        self.database.migrate()
+        self.identities.start()
+
+    def close(self) -> None:
+        """Release everything, the last opened first."""
+        self.database.close()
+
+
+def open_services(settings: ServeSettings) -> Services:
+    """The parts of a server, not started yet.
+
+    Raises:
+        ConfigError, PrerequisiteError: the database can't be opened.
+    """
+    database = open_database(settings.database_address)
+    return Services(settings, database, Identities(settings, database))
+
+
+def services_of_app(app: FastAPI) -> Services:
+    """The services of an app."""
+    services = app.state.services
+    assert isinstance(services, Services)
+    return services
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """The services of the app that a request came to."""
+    return services_of_app(connection.app)

@@ -1,0 +1,78 @@
+"""The command as people run it: a process of its own, a real socket, a signal."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ruichat.cli.serve import listen
+from ruichat.errors import PrerequisiteError
+
+RUICHAT = (sys.executable, "-m", "ruichat")
+
+
+@contextmanager
+def served(data: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    command = [*RUICHAT, "serve", "--port", "0", "--data", str(data), *options]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RUICHAT_SERVE_")}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        assert found is not None, line
+        yield found.group(), process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_it_says_where_it_is_answers_and_stops_when_told(tmp_path):
+    with served(tmp_path) as (address, process):
+        assert process.stdout.readline().startswith("Single-user mode")
+        assert httpx.get(f"{address}/health").json() == {"status": "ok"}
+        assert httpx.get(f"{address}/health", headers={"Host": "evil.example"}).status_code == 421
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    assert (tmp_path / "ruichat.db").stat().st_mode & 0o077 == 0
+
+
+def test_with_a_user_it_asks_for_a_login(tmp_path):
+    added = subprocess.run(
+        [*RUICHAT, "users", "add", "li", "--data", str(tmp_path)],
+        input="correct horse battery\n",
+        capture_output=True,
+        text=True,
+    )
+    assert added.returncode == 0, added.stderr
+    with served(tmp_path) as (address, process):
+        assert "Single-user" not in process.stdout.readline()
+        assert httpx.get(f"{address}/nothing").status_code == 401
+
+
+def test_an_address_in_use_is_told(tmp_path):
+    taken = listen("127.0.0.1", 0)
+    with taken, pytest.raises(PrerequisiteError, match="can't listen"):
+        listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_small_answers_leave_at_once():
+    with listen("127.0.0.1", 0) as listener:
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+        with client, accepted:
+            # What asyncio looks at before it sets TCP_NODELAY.
+            assert accepted.proto == socket.IPPROTO_TCP
