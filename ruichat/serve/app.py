@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from ruichat import __version__
 from ruichat.errors import RuiChatError
+from ruichat.serve.access import logins
 from ruichat.serve.access.guard import Guard
 from ruichat.serve.access.routes import check_routes
 from ruichat.serve.api import health
@@ -41,7 +42,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     services = open_services(settings)
     app.state.services = services
     add_handlers(app)
-    for router in (health.router,):
+    for router in (health.router, logins.router):
         app.include_router(router)
     # The page comes last: it takes every path that is left.
     app.add_middleware(Guard, outer=app, settings=settings, identities=services.identities)

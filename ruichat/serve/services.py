@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
 from ruichat.serve.access.identity import Identities
+from ruichat.serve.access.login_gate import LoginGate
 from ruichat.serve.settings import ServeSettings
 from ruichat.storage.database.connect import Database, open_database
 
@@ -20,11 +21,13 @@ class Services:
         settings: what the operator chose.
         database: users, cases, chats, findings.
         identities: who sends a request.
+        login_gate: checks passwords.
     """
 
     settings: ServeSettings
     database: Database
     identities: Identities
+    login_gate: LoginGate
 
     def start(self) -> None:
         """Make everything ready for requests.
@@ -47,7 +50,9 @@ def open_services(settings: ServeSettings) -> Services:
         ConfigError, PrerequisiteError: the database can't be opened.
     """
     database = open_database(settings.database_address)
-    return Services(settings, database, Identities(settings, database))
+    return Services(
+        settings, database, Identities(settings, database), LoginGate(settings, database)
+    )
 
 
 def services_of_app(app: FastAPI) -> Services:

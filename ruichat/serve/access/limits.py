@@ -44,21 +44,10 @@ class RateLimit:
                 raise self._too_many(left)
             self._keep(key, left - 1)
 
-    def check(self, key: str) -> None:
-        """Count nothing, but refuse as `take` does.
-
-        Raises:
-            AccessError: no try is left (429).
-        """
+    def give_back(self, key: str) -> None:
+        """Take back the last try of a key: it doesn't count."""
         with self._lock:
-            left = self._now_left(key)
-            if left < 1:
-                raise self._too_many(left)
-
-    def forget(self, key: str) -> None:
-        """Give a key all its tries back."""
-        with self._lock:
-            self._left.pop(key, None)
+            self._keep(key, min(float(self._tries), self._now_left(key) + 1))
 
     def _now_left(self, key: str) -> float:
         left, since = self._left.get(key, (float(self._tries), self._clock()))

@@ -1,0 +1,51 @@
+"""The door that passwords go through: not too often, and not too many at once."""
+
+from __future__ import annotations
+
+from anyio import CapacityLimiter, to_thread
+
+from ruichat.serve.access.limits import RateLimit
+from ruichat.serve.settings import ServeSettings
+from ruichat.storage.database import users
+from ruichat.storage.database.connect import Database
+
+PERIOD_S = 15 * 60
+"""In which wrong passwords are counted, seconds."""
+
+PER_NAME = 10
+"""How many times more tries a name has from all addresses together than from one: whoever wants
+to keep a person out by guessing wrongly needs as many addresses."""
+
+AT_ONCE = 2
+"""Passwords checked at the same time: each takes 64 MiB and a core."""
+
+
+class LoginGate:
+    """Counts wrong passwords, and bounds how many are checked at once."""
+
+    def __init__(self, settings: ServeSettings, database: Database) -> None:
+        self._database = database
+        self._one = RateLimit(settings.login_failures, PERIOD_S)
+        self._name = RateLimit(settings.login_failures * PER_NAME, PERIOD_S)
+        self._limiter = CapacityLimiter(AT_ONCE)
+
+    async def check(self, *, name: str, password: str, address: str) -> str:
+        """Id of the user of a name and password; empty for any other pair.
+
+        Raises:
+            AccessError: too many tries of this address, or for this name (429).
+        """
+        counters = [(self._one, f"from {address}"), (self._name, name.casefold())]
+        for limit, key in counters:
+            limit.take(key)
+
+        def look() -> str:
+            with self._database.session() as session:
+                user = users.check_password(session, name=name, password=password)
+                return "" if user is None else user.id
+
+        user_id = await to_thread.run_sync(look, limiter=self._limiter)
+        if user_id:
+            for limit, key in counters:
+                limit.give_back(key)
+        return user_id

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+from served import ADDRESS, PASSWORD
+
+from ruichat.serve.access import identity
+from ruichat.serve.access.identity import COOKIE
+from ruichat.serve.access.login_page import own_path
+from ruichat.serve.access.tokens import same
+from ruichat.serve.app import create_app
+from ruichat.serve.settings import ServeSettings
+from ruichat.storage.database import users
+
+
+@pytest.fixture
+def li(services):
+    with services.database.session() as session:
+        return users.create_user(session, name="li", role="reader", password=PASSWORD)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """The database is asked on every request."""
+    monkeypatch.setattr(identity, "REMEMBERED_S", -1.0)
+
+
+def log_in(client, name="li", password=PASSWORD, **more):
+    form = {"name": name, "password": password, **more}
+    return client.post("/login", data=form, headers={"Origin": ADDRESS})
+
+
+def test_who_knows_the_password_gets_a_cookie_and_goes_on(client, li):
+    answer = log_in(client, next="/somewhere")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/somewhere")
+    cookie = answer.headers["set-cookie"]
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
+    assert client.get("/nothing").status_code == 404
+
+
+@pytest.mark.parametrize(("name", "password"), [("li", "wrong"), ("nobody", PASSWORD)])
+def test_who_does_not_stays_out_and_is_told_the_same(client, li, name, password):
+    answer = log_in(client, name, password)
+    assert answer.status_code == 401
+    assert "Name or password is wrong" in answer.text
+    assert COOKIE not in answer.cookies and client.get("/nothing").status_code == 401
+
+
+def test_a_cookie_planted_before_the_login_is_worthless_after_it(client, li, impatient):
+    log_in(client)
+    planted = client.cookies[COOKIE]
+    log_in(client)
+    assert client.cookies[COOKIE] != planted
+    for value in (planted, "chosen-by-somebody-else"):
+        client.cookies.clear()
+        client.cookies.set(COOKIE, value)
+        assert client.get("/nothing").status_code == 401
+    assert "chosen-by-somebody-else" not in log_in(client).headers["set-cookie"]
+
+
+def test_logging_out_ends_the_login_at_once(client, li, services):
+    log_in(client)
+    token = client.cookies[COOKIE]
+    with services.database.session() as session:
+        csrf = users.find_login(session, token)[0].csrf_token
+    headers = {"Origin": ADDRESS, "X-CSRF-Token": csrf}
+    assert client.post("/logout", headers=headers).status_code == 303
+    assert COOKIE not in client.cookies
+    client.cookies.set(COOKIE, token)
+    assert client.get("/nothing").status_code == 401
+
+
+def test_a_login_that_has_ended_is_out(client, services, li, impatient):
+    with services.database.session() as session:
+        login = users.start_login(session, li.id, lifetime=timedelta(seconds=0.2))
+    client.cookies.set(COOKIE, login.token)
+    assert client.get("/nothing").status_code == 404
+    time.sleep(0.25)
+    assert client.get("/nothing").status_code == 401
+
+
+def test_a_user_who_is_kept_out_is_out(client, services, li, impatient):
+    log_in(client)
+    with services.database.session() as session:
+        users.create_user(session, name="chef", role="admin")
+        token = users.create_token(session, li.id, name="x").token
+    bearer = {"Authorization": f"Bearer {token}"}
+    program = TestClient(client.app, base_url=ADDRESS, headers=bearer)
+    assert program.get("/nothing").status_code == 404
+    with services.database.session() as session:
+        users.set_active(session, li.id, is_active=False)
+    assert program.get("/nothing").status_code == 401
+    assert client.get("/nothing").status_code == 401
+
+
+def test_guessing_is_slowed_and_the_right_password_does_not_help(tmp_path):
+    app = create_app(ServeSettings(data_dir=tmp_path, single_user=False, login_failures=2))
+    with TestClient(app, base_url=ADDRESS, follow_redirects=False) as client:
+        with app.state.services.database.session() as session:
+            users.create_user(session, name="li", role="reader", password=PASSWORD)
+        assert [log_in(client).status_code for _ in range(3)] == [303, 303, 303]
+        assert [log_in(client, password="x").status_code for _ in range(2)] == [401, 401]
+        answer = log_in(client)
+        assert answer.status_code == 429 and int(answer.headers["retry-after"]) > 0
+        assert "Too many" in answer.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:9"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": ADDRESS},
+    ],
+)
+def test_another_sites_page_can_not_log_a_browser_in(client, li, headers):
+    form = {"name": "li", "password": PASSWORD}
+    assert client.post("/login", data=form, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "/x\r\nSet-Cookie: a=b",
+        "javascript:alert(1)",
+        "",
+        "/\t/evil.example",
+        "/ü",
+    ],
+)
+def test_the_login_leads_nowhere_else(client, li, given):
+    assert own_path(given) == "/"
+    answer = log_in(client, next=given)
+    assert answer.headers["location"] == "/"
+    assert set(answer.headers.get_list("set-cookie")[0].split("=", 1)[0].split()) == {COOKIE}
+
+
+def test_what_is_written_into_the_page_is_text(client):
+    page = client.get("/login", params={"next": '/"><script>alert(1)</script>'}).text
+    assert "<script" not in page
+    page = client.get("/login", params={"next": "/a&b='c"}).text
+    assert "/a&amp;b=&#x27;c" in page
+
+
+def test_the_page_speaks_both_languages_and_fetches_nothing(client):
+    chinese = client.get("/login", headers={"Accept-Language": "zh-CN,en;q=0.5"}).text
+    english = client.get("/login", params={"language": "en"}).text
+    assert "用户名" in chinese and "Password" in english
+    assert "src=" not in chinese + english and "http" not in chinese + english
+
+
+def test_names_and_passwords_are_not_logged(client, li, caplog):
+    caplog.set_level("DEBUG")
+    log_in(client, password="a wrong secret")
+    log_in(client)
+    client.get("/nothing?question=Zhang")
+    ours = "".join(r.getMessage() for r in caplog.records if r.name.startswith("ruichat"))
+    assert "POST /login" in ours
+    for secret in ("a wrong secret", PASSWORD, client.cookies[COOKIE], "Zhang"):
+        assert secret not in ours
+
+
+def test_secrets_are_compared_whole():
+    assert same("a", "a") and not same("a", "b") and not same("", "") and not same("ä", "a")
