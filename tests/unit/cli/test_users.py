@@ -10,6 +10,8 @@ from ruichat.serve.access.identity import SINGLE_USER
 from ruichat.storage.database import users
 from ruichat.storage.database.connect import open_database
 
+pytestmark = pytest.mark.usefixtures("quick_passwords")
+
 PASSWORD = "correct horse battery"
 
 
@@ -25,13 +27,13 @@ def ruichat(tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture
-def database(tmp_path):
+def kept(tmp_path):
     database = open_database(f"sqlite:///{tmp_path / 'ruichat.db'}")
     yield database
     database.close()
 
 
-def test_a_user_is_added_listed_changed_and_kept_out(ruichat, database):
+def test_a_user_is_added_listed_changed_and_kept_out(ruichat, kept):
     assert ruichat("add", "Chef", "--role", "admin")[0] == 0
     assert ruichat("add", "Li", "--role", "reader") == (0, "li may log in as reader\n", "")
     assert ruichat("role", "li", "pathologist")[0] == 0
@@ -41,30 +43,30 @@ def test_a_user_is_added_listed_changed_and_kept_out(ruichat, database):
         ("li", "pathologist"),
     ]
     assert ruichat("disable", "li")[0] == 0
-    with database.session() as session:
+    with kept.session() as session:
         assert users.check_password(session, name="li", password=PASSWORD) is None
     assert ruichat("disable", "li", "--undo")[0] == 0
     assert ruichat("password", "li", typed="another long password\n")[0] == 0
-    with database.session() as session:
+    with kept.session() as session:
         assert users.check_password(session, name="li", password=PASSWORD) is None
         assert users.check_password(session, name="li", password="another long password")
 
 
-def test_a_token_is_printed_alone_and_works(ruichat, database):
+def test_a_token_is_printed_alone_and_works(ruichat, kept):
     ruichat("add", "li")
     code, out, _ = ruichat("token", "li", "--label", "scripts", "--days", "1")
     assert code == 0
-    with database.session() as session:
+    with kept.session() as session:
         found = users.find_token(session, out.strip())
         assert found is not None and found[1].name == "li" and found[0].expires_at is not None
 
 
-def test_the_single_user_becomes_a_person_who_keeps_the_cases(ruichat, database):
+def test_the_single_user_becomes_a_person_who_keeps_the_cases(ruichat, kept):
     ruichat("list")
-    with database.session() as session:
+    with kept.session() as session:
         single = users.create_user(session, name=SINGLE_USER, role="admin").id
     assert ruichat("add", "li", "--role", "admin", "--take-over")[0] == 0
-    with database.session() as session:
+    with kept.session() as session:
         user = users.check_password(session, name="li", password=PASSWORD)
         assert user is not None and (user.id, user.role) == (single, "admin")
 

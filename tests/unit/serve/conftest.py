@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from served import ADDRESS
@@ -20,13 +19,9 @@ from ruichat.storage.database import users
 Join = Callable[..., TestClient]
 
 
-@pytest.fixture(autouse=True, scope="session")
-def quick_passwords() -> Iterator[None]:
-    """Argon2 with the least that it does; how hard it is to guess isn't what is tested here."""
-    hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(users, "_hasher", lambda: hasher)
-        yield
+@pytest.fixture(autouse=True)
+def _quick(quick_passwords: None) -> None:
+    """How hard passwords are to guess isn't what is tested here."""
 
 
 @pytest.fixture
