@@ -25,16 +25,16 @@ PATIENCE_S = 20.0
 
 
 class FolderSlides:
-    """Opens slides by the names of their files; counts how often."""
+    """Opens slides by the names of their files, or by ids for these; counts how often."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, names: dict[str, str] | None = None) -> None:
+        self.folder, self.names = folder, names or {}
         self.opened: Counter[str] = Counter()
 
     @contextmanager
     def open(self, slide_id: str) -> Iterator[Slide]:
         self.opened[slide_id] += 1
-        with open_slide(self.folder / slide_id) as slide:
+        with open_slide(self.folder / self.names.get(slide_id, slide_id)) as slide:
             yield slide
 
 

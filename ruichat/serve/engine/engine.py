@@ -27,11 +27,13 @@ from ruichat.serve.engine.events import (
     Waiting,
     Words,
 )
+from ruichat.serve.engine.jobs import ReadingJobs
 from ruichat.serve.engine.memory import ChatKey, Memory
 from ruichat.serve.engine.queueing import FairQueue
 from ruichat.serve.engine.reading import SlideReader, Slides
 from ruichat.serve.engine.requests import Ask, CancelledQuestion, EngineFullError, Ticket
 from ruichat.serve.engine.settings import EngineSettings
+from ruichat.storage.database.connect import Database
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class Engine:
         settings: bounds.
         slides: gives open slides by their ids.
         loader: loads the model; by the settings if None.
+        database: keeps slides that are read in the background; None where none are.
     """
 
     def __init__(
@@ -80,6 +83,8 @@ class Engine:
         settings: EngineSettings,
         slides: Slides,
         loader: Callable[[], Backend] | None = None,
+        *,
+        database: Database | None = None,
     ) -> None:
         self.settings = settings
         self._loader = loader or (lambda: _load(settings))
@@ -89,6 +94,7 @@ class Engine:
         self.reader = SlideReader(
             slides, self.backend, self.memory, at_once=settings.slides_read_at_once
         )
+        self._jobs = None if database is None else ReadingJobs(self.reader, database)
         self._changed = threading.Condition()
         self._queue: FairQueue[_Question] = FairQueue()
         self._open: dict[Ticket, _Question] = {}
@@ -146,6 +152,20 @@ class Engine:
             self._open[ticket] = question
         question.gather()
         return ticket
+
+    @property
+    def jobs(self) -> ReadingJobs:
+        """Slides that are read in the background."""
+        assert self._jobs is not None, "the engine was made without a database"
+        return self._jobs
+
+    def read_slide(self, slide_id: str, user_id: str) -> str:
+        """Have a slide read ahead of any question; returns the id of the job.
+
+        Raises:
+            NotFoundError: there is no such slide for the user.
+        """
+        return self.jobs.start(slide_id, user_id)
 
     def close(self) -> None:
         """Stop every question and end the threads."""

@@ -7,19 +7,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ruichat.chat.reading import Clock, ReadSlide, is_encoded, read_slide
-from ruichat.errors import ModelError, RuiChatError
+from ruichat.errors import BrokenDecoderError, ModelError, RuiChatError
+from ruichat.serve.engine.gate import Gate
 from ruichat.serve.engine.memory import Memory
 from ruichat.serve.engine.pixels import LentPixels
-from ruichat.serve.engine.queueing import FairQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from ruichat.chat.backend import Backend
     from ruichat.slide.slide import Slide
 
@@ -27,6 +25,9 @@ log = logging.getLogger(__name__)
 
 QUEUED = "queued"
 """Stage of a slide that waits until others are encoded."""
+
+OPENED_AT_ONCE = 2
+"""Slides whose bags are kept already and that are read back at the same time."""
 
 TELL_S = 0.2
 """Seconds between two reports of the same stage; ours, faster than a person reads."""
@@ -72,7 +73,6 @@ class _Job:
     slide_id: str
     user_id: str
     watchers: list[Watcher]
-    granted: threading.Event
     last: tuple[str, int, int] = ("slide", 0, 0)
     told_at: float = 0.0
 
@@ -97,8 +97,7 @@ class SlideReader:
         self._slides, self._backend, self._memory = slides, backend, memory
         self._lock = threading.Lock()
         self._jobs: dict[str, _Job] = {}
-        self._queue: FairQueue[_Job] = FairQueue()
-        self._free = at_once
+        self._opening, self._encoding = Gate(OPENED_AT_ONCE), Gate(at_once)
 
     @property
     def num_reading(self) -> int:
@@ -113,7 +112,7 @@ class SlideReader:
             if job is not None:
                 job.watchers.append(watcher)
             elif read is None:
-                job = _Job(slide_id, watcher.user_id, [watcher], threading.Event())
+                job = _Job(slide_id, watcher.user_id, [watcher])
                 self._jobs[slide_id] = job
                 threading.Thread(target=self._run, args=(job,), name="read", daemon=True).start()
         if read is not None:
@@ -131,7 +130,6 @@ class SlideReader:
             if not job.watchers:
                 # Whoever wants it from now on starts afresh, after the last finished shard.
                 del self._jobs[slide_id]
-                job.granted.set()
 
     def _run(self, job: _Job) -> None:
         """Read one slide and tell everybody, also what went wrong."""
@@ -160,12 +158,17 @@ class SlideReader:
 
     def _read(self, job: _Job) -> ReadSlide:
         backend = self._backend()
-        job.check()
-        with self._slides.open(job.slide_id) as slide:
-            job.check()
+        try:
+            return self._read_once(job, backend)
+        except BrokenDecoderError:  # whoever else reads the slide may have brought it down
+            return self._read_once(job, backend)
+
+    def _read_once(self, job: _Job, backend: Backend) -> ReadSlide:
+        with self._opening.enter(job.user_id, job.check), self._slides.open(job.slide_id) as slide:
             if is_encoded(slide, backend):
                 return self._tell(job, slide, backend)
-        with self._turn(job), self._slides.open(job.slide_id) as slide:
+        self._report(job, QUEUED, 0, 0)
+        with self._encoding.enter(job.user_id, job.check), self._slides.open(job.slide_id) as slide:
             return self._tell(job, slide, backend)
 
     def _tell(self, job: _Job, slide: Slide, backend: Backend) -> ReadSlide:
@@ -175,33 +178,6 @@ class SlideReader:
 
         pixels = LentPixels.of(slide, lambda: self._slides.open(job.slide_id))
         return read_slide(slide, backend, clock=Clock(progress), pixels=pixels)
-
-    @contextmanager
-    def _turn(self, job: _Job) -> Generator[None]:
-        """Wait until fewer slides are encoded; people take turns."""
-        self._report(job, QUEUED, 0, 0)
-        with self._lock:
-            self._queue.put(job.user_id, job)
-            self._grant()
-        job.granted.wait()
-        with self._lock:
-            gave_up = self._queue.remove(job.user_id, job)
-        try:
-            job.check()
-            yield
-        finally:
-            if not gave_up:
-                with self._lock:
-                    self._free += 1
-                    self._grant()
-
-    def _grant(self) -> None:
-        while self._free > 0:
-            job = self._queue.take()
-            if job is None:
-                return
-            self._free -= 1
-            job.granted.set()
 
     def _report(self, job: _Job, stage: str, done: int, total: int) -> None:
         now, before = time.monotonic(), job.last[0]

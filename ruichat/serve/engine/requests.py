@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from uuid import uuid4
 
 from ruichat.errors import RuiChatError
@@ -21,6 +22,8 @@ class EngineFullError(RuiChatError):
     Attributes:
         retry_after_s: seconds after which asking again makes sense.
     """
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
 
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message, hint=f"Ask again in {retry_after_s} s")

@@ -14,8 +14,14 @@ class EngineSettings(Config):
 
     model: str = "mini"
     """Name of an embedded model, a model folder, "hub:OWNER/NAME" or "openai:NAME"."""
-    model_options: ModelOptions = ModelOptions()
-    """How models that aren't ours are loaded, and what they are shown."""
+    model_base_url: str = ""
+    """Address of the OpenAI-compatible server of openai:NAME, ending in /v1."""
+    model_allow_remote: bool = False
+    """Whether pictures of slides may leave this machine for that server."""
+    model_trust_remote_code: bool = False
+    """Whether program files that come with another project's model are run."""
+    model_device: str = "auto"
+    """Of such a model: auto, cpu, cuda, cuda:1."""
     model_threads: int = Field(default=0, ge=0)
     """Threads of the model and of the tile encoder; 0 leaves one core to tiles and pages."""
     answers_at_once: int = Field(default=8, ge=1)
@@ -30,6 +36,16 @@ class EngineSettings(Config):
     """Memory for slides that stay read and for dialogues, megabytes (10^6 bytes)."""
     max_answer_tokens: int = Field(default=160, gt=0)
     """Longest answer, text tokens."""
+
+    @property
+    def model_options(self) -> ModelOptions:
+        """How models that aren't ours are loaded."""
+        return ModelOptions(
+            base_url=self.model_base_url or None,
+            allow_remote=self.model_allow_remote,
+            trust_remote_code=self.model_trust_remote_code,
+            device=self.model_device,
+        )
 
     @property
     def num_threads(self) -> int:
