@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import platformdirs
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from ruichat.config import Config, read_yaml
+from ruichat.config import read_yaml
+from ruichat.serve.engine.settings import EngineSettings
 
 PREFIX = "RUICHAT_SERVE_"
 
@@ -25,7 +26,7 @@ def default_data_dir() -> Path:
     return Path(platformdirs.user_data_dir("ruichat"))
 
 
-class ServeSettings(Config):
+class ServeSettings(EngineSettings):
     """Everything that an operator can choose about the server."""
 
     host: str = "127.0.0.1"
