@@ -10,7 +10,6 @@ import numpy as np
 import tifffile
 from drawn import draw_tissue
 
-from ruichat.serve.settings import ServeSettings
 from ruichat.serve.slides.library import SlideLibrary
 from ruichat.serve.slides.tiles import Tiles
 from ruichat.storage.database import slides
@@ -29,7 +28,6 @@ class House:
         case_id: to which slides are added.
     """
 
-    settings: ServeSettings
     database: Database
     library: SlideLibrary
     tiles: Tiles

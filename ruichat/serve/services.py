@@ -10,6 +10,9 @@ from starlette.requests import HTTPConnection
 from ruichat.serve.access.identity import Identities
 from ruichat.serve.access.login_gate import LoginGate
 from ruichat.serve.settings import ServeSettings
+from ruichat.serve.slides.access import SlideAccess
+from ruichat.serve.slides.library import SlideLibrary
+from ruichat.serve.slides.tiles import Tiles
 from ruichat.storage.database.connect import Database, open_database
 
 
@@ -22,12 +25,18 @@ class Services:
         database: users, cases, chats, findings.
         identities: who sends a request.
         login_gate: checks passwords.
+        library: opens slides.
+        tiles: shows them.
+        slide_access: who may see which.
     """
 
     settings: ServeSettings
     database: Database
     identities: Identities
     login_gate: LoginGate
+    library: SlideLibrary
+    tiles: Tiles
+    slide_access: SlideAccess
 
     def start(self) -> None:
         """Make everything ready for requests.
@@ -40,6 +49,8 @@ class Services:
 
     def close(self) -> None:
         """Release everything, the last opened first."""
+        self.tiles.close()
+        self.library.close()
         self.database.close()
 
 
@@ -47,11 +58,18 @@ def open_services(settings: ServeSettings) -> Services:
     """The parts of a server, not started yet.
 
     Raises:
-        ConfigError, PrerequisiteError: the database can't be opened.
+        ConfigError, PrerequisiteError: the database or a folder can't be opened.
     """
     database = open_database(settings.database_address)
+    library = SlideLibrary(settings, database)
     return Services(
-        settings, database, Identities(settings, database), LoginGate(settings, database)
+        settings,
+        database,
+        Identities(settings, database),
+        LoginGate(settings, database),
+        library,
+        Tiles(library),
+        SlideAccess(database),
     )
 
 

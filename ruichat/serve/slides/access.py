@@ -27,6 +27,11 @@ class SlideAccess:
         """Whether it was found a moment ago that the user may."""
         return self._until.get((user_id, slide_id), 0.0) > time.monotonic()
 
+    def forget_all(self) -> None:
+        """Ask the database again: a slide was removed, or a case is shared no longer."""
+        with self._lock:
+            self._until.clear()
+
     def check(self, user_id: str, slide_id: str) -> None:
         """Ask the database, unless it is known.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from house import House
 
+from ruichat.serve.services import Services
 from ruichat.serve.settings import ServeSettings
 from ruichat.serve.slides.library import SlideLibrary
 from ruichat.serve.slides.tiles import Tiles
@@ -16,10 +18,15 @@ from ruichat.storage.database.connect import open_database
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def settings(tmp_path: Path) -> ServeSettings:
+    """Several users, and one folder of slides."""
     folder = tmp_path / "glass"
     folder.mkdir()
-    settings = ServeSettings(data_dir=tmp_path / "data", slide_folders=(folder,))
+    return ServeSettings(data_dir=tmp_path / "data", slide_folders=(folder,), single_user=False)
+
+
+@pytest.fixture
+def house(settings: ServeSettings) -> Iterator[House]:
     database = open_database(settings.database_address)
     database.migrate()
     with database.session() as session:
@@ -28,7 +35,20 @@ def house(tmp_path: Path) -> Iterator[House]:
         case_id = cases.create_case(session, user_id=user_id, title="S1").id
     library = SlideLibrary(settings, database)
     tiles = Tiles(library)
-    yield House(settings, database, library, tiles, folder, user_id, case_id)
+    yield House(database, library, tiles, settings.slide_folders[0], user_id, case_id)
     tiles.close()
     library.close()
     database.close()
+
+
+@pytest.fixture
+def served(services: Services, join: Callable[..., TestClient]) -> tuple[House, TestClient]:
+    """The same of a server, and a program of the case's owner."""
+    client = join(name="ada")
+    with services.database.session() as session:
+        owner = users.find_user(session, name="ada")
+        assert owner is not None
+        case_id = cases.create_case(session, user_id=owner.id, title="S1").id
+    folder = services.settings.slide_folders[0]
+    house = House(services.database, services.library, services.tiles, folder, owner.id, case_id)
+    return house, client
