@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, FastAPI
@@ -10,7 +12,6 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.requests import HTTPConnection
 from starlette.routing import Mount
-from starlette.types import ASGIApp
 
 from ruichat.errors import ConfigError
 from ruichat.serve.access.roles import CurrentUser, Right
@@ -67,22 +68,30 @@ Admin = Annotated[CurrentUser, Depends(may(ADMINISTER))]
 """Parameter of a route for admins."""
 
 
-def declare_mount(app: FastAPI, path: str, mounted: ASGIApp | None, right: Right | None) -> None:
-    """Say who may use everything under a path; None: anybody.
+@dataclass(frozen=True)
+class MountRule:
+    """Who may use what is mounted.
 
-    Args:
-        mounted: to mount there; None where somebody else mounts it.
+    Attributes:
+        right: that they need; None: anybody may.
+        tokenless: paths below the mount whose writes its own pages can't give a CSRF token; their
+            Origin is checked all the same.
     """
-    declared_mounts(app)[path] = right
-    if mounted is not None:
-        app.mount(path, mounted)
+
+    right: Right | None
+    tokenless: re.Pattern[str] | None = None
 
 
-def declared_mounts(app: FastAPI) -> dict[str, Right | None]:
-    """Rights by path of what is mounted."""
+def declare_mount(app: FastAPI, path: str, rule: MountRule) -> None:
+    """Say who may use what is mounted at a path, which has no slash at its end."""
+    declared_mounts(app)[path] = rule
+
+
+def declared_mounts(app: FastAPI) -> dict[str, MountRule]:
+    """By path of what is mounted."""
     if not hasattr(app.state, "mounts"):
         app.state.mounts = {}
-    return cast(dict[str, Right | None], app.state.mounts)
+    return cast(dict[str, MountRule], app.state.mounts)
 
 
 def check_routes(app: FastAPI) -> None:
@@ -105,8 +114,8 @@ def check_routes(app: FastAPI) -> None:
 
 def is_public(app: FastAPI, method: str, path: str) -> bool:
     """Whether anybody may send this request, without a login."""
-    for prefix, right in declared_mounts(app).items():
-        if right is None and path.startswith(prefix + "/"):
+    for prefix, rule in declared_mounts(app).items():
+        if rule.right is None and path.startswith(prefix + "/"):
             return True
     return any(
         context.path_regex.match(path) and method in (context.methods or ())
@@ -120,11 +129,13 @@ def is_uncounted(method: str, path: str) -> bool:
 
 
 def carries_no_token(app: FastAPI, path: str) -> bool:
-    """Whether a page's own requests can't be given a CSRF token: those of what is mounted.
-
-    Their Origin is checked all the same.
-    """
-    return any(path.startswith(prefix + "/") for prefix in declared_mounts(app))
+    """Whether a page's own writes to a path can't be given a CSRF token."""
+    return any(
+        rule.tokenless is not None
+        and path.startswith(prefix + "/")
+        and rule.tokenless.fullmatch(path.removeprefix(prefix)) is not None
+        for prefix, rule in declared_mounts(app).items()
+    )
 
 
 def rights_of(context: RouteContext) -> list[Right | None]:

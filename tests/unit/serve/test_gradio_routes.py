@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+from served import ADDRESS
+from starlette.routing import Mount
+
+from ruichat.serve.access.gradio_routes import OPEN, close_gradio, page_policy
+from ruichat.serve.app import create_app
+from ruichat.serve.settings import ServeSettings
+from ruichat.storage.database import users
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A server with a small page of Gradio's at its root, and two people with a token each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        import gradio as gr
+
+        app = create_app(ServeSettings(data_dir=tmp_path_factory.mktemp("d"), single_user=False))
+        with gr.Blocks() as demo:
+            box = gr.Textbox()
+            box.submit(lambda text: text, box, box)
+        gr.mount_gradio_app(app, demo, "/", ssr_mode=False, run_history=False)
+        close_gradio(app, "")
+        with TestClient(app, base_url=ADDRESS, follow_redirects=False) as client:
+            yield client
+
+
+@pytest.fixture(scope="module")
+def readers(page):
+    """What two people's programs send."""
+    found = []
+    with page.app.state.services.database.session() as session:
+        for name in ("one", "other"):
+            user = users.create_user(session, name=name, role="reader")
+            token = users.create_token(session, user.id, name="t").token
+            found.append({"Authorization": f"Bearer {token}"})
+    return found
+
+
+def gradio_routes(app):
+    """Method and path of every route of Gradio's, with something for each parameter."""
+    gradio = next(route for route in app.routes if isinstance(route, Mount)).app._app
+    for route in gradio.routes:
+        for inner in getattr(route, "effective_route_contexts", lambda route=route: [route])():
+            path = re.sub(r"{[^}]*}", "x", inner.path)
+            for method in inner.methods or ():
+                yield method, path
+
+
+def test_nothing_of_the_page_is_there_without_a_login(page):
+    routes = [*gradio_routes(page.app), ("GET", "/"), ("GET", "/gradio_api/file=/etc/passwd")]
+    assert len(routes) > 60
+    for method, path in routes:
+        if path.rstrip("/") in ("/login", "/logout"):
+            continue  # ours come first
+        assert page.request(method, path).status_code == 401, (method, path)
+
+
+def test_of_the_routes_of_gradio_only_the_named_ones_are_open(page, readers):
+    routes = set(gradio_routes(page.app))
+    closed = {route for route in routes if not OPEN.fullmatch(" ".join(route))}
+    for method, path in closed - {("POST", "/login"), ("POST", "/login/")}:
+        assert page.request(method, path, headers=readers[0]).status_code in (404, 405), (
+            method,
+            path,
+        )
+    # Whoever updates Gradio looks at this list again.
+    assert {path for _, path in routes - closed} == {
+        "/",
+        "/assets/x",
+        "/config",
+        "/config/",
+        "/favicon.ico",
+        "/gradio_api/app_id",
+        "/gradio_api/app_id/",
+        "/gradio_api/cancel",
+        "/gradio_api/heartbeat/x",
+        "/gradio_api/info",
+        "/gradio_api/info/",
+        "/gradio_api/queue/data",
+        "/gradio_api/queue/join",
+        "/gradio_api/reset",
+        "/gradio_api/reset/",
+        "/gradio_api/startup-events",
+        "/gradio_api/theme.css",
+        "/manifest.json",
+        "/static/x",
+        "/theme.css",
+    }
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file=../../etc/passwd",
+        "/gradio_api/file/etc/passwd",
+        "/gradio_api/proxy=http://169.254.169.254/",
+        "/gradio_api/upload",
+        "/gradio_api/stream/a/b/c/playlist.m3u8",
+        "/file=/etc/passwd",
+        "/assets/../../../etc/passwd",
+        "/assets/%2e%2e/%2e%2e/etc/passwd",
+        "/static//etc/passwd",
+        "/GRADIO_API/file=/etc/passwd",
+        "/./gradio_api/file=/etc/passwd",
+        "//gradio_api/file=/etc/passwd",
+    ],
+)
+def test_no_file_leaves_through_gradio(page, readers, path):
+    for method in ("GET", "HEAD", "POST"):
+        answer = page.request(method, path, headers=readers[0])
+        assert answer.status_code in (404, 405), (method, answer.status_code)
+        assert "root:" not in answer.text
+
+
+def test_a_tab_belongs_to_whoever_opened_it(page, readers):
+    one, other = readers
+    stream = "/gradio_api/queue/data?session_hash=tab1"
+    join = {"fn_index": 0, "session_hash": "tab1", "data": ["x"]}
+    assert page.post("/gradio_api/queue/join", json=join, headers=one).status_code == 200
+    assert "process_completed" in page.get(stream, headers=one).text
+    assert page.get(stream, headers=other).status_code == 404
+    assert page.get("/gradio_api/heartbeat/tab1", headers=other).status_code == 404
+
+
+def test_a_page_of_another_site_can_not_use_the_queue(page, readers):
+    join = {"fn_index": 0, "session_hash": "tab2", "data": ["x"]}
+    evil = readers[0] | {"Origin": "https://evil.example"}
+    assert page.post("/gradio_api/queue/join", json=join, headers=evil).status_code == 403
+
+
+def test_the_pages_own_scripts_run_and_no_others(page, readers):
+    answer = page.get("/", headers=readers[0] | {"Accept-Encoding": "gzip"})
+    policy = answer.headers["content-security-policy"]
+    inline = re.findall(r"<script(?![^>]*\bsrc=)", answer.text)
+    assert policy.count("sha256-") == len(inline) > 0
+    assert "unsafe-inline" not in policy.split("script-src")[1].split(";")[0]
+    asset = re.search(r'src="\./(assets/[^"]+)"', answer.text).group(1)
+    assert "immutable" in page.get(f"/{asset}", headers=readers[0]).headers["cache-control"]
+
+
+def test_a_policy_names_each_inline_script_by_its_digest():
+    policy = page_policy(b'<script src="/a.js"></script><script>alert(1)</script>')
+    assert policy.count("sha256-") == 1
+    # printf 'alert(1)' | openssl dgst -sha256 -binary | base64
+    assert "'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='" in policy
