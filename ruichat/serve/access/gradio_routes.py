@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
-from starlette.routing import Mount, get_route_path
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ruichat.errors import NotFoundError
@@ -58,7 +58,7 @@ class GradioGate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = get_route_path(scope) or "/"
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         allowed = OPEN.fullmatch(f"{scope['method']} {path}") is not None
         if not allowed or not self._is_own(scope, path):
             missing = NotFoundError("there is nothing here")
@@ -120,7 +120,7 @@ class _Page:
 
         # What is compressed can't be read here; the page is small.
         plain = [(k, v) for k, v in scope["headers"] if k != b"accept-encoding"]
-        await self._app(scope | {"headers": plain}, receive, hold)
+        await self._app({**scope, "headers": plain}, receive, hold)
 
 
 def page_policy(html: bytes) -> str:
