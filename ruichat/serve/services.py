@@ -9,9 +9,12 @@ from starlette.requests import HTTPConnection
 
 from ruichat.serve.access.identity import Identities
 from ruichat.serve.access.login_gate import LoginGate
+from ruichat.serve.engine.engine import Engine
 from ruichat.serve.settings import ServeSettings
 from ruichat.serve.slides.access import SlideAccess
+from ruichat.serve.slides.classes import ClassReader
 from ruichat.serve.slides.library import SlideLibrary
+from ruichat.serve.slides.overlays import Overlays
 from ruichat.serve.slides.tiles import Tiles
 from ruichat.storage.database.connect import Database, open_database
 
@@ -28,6 +31,8 @@ class Services:
         library: opens slides.
         tiles: shows them.
         slide_access: who may see which.
+        engine: answers questions about them, and reads them ahead.
+        overlays: of what was found on them.
     """
 
     settings: ServeSettings
@@ -37,6 +42,8 @@ class Services:
     library: SlideLibrary
     tiles: Tiles
     slide_access: SlideAccess
+    engine: Engine
+    overlays: Overlays
 
     def start(self) -> None:
         """Make everything ready for requests.
@@ -46,9 +53,12 @@ class Services:
         """
         self.database.migrate()
         self.identities.start()
+        self.engine.jobs.resume()
 
     def close(self) -> None:
         """Release everything, the last opened first."""
+        self.engine.close()
+        self.overlays.close()
         self.tiles.close()
         self.library.close()
         self.database.close()
@@ -62,6 +72,7 @@ def open_services(settings: ServeSettings) -> Services:
     """
     database = open_database(settings.database_address)
     library = SlideLibrary(settings, database)
+    engine = Engine(settings, library, database=database)
     return Services(
         settings,
         database,
@@ -70,6 +81,13 @@ def open_services(settings: ServeSettings) -> Services:
         library,
         Tiles(library),
         SlideAccess(database),
+        engine,
+        Overlays(
+            library,
+            settings.data_dir / "overlays",
+            ClassReader(engine, library),
+            model=settings.model,
+        ),
     )
 
 

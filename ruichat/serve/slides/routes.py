@@ -104,15 +104,15 @@ async def tile(
 ) -> Response:
     """One tile: its place in its level, counted in tiles from the top left."""
     services = services_of(request)
-    shown = await _shown(services, user, slide_id)
+    shown = await shown_to(services, user, slide_id)
     tag = f'"{shown.version}-{level}-{column}-{row}"'
-    if _has(request, tag):
+    if tags_given(request, tag):
         shown.zoom.box(level, column, row)
-        return Response(status_code=304, headers=_headers(tag))
+        return Response(status_code=304, headers=headers_of(tag))
     data = services.tiles.cached(slide_id, shown, level, column, row)
     if data is None:
         data = await _made(services.tiles.fetch(slide_id, shown, level, column, row))
-    return Response(data, media_type="image/jpeg", headers=_headers(tag))
+    return Response(data, media_type="image/jpeg", headers=headers_of(tag))
 
 
 @router.head("/slides/{slide_id}/thumbnail.jpg", include_in_schema=False)
@@ -125,15 +125,15 @@ async def thumbnail(
 ) -> Response:
     """The whole slide, its longer side at most `max_px` pixels; never the label."""
     services = services_of(request)
-    shown = await _shown(services, user, slide_id)
+    shown = await shown_to(services, user, slide_id)
     tag = f'"{shown.version}-thumbnail-{max_px}"'
-    if _has(request, tag):
-        return Response(status_code=304, headers=_headers(tag))
+    if tags_given(request, tag):
+        return Response(status_code=304, headers=headers_of(tag))
     data = await _made(services.tiles.fetch_thumbnail(slide_id, shown, max_px))
-    return Response(data, media_type="image/jpeg", headers=_headers(tag))
+    return Response(data, media_type="image/jpeg", headers=headers_of(tag))
 
 
-async def _shown(services: Services, user: CurrentUser, slide_id: str) -> Shown:
+async def shown_to(services: Services, user: CurrentUser, slide_id: str) -> Shown:
     """The slide if the user may see it; no other thread is asked when both are known."""
     if not services.slide_access.known(user.id, slide_id):
         await asyncio.to_thread(services.slide_access.check, user.id, slide_id)
@@ -146,7 +146,7 @@ async def _made(future: Future[bytes]) -> bytes:
     return await asyncio.shield(asyncio.wrap_future(future))
 
 
-def _has(request: Request, tag: str) -> bool:
+def tags_given(request: Request, tag: str) -> bool:
     """Whether the client says that it has this version (RFC 9110, 13.1.2)."""
     given = request.headers.get("if-none-match")
     if given is None:
@@ -154,5 +154,12 @@ def _has(request: Request, tag: str) -> bool:
     return any(each.strip().removeprefix("W/") in (tag, "*") for each in given.split(","))
 
 
-def _headers(tag: str) -> dict[str, str]:
-    return {"ETag": tag, "Cache-Control": KEPT, "Vary": "Cookie, Authorization"}
+def headers_of(tag: str, *, is_lasting: bool = True) -> dict[str, str]:
+    """How long a browser may keep an answer, and for whom.
+
+    Args:
+        tag: of the content, in quotes.
+        is_lasting: whether the content under this address never changes while the file doesn't.
+    """
+    kept = KEPT if is_lasting else "private, no-cache"
+    return {"ETag": tag, "Cache-Control": kept, "Vary": "Cookie, Authorization"}
