@@ -36,6 +36,8 @@ def write_turns(
     processor: RuiChatProcessor,
     row_tokens: int,
     thoughts: float = 0.0,
+    *,
+    plain: bool = False,
 ) -> Encoded:
     """One dialogue about a slide, as ids; the language is drawn.
 
@@ -47,11 +49,12 @@ def write_turns(
         row_tokens: questions are added while they fit, so that rows need little padding; the
             first always stays.
         thoughts: share of the answers that are thought about first.
+        plain: write thoughts as plainly as they come.
     """
     language: Language = "en" if rng.random() < 0.5 else "zh"
     turns = write_dialogue(slide, rng, language, balance=balance, num_turns=MOST_TURNS)
     pairs = [
-        Turn(qa.question, qa.answer, write_chain(qa, slide, rng) if thinks else "")
+        Turn(qa.question, qa.answer, write_chain(qa, slide, rng, plain=plain) if thinks else "")
         for qa, thinks in zip(turns, _draw_share(rng, len(turns), thoughts), strict=True)
     ]
     facts = draw_facts(slide, rng)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from safetensors.torch import load_file, save
 
 from ruichat.align.encoder import (
@@ -26,6 +27,7 @@ from ruichat.align.stain import perturb_stain
 from ruichat.align.tile_classifier import ClassifierConfig, fit_classifier
 from ruichat.config import Config
 from ruichat.features.encoder import ENCODERS
+from ruichat.features.mini.graph import WIDTHS
 from ruichat.features.mini.network import MiniNetwork
 from ruichat.storage.artifacts import write_atomic
 from ruichat.truth.bank import TileBank
@@ -46,6 +48,8 @@ class EmbeddingConfig(Config):
     num_val_phantoms: int = 16
     num_test_phantoms: int = 32
     dim: int = 384
+    depths: int = Field(default=1, ge=1, le=len(WIDTHS))
+    """Blocks of the embedding, each of its own stages of the network, shallow first."""
     classifier: ClassifierConfig = ClassifierConfig()
 
 
@@ -107,6 +111,32 @@ def fit_reduction(
     return center.astype(np.float32), (np.vstack([axes, components]) / spread).astype(np.float32)
 
 
+def fit_blocks(
+    statistics: NDArray[np.float32],
+    weight: NDArray[np.float64],
+    dim: int,
+    directions: NDArray[np.float32],
+    depths: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """As `fit_reduction`, in `depths` equal blocks that each read their own stages.
+
+    The classes' axes lie in the deepest block.
+    """
+    center = np.empty(statistics.shape[1], np.float32)
+    reduction = np.zeros((dim, statistics.shape[1]), np.float32)
+    ends = np.cumsum([2 * width for width in WIDTHS])
+    block, start = dim // depths, 0
+    for depth, stages in enumerate(np.array_split(ends, depths)):
+        columns = slice(start, int(stages[-1]))
+        axes = directions[:, columns] if depth == depths - 1 else directions[:0, columns]
+        rows = slice(depth * block, (depth + 1) * block)
+        center[columns], reduction[rows, columns] = fit_reduction(
+            statistics[:, columns], weight, block, axes
+        )
+        start = columns.stop
+    return center, reduction
+
+
 def fit_embeddings(
     config: EmbeddingConfig,
     encoder_config: EncoderTrainingConfig,
@@ -140,7 +170,7 @@ def fit_embeddings(
     weight = even_weights(pool.source[train], pool.target[train].argmax(1))
     flat = statistics[train].reshape(-1, statistics.shape[2])
     repeated = np.repeat(weight, config.stains) / config.stains
-    center, reduction = fit_reduction(flat, repeated, config.dim, directions)
+    center, reduction = fit_blocks(flat, repeated, config.dim, directions, config.depths)
     tensors = {f"network.{k}": v.contiguous() for k, v in network.state_dict().items()}
     tensors["center"] = torch.from_numpy(center)
     tensors["reduction"] = torch.from_numpy(np.ascontiguousarray(reduction))

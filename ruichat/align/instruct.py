@@ -32,6 +32,8 @@ class InstructConfig(Config):
     tile_noise: float = 0.1
     thoughts: float = Field(default=0.0, ge=0, le=1)
     """Share of the answers that are thought about first; the model must know thoughts."""
+    plain_thoughts: bool = False
+    """One wording for each step of a thought, regions in their order; for small models."""
     loop: LoopConfig
 
 
@@ -109,7 +111,15 @@ def train_adapter(
         rng = np.random.default_rng((config.seed, 3, step))
         slides = [bags.draw(rng) for _ in range(config.slides_per_step)]
         items = [
-            write_turns(s.truth, rng, balance, processor, config.row_tokens, config.thoughts)
+            write_turns(
+                s.truth,
+                rng,
+                balance,
+                processor,
+                config.row_tokens,
+                config.thoughts,
+                plain=config.plain_thoughts,
+            )
             for s in slides
         ]
         return InstructBatch(collate_words(items, processor), collate_bags(slides))

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ruichat.align.batches import (
     SymbolBatch,
@@ -23,8 +25,9 @@ from ruichat.align.batches import (
 )
 from ruichat.align.language import LanguageStage
 from ruichat.align.loop import Log, LoopConfig, MicroBatch, run_loop
+from ruichat.align.stages.contrast import Contrast
 from ruichat.config import Config
-from ruichat.model.processing import RuiChatProcessor
+from ruichat.model.processing import IGNORED, RuiChatProcessor
 from ruichat.truth.bags import BagBatch, BagMaker, collate_bags
 from ruichat.truth.dialogues import Balance
 
@@ -39,6 +42,8 @@ class ProjectorConfig(Config):
     """Weight of the distance to the symbolic vectors; 0 aligns by words alone."""
     tile_noise: float = 0.1
     """Noise on tile embeddings, in units of their spread."""
+    contrastive: float = Field(default=0.0, ge=0)
+    """Weight of the contrastive loss between slides and the words about them; 0 leaves it out."""
     loop: LoopConfig
 
 
@@ -56,6 +61,13 @@ def region_loss(found: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
     return (1 - F.cosine_similarity(found, wanted, dim=-1))[mask].mean()
 
 
+def said_words(words: WordBatch) -> tuple[Tensor, Tensor]:
+    """What the assistant says in each dialogue, [b,t], padded on the right, and its mask."""
+    rows = [row[row != IGNORED] for row in words.labels]
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+    return pad_sequence(rows, batch_first=True), mask
+
+
 def train_projector(
     config: ProjectorConfig,
     stage: LanguageStage,
@@ -69,6 +81,9 @@ def train_projector(
     stage.model.region_encoder.requires_grad_(True)
     with torch.no_grad():
         stage.model.region_encoder.scale.fill_(stage.symbols.scale)
+    contrast = None
+    if config.contrastive:
+        contrast = stage.contrast = Contrast(stage.model.config.text_config.hidden_size)
     balance = Balance()
     spread = bags.spread
 
@@ -99,7 +114,12 @@ def train_projector(
         if config.matching > 0:
             with torch.no_grad():
                 wanted = stage.symbols(batch.symbols)
-            loss = loss + config.matching * region_loss(found, wanted, slides.region_mask)
+            first = found[..., : wanted.shape[-1]]
+            loss = loss + config.matching * region_loss(first, wanted, slides.region_mask)
+        if contrast is not None:
+            said, said_mask = said_words(words)
+            of_words = contrast(stage.model, said, said_mask, found, slides.region_mask)
+            loss = loss + config.contrastive * of_words
         return loss
 
     run_loop(

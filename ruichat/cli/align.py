@@ -9,6 +9,7 @@ import typer
 
 from ruichat.cli import data as data_commands
 from ruichat.cli import pretraining
+from ruichat.cli.ablating import ablate
 from ruichat.cli.adapting import adapt
 from ruichat.cli.planning import plan
 from ruichat.cli.release import export, merge
@@ -18,6 +19,7 @@ app = typer.Typer(help="Train and align models.", no_args_is_help=True)
 data_commands.app.command("check-tiles")(pretraining.check_tiles_command)
 app.add_typer(data_commands.app, name="data")
 app.command()(adapt)
+app.command()(ablate)
 app.command()(plan)
 app.command()(merge)
 app.command()(export)

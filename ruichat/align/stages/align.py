@@ -65,7 +65,10 @@ class AlignObjective(nn.Module):
         if self.contrast is None:
             return loss
         words = (batch.labels[:, 1:] != IGNORED).sum()
-        return loss + self.weight * words * self.contrast(self.model, batch, regions)
+        contrast = self.contrast(
+            self.model, batch.said, batch.said_mask, regions, batch.region_mask
+        )
+        return loss + self.weight * words * contrast
 
 
 def build(config: AlignConfig, whole: bool = False) -> Built:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
-
-from ruichat.align.data.batch import DialogueBatch
 
 
 class Contrast(nn.Module):
@@ -34,13 +32,26 @@ class Contrast(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(2.659))  # 1 / 0.07, as in the source
 
     def forward(
-        self, model: Any, batch: DialogueBatch, regions: Float[Tensor, "b k w"]
+        self,
+        model: Any,
+        said: Int[Tensor, "b t"],
+        said_mask: Int[Tensor, "b t"],
+        regions: Float[Tensor, "b k w"],
+        region_mask: Bool[Tensor, "b k"],
     ) -> Float[Tensor, ""]:
-        """Mean over the micro-batch; zero for a single row, which has no others."""
+        """Mean over the micro-batch; zero for a single row, which has no others.
+
+        Args:
+            model: ours; its language model reads the words.
+            said: what the assistant says about each slide.
+            said_mask: which of its positions are words.
+            regions: as `encode_regions` gives them.
+            region_mask: which regions exist.
+        """
         width = self.of_slide.in_features
-        exists = batch.region_mask[..., None].to(regions.dtype)
+        exists = region_mask[..., None].to(regions.dtype)
         slide = (regions[..., :width] * exists).sum(1) / exists.sum(1)
-        words = self.of_words(self._read(model, batch).to(self.of_words.weight.dtype))
+        words = self.of_words(_read(model, said, said_mask).to(self.of_words.weight.dtype))
         slide = functional.normalize(self.of_slide(functional.layer_norm(slide, [width])), dim=-1)
         logits = self.log_scale.clamp(max=4.605).exp() * (
             slide @ functional.normalize(words, dim=-1).T
@@ -52,11 +63,13 @@ class Contrast(nn.Module):
             functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)
         ) / 2
 
-    @torch.no_grad()
-    def _read(self, model: Any, batch: DialogueBatch) -> Float[Tensor, "b e"]:
-        embeds = model.embed(batch.said, None, None)
-        hidden = model.language_model(
-            inputs_embeds=embeds, attention_mask=batch.said_mask, use_cache=False
-        ).last_hidden_state
-        mask = batch.said_mask[..., None].to(hidden.dtype)
-        return (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+@torch.no_grad()
+def _read(
+    model: Any, said: Int[Tensor, "b t"], said_mask: Int[Tensor, "b t"]
+) -> Float[Tensor, "b e"]:
+    hidden = model.language_model(
+        inputs_embeds=model.embed(said, None, None), attention_mask=said_mask, use_cache=False
+    ).last_hidden_state
+    mask = said_mask[..., None].to(hidden.dtype)
+    return (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)

@@ -203,7 +203,8 @@ def test_the_contrastive_loss_tells_slides_apart(root: Path, tmp_path: Path) -> 
     optimiser = torch.optim.Adam(parts, lr=1e-2)
     losses: list[float] = []
     for _ in range(30):
-        loss = contrast(built.model, batch, encode_batch(built.model, batch))
+        regions = encode_batch(built.model, batch)
+        loss = contrast(built.model, batch.said, batch.said_mask, regions, batch.region_mask)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

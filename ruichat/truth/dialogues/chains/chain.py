@@ -31,17 +31,20 @@ WAYS: dict[Kind, Callable[[Thinker], None]] = {
 """How each kind of question is thought about."""
 
 
-def write_chain(qa: QA, slide: SymbolicSlide | None, rng: np.random.Generator) -> str:
+def write_chain(
+    qa: QA, slide: SymbolicSlide | None, rng: np.random.Generator, *, plain: bool = False
+) -> str:
     """The thought behind an answer: regions seen, weighed, concluded.
 
     Args:
         qa: written by `write_dialogue` about this slide, or about none.
         slide: what it was written from; every sentence is true of it.
         rng: chooses the wordings.
+        plain: one wording for each step, and regions in their order: what a small model can learn.
 
     Returns:
         Sentences in the question's language; regions are written "[R7]" and each exists.
     """
-    thinker = Thinker(qa, rng, Reading(slide) if slide is not None else None)
+    thinker = Thinker(qa, rng, Reading(slide) if slide is not None else None, plain)
     WAYS[qa.kind](thinker)
     return thinker.text

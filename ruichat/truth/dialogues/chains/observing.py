@@ -37,7 +37,7 @@ def observe(thinker: Thinker) -> None:
     reading = thinker.reading
     regions = range(reading.k)
     sights = {region: see(reading, region) for region in regions}
-    if thinker.rng.random() < 0.5:
+    if thinker.plain or thinker.rng.random() < 0.5:
         thinker.say("walk")
         for sight, row in itertools.groupby(regions, key=sights.__getitem__):
             describe(thinker, sight, tuple(row))

@@ -46,6 +46,7 @@ class Thinker:
     qa: QA
     rng: np.random.Generator
     slide: Reading | None
+    plain: bool = False
     sentences: list[str] = field(default_factory=list[str])
     words: Words = field(init=False)
 
@@ -65,7 +66,11 @@ class Thinker:
 
     def say(self, name: str, regions: Sequence[int] = (), **slots: str) -> None:
         """Add a sentence in one of the wordings of `name`."""
-        text = pick(self.rng, load_wordings(self.qa.language)[name]).draw(self.rng)
+        wordings = load_wordings(self.qa.language)[name]
+        if self.plain:
+            text = wordings[0].draw(np.random.default_rng(0))
+        else:
+            text = pick(self.rng, wordings).draw(self.rng)
         slots |= {"R": cite(regions), "s": "s" if len(regions) == 1 else ""}
         for slot, value in slots.items():
             text = text.replace(f"{{{slot}}}", value)
