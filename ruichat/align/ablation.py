@@ -7,7 +7,7 @@ asked the same held-out questions; only regions' way into the language model is 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -258,12 +258,10 @@ def _ask(config: AblationConfig, recipe: RecipeConfig, model: ChatModel, tiles: 
     slides: list[int] = []
     counts = np.zeros(4, np.int64)
     for number, (slide, other, asked, rng) in enumerate(_questions(config, recipe, tiles)):
-        read: Callable[[LaidSlide], ChatSession] = lambda one, rng=rng: (
-            open_laid(  # noqa: E731
-                one, model, tiles.classifier, tiles.encoder, rng
-            ).session
+        shown, instead = (
+            open_laid(one, model, tiles.classifier, tiles.encoder, rng).session
+            for one in (slide, other)
         )
-        shown, instead = read(slide), read(other)
         for qa in asked:
             score = score_answer(qa, _answer(shown, qa))
             if score.correct is None:
@@ -273,7 +271,12 @@ def _ask(config: AblationConfig, recipe: RecipeConfig, model: ChatModel, tiles: 
             slides.append(number)
             if qa.evidence:
                 counts += len(score.cited), score.num_right, len(qa.evidence), score.num_found
-    return _Asked(np.array(right), np.array(other_right), np.array(slides), *counts.tolist())
+    return _Asked(
+        np.array(right, np.float64),
+        np.array(other_right, np.float64),
+        np.array(slides),
+        *counts.tolist(),
+    )
 
 
 def _answer(session: ChatSession, qa: QA) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ruichat.align.embeddings import fit_reduction
+from ruichat.align.embeddings import fit_blocks, fit_reduction
+from ruichat.features.mini.graph import WIDTHS
 
 S, C, DIM = 20, 3, 9
 
@@ -58,3 +59,22 @@ def test_weight_counts_as_repetition() -> None:
     np.testing.assert_allclose(by_weight[0], by_repetition[0], rtol=1e-4, atol=1e-4)
     # Components may point either way.
     np.testing.assert_allclose(np.abs(by_weight[1]), np.abs(by_repetition[1]), rtol=2e-2, atol=1e-3)
+
+
+def test_blocks_read_their_own_stages_and_the_last_holds_the_axes() -> None:
+    total = 2 * sum(WIDTHS)
+    x = np.random.default_rng(0).standard_normal((300, total)).astype(np.float32)
+    weight = np.full(len(x), 1 / len(x))
+    directions = np.random.default_rng(1).standard_normal((C, total)).astype(np.float32)
+    center, reduction = fit_blocks(x, weight, 30, directions, 2)
+    ends = np.cumsum([2 * width for width in WIDTHS])
+    assert not reduction[:15, ends[2] :].any() and not reduction[15:, : ends[2]].any()
+    assert reduction[:15, : ends[2]].any(1).all() and reduction[15:, ends[2] :].any(1).all()
+    np.testing.assert_allclose(center, x.mean(0), atol=1e-5)
+    found = reduction[15 : 15 + C, ends[2] :]
+    unit = found / np.linalg.norm(found, axis=1, keepdims=True)
+    wanted = directions[:, ends[2] :]
+    wanted = wanted / np.linalg.norm(wanted, axis=1, keepdims=True)
+    np.testing.assert_allclose((unit * wanted).sum(1), 1, atol=1e-5)
+    one = fit_blocks(x, weight, 30, directions, 1)
+    np.testing.assert_array_equal(one[1], fit_reduction(x, weight, 30, directions)[1])

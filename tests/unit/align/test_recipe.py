@@ -16,6 +16,7 @@ import pytest
 from fakes_model import ONE_LAYER
 from PIL import Image
 
+from ruichat.align.ablation import AblationConfig, run_ablation
 from ruichat.align.corpus import CorpusConfig, read_corpus
 from ruichat.align.embeddings import EmbeddingConfig
 from ruichat.align.encoder import EncoderTrainingConfig
@@ -250,6 +251,31 @@ def test_other_settings_need_another_folder(twice: Twice) -> None:
     other = CONFIG.model_copy(update={"language": language})
     with pytest.raises(ConfigError, match="other settings of language"):
         run_recipe(other, twice.data, twice.out)
+
+
+def test_variants_are_aligned_and_asked_alike(twice: Twice, tmp_path: Path) -> None:
+    deep = {"depths": 2, "contrastive": 0.5, "matching": 0}
+    config = AblationConfig.model_validate(
+        {
+            "run": twice.out,
+            "steps": 3,
+            "num_slides": 3,
+            "variants": {"shipped": {}, "deep": deep},
+        }
+    )
+    lines: list[str] = []
+    scores = run_ablation(config, CONFIG, twice.data, tmp_path, lines.append)
+    assert any(" step " in line for line in lines)
+    assert list(scores) == list(config.variants)
+    assert scores["shipped"].difference is None and scores["deep"].difference is not None
+    folders = (twice.out / "mini", tmp_path / "depths-2")
+    shallow, deeper = (TileBank.load(folder / "bank.npz").embeddings for folder in folders)
+    assert shallow.shape == deeper.shape and not np.array_equal(shallow, deeper)
+    record = json.loads((tmp_path / "scores.json").read_text())
+    assert record["deep"]["right"]["mean"] == scores["deep"].right.mean
+    lines.clear()
+    assert run_ablation(config, CONFIG, twice.data, tmp_path, lines.append) == scores
+    assert not any(" step " in line for line in lines)
 
 
 def test_missing_data_is_said_before_any_work(tmp_path: Path) -> None:

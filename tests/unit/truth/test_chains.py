@@ -96,6 +96,7 @@ def test_every_sentence_is_true(seed: int, language: Language) -> None:
     slide = draw_symbolic_slide(rng)
     for qa in write_dialogue(slide, rng, language, num_turns=4):
         check(write_chain(qa, slide, rng), slide)
+        check(write_chain(qa, slide, rng, plain=True), slide)
 
 
 def test_the_check_finds_thoughts_about_another_slide() -> None:
@@ -183,3 +184,13 @@ def test_wordings_vary(language: Language) -> None:
     slide, qa, _ = next(item for item in run() if item[1].language == language)
     thoughts = {write_chain(qa, slide, np.random.default_rng(i)) for i in range(12)}
     assert len(thoughts) > 6
+
+
+def test_plain_thoughts_have_one_wording() -> None:
+    for slide, qa, _ in run():
+        # Which of two regions comes first is drawn all the same.
+        if qa.kind != "compare":
+            thoughts = {
+                write_chain(qa, slide, np.random.default_rng(i), plain=True) for i in range(3)
+            }
+            assert len(thoughts) == 1
