@@ -76,10 +76,8 @@ class ConflictError(RuiChatError):
     exit_code = 4
 
 
-class StorageFullError(RuiChatError):
+class StorageFullError(ArtifactError):
     """No room on the disk; what is there can still be read."""
-
-    exit_code = 4
 
 
 class DatabaseUnavailableError(PrerequisiteError):

@@ -38,6 +38,7 @@ class _Entry:
 COMMANDS: dict[str, _Entry] = {
     "ask": _Entry("ruichat.cli.ask", "Ask a slide a question, or chat about it.", False),
     "serve": _Entry("ruichat.cli.serve", "Open the web page and the API.", False),
+    "database": _Entry("ruichat.cli.database", "Check, back up and restore the server's records."),
     "users": _Entry("ruichat.cli.users", "Say who may log in."),
     "doctor": _Entry("ruichat.cli.doctor", "Check what is installed, readable, too small.", False),
     "slide": _Entry("ruichat.cli.slide", "Look at a slide file."),

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 
 from ruichat import __version__
 from ruichat.config import Config
-from ruichat.errors import ArtifactError
+from ruichat.errors import ArtifactError, StorageFullError
 
 MANIFEST_KEY = "ruichat_manifest"
 
@@ -262,9 +262,9 @@ def damaged(path: Path, why: str) -> ArtifactError:
 
 
 def not_written(path: Path, error: OSError) -> ArtifactError:
-    """The error of a file that the system wouldn't write."""
+    """The error of a file that the system wouldn't write, of its own kind for a full disk."""
     if error.errno in FULL:
-        return ArtifactError(
+        return StorageFullError(
             f"the disk is full: {path} was not written",
             hint="Free some space, or set RUICHAT_CACHE to a folder on another disk; what was "
             "finished is kept and the next run goes on from there",

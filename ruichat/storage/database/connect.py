@@ -57,6 +57,16 @@ class Database:
             yield session
 
     @contextmanager
+    def reading(self) -> Generator[Connection]:
+        """A connection that changes nothing; on PostgreSQL it sees one moment throughout."""
+        with self._told(), self.engine.connect() as connection:
+            if self.file is None:
+                connection = connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            yield connection
+
+    @contextmanager
     def transaction(self) -> Generator[Connection]:
         """A connection under one write lock, also over changes of the schema."""
         with self._told(), self.engine.connect() as connection:

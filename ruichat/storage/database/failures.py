@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 
 from ruichat.errors import (
+    ArtifactError,
     ConflictError,
     DatabaseUnavailableError,
     InputError,
@@ -31,7 +32,7 @@ _AWAY = ("08", "57P", "58", "53")
 
 @contextmanager
 def told_plainly(folder: Path | None) -> Generator[None]:
-    """Turn what SQLAlchemy raises in the block into one of our errors, where it is one.
+    """Turn what SQLAlchemy or SQLite raises in the block into one of our errors, where it is one.
 
     Args:
         folder: of the SQLite file; none for PostgreSQL.
@@ -41,6 +42,7 @@ def told_plainly(folder: Path | None) -> Generator[None]:
         DatabaseUnavailableError: no connection, a lost one, or a lock held for too long.
         ConflictError: the row was changed since it was read, or is referred to.
         InputError: a value that can't be kept.
+        ArtifactError: the file is damaged, or no database.
     """
     try:
         yield
@@ -50,6 +52,11 @@ def told_plainly(folder: Path | None) -> Generator[None]:
         ) from error
     except PoolTimeoutError as error:
         raise _unavailable("all its connections are in use") from error
+    except sqlite3.Error as error:
+        told = _of_sqlite(error, folder)
+        if told is None:
+            raise
+        raise told from error
     except SQLAlchemyError as error:
         told = _told(error, folder)
         if told is None:
@@ -83,6 +90,10 @@ def _of_sqlite(cause: sqlite3.Error, folder: Path | None) -> RuiChatError | None
         return _unavailable("it is locked by another process")
     if code == sqlite3.SQLITE_READONLY:
         return _unavailable("it can't be written")
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return ArtifactError(
+            "the file is damaged, or no database", hint="Restore the last good backup"
+        )
     if code == sqlite3.SQLITE_CONSTRAINT:
         return ConflictError("this goes against what is kept", hint="Load it again")
     return None

@@ -1,0 +1,200 @@
+"""Backups: whole, of one moment, and restored to either kind of database."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from databases import Postgres
+
+from ruichat.cli.main import run
+from ruichat.errors import ArtifactError, ConfigError
+from ruichat.storage.database import cases, chats, findings, slides, users
+from ruichat.storage.database.connect import Database, open_database
+from ruichat.storage.database.copying import back_up, check_database, restore
+from ruichat.storage.database.findings import NewFinding
+from ruichat.storage.database.models import Base
+
+BOX = {"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 0]]]}
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    assert 0 <= done <= total, stage
+
+
+def fill(database: Database, *, num_turns: int = 3, thought: str = "") -> tuple[str, str]:
+    """Ids of a user and of their chat, among rows of most kinds."""
+    with database.session() as session:
+        user = users.create_user(session, name="王", role="pathologist").id
+        users.create_token(session, user, name="script")
+        case = cases.create_case(session, user_id=user, title="S26-1", context="溃疡").id
+        slide = slides.add_slide(
+            session, user_id=user, case_id=case, name="A1", root="r", path="p", given_mpp=0.25
+        ).id
+        chat = chats.create_chat(session, user_id=user, case_id=case, language="zh").id
+        for number in range(num_turns):
+            chats.add_question(session, chat, user_id=user, text="?", slide_ids=[slide])
+            chats.add_answer(
+                session, chat, user_id=user, text="!", thought=thought, answer={"n": [number, None]}
+            )
+        findings.add_findings(
+            session, [NewFinding(BOX)] * 5, user_id=user, slide_id=slide, origin="person"
+        )
+    return user, chat
+
+
+def content(database: Database) -> dict[str, list[dict[str, object]]]:
+    """All rows of all tables."""
+    with database.reading() as connection:
+        return {
+            name: sorted(
+                (dict(row) for row in connection.execute(table.select()).mappings()), key=str
+            )
+            for name, table in Base.metadata.tables.items()
+        }
+
+
+@pytest.mark.parametrize("to", ["sqlite", "postgresql"])
+def test_a_backup_of_either_restores_to_either(
+    database: Database, tmp_path: Path, to: str, request: pytest.FixtureRequest
+) -> None:
+    fill(database)
+    before = content(database)
+    backup = tmp_path / "backups" / "today.db"
+    rows = back_up(database, backup, show=silent)
+    assert rows == {name: len(found) for name, found in before.items()}
+    assert [file.name for file in backup.parent.iterdir()] == ["today.db"]
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+    digest = backup.read_bytes()
+    url = f"sqlite:///{tmp_path}/other/ruichat.db"
+    if to == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        url = server.emptied("restored")
+    other = open_database(url)
+    assert restore(other, backup, show=silent) == rows
+    assert content(other) == before
+    assert backup.read_bytes() == digest, "a backup is only read"
+    with pytest.raises(ConfigError, match="holds something"):
+        restore(other, backup, show=silent)
+    assert content(other) == before
+    other.close()
+
+
+def test_a_backup_is_of_one_moment_while_others_write(database: Database, tmp_path: Path) -> None:
+    user, chat = fill(database, num_turns=10)
+    stop = threading.Event()
+    raised: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            while not stop.is_set():
+                # Question and answer in one block: no moment has one without the other.
+                with database.session() as session:
+                    chats.add_question(session, chat, user_id=user, text="?" * 2000)
+                    chats.add_answer(session, chat, user_id=user, text="!")
+        except BaseException as error:
+            raised.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    counts = [
+        back_up(database, tmp_path / f"{number}.db", show=silent)["messages"] for number in range(3)
+    ]
+    stop.set()
+    writer.join()
+    assert raised == []
+    assert counts == sorted(counts) and all(count % 2 == 0 for count in counts)
+    for number, count in enumerate(counts):
+        copy = open_database(f"sqlite:///{tmp_path}/{number}.db")
+        with copy.session() as session:
+            turns = chats.list_messages(session, chat, user_id=user)
+        assert [turn.position for turn in turns] == list(range(count))
+        copy.close()
+
+
+def test_what_is_no_backup_is_refused_and_leaves_nothing(database_url: str, tmp_path: Path) -> None:
+    database = open_database(database_url)
+    foreign = tmp_path / "foreign.db"
+    made = sa.create_engine(f"sqlite:///{foreign}")
+    with made.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE a (b)")
+    made.dispose()
+    text = tmp_path / "text.db"
+    text.write_text("no database " * 1000)
+    for wrong in (foreign, text, tmp_path / "missing.db", tmp_path):
+        with pytest.raises(ArtifactError):
+            restore(database, wrong, show=silent)
+    assert not any(len(rows) for rows in content(database).values())
+    database.close()
+
+
+def test_a_damaged_database_is_not_backed_up(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/ruichat.db")
+    database.migrate()
+    fill(database, thought="long " * 10_000)
+    database.close()
+    with (tmp_path / "ruichat.db").open("r+b") as file:
+        # Pages that hold messages; the header and the schema stay as they are.
+        file.seek(-8 * 4096, os.SEEK_END)
+        file.write(b"\xa5" * 4096)
+    assert check_database(database).faults
+    with pytest.raises(ArtifactError, match="damaged"):
+        back_up(database, tmp_path / "backup.db", show=silent)
+    assert [file.name for file in tmp_path.iterdir()] == ["ruichat.db"]
+    database.close()
+
+
+def test_a_backup_that_does_not_fit_the_disk_leaves_nothing(database: Database) -> None:
+    fill(database, num_turns=6, thought="long " * 10_000)
+    folder = Path(tempfile.mkdtemp(prefix="ruichat-disk-", dir="/tmp"))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        folder.rmdir()
+        pytest.skip("only root may mount a small disk")
+    try:
+        with pytest.raises(ArtifactError, match="full"):
+            back_up(database, folder / "backup.db", show=silent)
+        assert list(folder.iterdir()) == []
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+        folder.rmdir()
+
+
+def test_an_older_or_newer_schema_is_told(database: Database, tmp_path: Path) -> None:
+    with database.transaction() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    assert check_database(database).rows == {}
+    with pytest.raises(ArtifactError, match="9999"):
+        back_up(database, tmp_path / "backup.db", show=silent)
+
+
+def test_commands_take_the_way_through(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new, backup = (str(tmp_path / name) for name in ("old", "new", "backup.db"))
+    assert run(["database", "check", "--data", old]) == 4
+    assert "ruichat database migrate" in capsys.readouterr().err
+    assert run(["database", "migrate", "--data", old]) == 0
+    database = open_database(f"sqlite:///{old}/ruichat.db")
+    fill(database)
+    database.close()
+    capsys.readouterr()
+    assert run(["database", "backup", backup, "--data", old, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["file"] == backup and told["rows"]["messages"] == 6
+    assert run(["database", "backup", backup, "--data", old]) == 2
+    assert run(["database", "restore", backup, "--data", new]) == 0
+    assert "uploads" in capsys.readouterr().out
+    assert run(["database", "restore", backup, "--data", new]) == 2
+    capsys.readouterr()
+    assert run(["database", "check", "--data", new, "--json"]) == 0
+    checked = json.loads(capsys.readouterr().out)
+    assert checked["rows"] == told["rows"] and checked["faults"] == []
+    assert checked["schema"] == checked["schema_of_this_version"]
