@@ -17,7 +17,7 @@ from ruichat.serve.api import health
 from ruichat.serve.problems import add_handlers
 from ruichat.serve.services import open_services, services_of_app
 from ruichat.serve.settings import ServeSettings
-from ruichat.serve.slides import overlay_routes
+from ruichat.serve.slides import adding_routes, overlay_routes
 from ruichat.serve.slides import routes as slide_routes
 
 
@@ -44,7 +44,13 @@ def create_app(settings: ServeSettings) -> FastAPI:
     services = open_services(settings)
     app.state.services = services
     add_handlers(app)
-    for router in (health.router, logins.router, slide_routes.router, overlay_routes.router):
+    for router in (
+        health.router,
+        logins.router,
+        slide_routes.router,
+        overlay_routes.router,
+        adding_routes.router,
+    ):
         app.include_router(router)
     # The page comes last: it takes every path that is left.
     app.add_middleware(Guard, outer=app, settings=settings, identities=services.identities)

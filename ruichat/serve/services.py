@@ -13,6 +13,7 @@ from ruichat.serve.engine.engine import Engine
 from ruichat.serve.settings import ServeSettings
 from ruichat.serve.slides.access import SlideAccess
 from ruichat.serve.slides.classes import ClassReader
+from ruichat.serve.slides.entries import Entries
 from ruichat.serve.slides.library import SlideLibrary
 from ruichat.serve.slides.overlays import Overlays
 from ruichat.serve.slides.tiles import Tiles
@@ -33,6 +34,7 @@ class Services:
         slide_access: who may see which.
         engine: answers questions about them, and reads them ahead.
         overlays: of what was found on them.
+        entries: those in the allowed folders.
     """
 
     settings: ServeSettings
@@ -44,6 +46,7 @@ class Services:
     slide_access: SlideAccess
     engine: Engine
     overlays: Overlays
+    entries: Entries
 
     def start(self) -> None:
         """Make everything ready for requests.
@@ -53,6 +56,7 @@ class Services:
         """
         self.database.migrate()
         self.identities.start()
+        self.library.sweep()
         self.engine.jobs.resume()
 
     def close(self) -> None:
@@ -84,10 +88,10 @@ def open_services(settings: ServeSettings) -> Services:
         engine,
         Overlays(
             library,
-            settings.data_dir / "overlays",
             ClassReader(engine, library),
             model=settings.model,
         ),
+        Entries(library.folders, settings.data_dir / "folders.key"),
     )
 
 

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import re
+import shutil
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ruichat.errors import BrokenDecoderError, InputError
+from ruichat.errors import BrokenDecoderError, InputError, NotFoundError
 from ruichat.serve.settings import ServeSettings
-from ruichat.serve.slides.folders import Folders
+from ruichat.serve.slides.folders import UPLOADS, Folders
 from ruichat.serve.slides.pool import SlidePool
+from ruichat.serve.slides.uploads import remove_forsaken
 from ruichat.slide.opening import open_slide
 from ruichat.slide.slide import Slide
 from ruichat.storage.database import slides as rows
 from ruichat.storage.database.connect import Database
+
+ID = re.compile(r"[0-9a-f]{32}")
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -33,10 +41,12 @@ class SlidePlace:
     Attributes:
         path: of its file or DICOM folder, checked.
         mpp: micrometres per pixel that a person gave, for files that state none.
+        is_known: whether the database knows what opening it tells.
     """
 
     path: Path
     mpp: float | None
+    is_known: bool = True
 
 
 class SlideLibrary:
@@ -52,6 +62,7 @@ class SlideLibrary:
         self, settings: ServeSettings, database: Database, *, pool: SlidePool | None = None
     ) -> None:
         self.folders = Folders(settings.slide_folders, settings.data_dir / "uploads")
+        self.overlays_folder = settings.data_dir / "overlays"
         self._database = database
         self._pool = pool or SlidePool()
         self._work_pool = SlidePool(max_open=MAX_WORKING)
@@ -76,8 +87,8 @@ class SlideLibrary:
                 raise InputError(
                     row.error or "the slide can't be read", hint="Remove it, and add it again"
                 )
-            root, path, mpp = row.root, row.path, row.given_mpp
-        return SlidePlace(self.folders.resolve(root, path), mpp)
+            root, path, mpp, is_known = row.root, row.path, row.given_mpp, row.mpp is not None
+        return SlidePlace(self.folders.resolve(root, path), mpp, is_known)
 
     def slide_path(self, slide_id: str) -> Path:
         """Where a slide lies; see `place`."""
@@ -115,11 +126,34 @@ class SlideLibrary:
             raise
 
     def forget(self, slide_id: str) -> None:
-        """Have a slide opened anew, after something about it has changed."""
+        """Have a slide opened anew, after something about it has changed or it was deleted.
+
+        What the server keeps of a slide that was deleted goes: its file, if it was sent, and what
+        was found on it.
+        """
         self._pool.drop(slide_id)
         self._work_pool.drop(slide_id)
         with self._lock:
             self._versions.pop(slide_id, None)
+        try:
+            with self._database.session() as session:
+                rows.any_slide(session, slide_id)
+        except NotFoundError:
+            self._remove(slide_id)
+
+    def _remove(self, slide_id: str) -> None:
+        assert ID.fullmatch(slide_id), "ids are the server's own"
+        shutil.rmtree(self.folders.roots[UPLOADS] / slide_id, ignore_errors=True)
+        for kept in self.overlays_folder.glob(f"{slide_id}-*"):
+            kept.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what servers that died have left of slides that never came to be."""
+        with self._database.session() as session:
+            known = frozenset(slide_id for slide_id, _, _ in rows.list_files(session))
+        num = remove_forsaken(self.folders.roots[UPLOADS], known)
+        if num:
+            log.info("removed %d unfinished uploads", num)
 
     def _work(self, slide_id: str, work: Callable[[Slide], T]) -> T:
         with self._lease(self._pool, slide_id) as slide:
@@ -137,6 +171,9 @@ class SlideLibrary:
     def _open(self, slide_id: str) -> Slide:
         place = self.place(slide_id)
         slide = open_slide(place.path, mpp=place.mpp)
+        if not place.is_known:
+            with self._database.session() as session:
+                rows.record_slide(session, slide_id, **known_of(slide))
         with self._lock:
             self._versions[slide_id] = _version(place)
         return slide
@@ -145,6 +182,18 @@ class SlideLibrary:
         self.forget(slide_id)
         with self._database.session() as session:
             rows.record_slide(session, slide_id, state="failed", error=error.message)
+
+
+def known_of(slide: Slide) -> dict[str, Any]:
+    """What the database keeps of an open slide."""
+    return {
+        "width0": slide.width0,
+        "height0": slide.height0,
+        "mpp": slide.mpp.value,
+        "mpp_source": slide.mpp.source,
+        "warnings": list(slide.warnings),
+        "error": None,
+    }
 
 
 def _version(place: SlidePlace) -> str:

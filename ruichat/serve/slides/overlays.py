@@ -116,16 +116,13 @@ class Overlays:
 
     Args:
         library: of slides.
-        folder: where they are kept.
         read_classes: gives what tiles show.
         model: whose classes those are; another model's are worked out anew.
     """
 
-    def __init__(
-        self, library: SlideLibrary, folder: Path, read_classes: ReadClasses, *, model: str
-    ) -> None:
+    def __init__(self, library: SlideLibrary, read_classes: ReadClasses, *, model: str) -> None:
         self._library = library
-        self._folder = folder
+        self._folder = library.overlays_folder
         self._read_classes = read_classes
         self._model = hashlib.sha256(model.encode()).hexdigest()[:8]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="overlays", initializer=give_way)
@@ -166,11 +163,6 @@ class Overlays:
             future = self._making[path] = self._thread.submit(self._get, path, slide_id, name)
         future.add_done_callback(lambda _: self._making.pop(path, None))
         return future
-
-    def forget(self, slide_id: str) -> None:
-        """Remove what is kept of a slide."""
-        for path in self._folder.glob(f"{slide_id}-*.json"):
-            path.unlink(missing_ok=True)
 
     def _classes(self, slide_id: str, shown: Shown) -> Outline | None:
         try:

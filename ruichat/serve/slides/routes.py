@@ -71,7 +71,7 @@ def info(request: Request, user: Reader, slide_id: SlideId) -> SlideInfo:
             block=row.block,
             state=row.state,
             error=row.error,
-            needs_mpp=row.state == "new" and row.width0 is not None and row.mpp is None,
+            needs_mpp=row.mpp is None and row.given_mpp is None and row.error is not None,
             width0=row.width0,
             height0=row.height0,
             mpp=row.mpp,

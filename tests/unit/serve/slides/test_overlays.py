@@ -69,7 +69,7 @@ def test_classes_are_shown_once_the_slide_was_read(shown, services, monkeypatch)
 
 
 def test_masks_are_kept_until_the_file_changes(shown, services, monkeypatch):
-    client, slide_id, _ = shown
+    client, slide_id, house = shown
     found, times = overlays_module.find_tissue, []
 
     def count(*given):
@@ -86,7 +86,9 @@ def test_masks_are_kept_until_the_file_changes(shown, services, monkeypatch):
     client.get(address)
     assert len(times) == 2, "what a full disk cut off is made anew"
     assert kept.read_bytes() == whole
-    services.overlays.forget(slide_id)
+    with services.database.session() as session:
+        rows.delete_slide(session, slide_id, user_id=house.user_id)
+    services.library.forget(slide_id)
     assert not kept.exists()
 
 
