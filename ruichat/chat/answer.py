@@ -16,6 +16,9 @@ SCHEMA = "ruichat.answer/1"
 DiagnosisClass = Literal["I", "II", "III", "IV"]
 """Chinese reporting classes: definite, qualified, descriptive, not diagnosable."""
 
+Place = Literal["slide", "region"]
+"""What an answer is about: a whole slide, or a region that a person drew on it."""
+
 AI_LABEL: Mapping[Language, str] = {
     "en": "AI-generated, not a diagnosis; a pathologist must confirm it",
     "zh": "AI生成内容，非诊断结论，须由病理医师确认",
@@ -75,6 +78,23 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class DrawnRecord:
+    """A region that a person drew and that an answer is about.
+
+    Attributes:
+        points0: its corners, level-0 pixels.
+        box0: around it, level-0 pixels.
+        area_mm2: its area, mm².
+        num_tiles: tiles that were read in it.
+    """
+
+    points0: tuple[tuple[float, float], ...]
+    box0: Region0
+    area_mm2: float
+    num_tiles: int
+
+
+@dataclass(frozen=True)
 class SlideRecord:
     """What was read, without a name: a file name may identify a patient.
 
@@ -116,6 +136,7 @@ class Answer:
         seconds: wall-clock seconds by stage; slide stages only on a chat's first answer.
         thought: what the model wrote for itself before, unchecked; empty where it didn't, or where
             its words are withheld.
+        drawn: the region that it is about; None if it is about the whole slide.
     """
 
     text: str
@@ -138,6 +159,7 @@ class Answer:
     warnings: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict[str, str])
     thought: str = ""
+    drawn: DrawnRecord | None = None
 
     def to_json(self) -> dict[str, object]:
         """The answer as plain JSON values, class names in both languages."""
@@ -164,6 +186,7 @@ class Answer:
             "errors": list(self.errors),
             "warnings": list(self.warnings),
             "files": dict(self.files),
+            "drawn": None if self.drawn is None else _drawn_json(self.drawn),
         }
 
 
@@ -188,11 +211,23 @@ def _claim_json(claim: Claim) -> dict[str, object]:
     }
 
 
+def _drawn_json(drawn: DrawnRecord) -> dict[str, object]:
+    return {
+        "points0": [list(point) for point in drawn.points0],
+        "box0": _box_json(drawn.box0),
+        "area_mm2": round(drawn.area_mm2, 4),
+        "num_tiles": drawn.num_tiles,
+    }
+
+
+def _box_json(box: Region0) -> dict[str, int]:
+    return {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
+
+
 def _citation_json(citation: Citation) -> dict[str, object]:
-    box = citation.box0
     return {
         "name": citation.name,
-        "box0": {"x": box.x, "y": box.y, "width": box.width, "height": box.height},
+        "box0": _box_json(citation.box0),
         "classes": [share_json(share) for share in citation.classes],
         "shows": citation.shows,
     }

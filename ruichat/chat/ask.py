@@ -16,6 +16,7 @@ from pydantic import Field
 
 from ruichat.chat.answer import Answer, Thought
 from ruichat.chat.backend import Backend, load_backend
+from ruichat.chat.drawn import read_drawn
 from ruichat.chat.facts import SlideFacts
 from ruichat.chat.model_options import ModelOptions
 from ruichat.chat.question import MAX_QUESTION_CHARS
@@ -27,6 +28,7 @@ from ruichat.config import Config
 from ruichat.histology import Language
 
 if TYPE_CHECKING:
+    from ruichat.chat.outline import Outline0
     from ruichat.model.chat_model import ChatSession
     from ruichat.slide.slide import Slide
 
@@ -214,6 +216,16 @@ class SlideChat:
         for asked in earlier[first:]:
             for _ in self.ask(asked, watch=watch):
                 pass
+
+    def within(self, outline: Outline0) -> SlideChat:
+        """A chat about a region drawn on the slide; this one stays, and keeps the file open.
+
+        Raises:
+            InputError: it lies beside the slide, is smaller than a tile, or holds no tissue.
+        """
+        chat = SlideChat(read_drawn(self.read, outline), self._config, self._slide, self.seconds)
+        chat._thumbnail = self._thumbnail
+        return chat
 
     def forget(self) -> None:
         """Forget the questions so far; the slide stays read."""

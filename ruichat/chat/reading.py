@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ruichat.chat.answer import SlideRecord
+from ruichat.chat.answer import DrawnRecord, SlideRecord
 from ruichat.chat.facts import TileReading, facts_text, measure_facts, tiles_to_read
 from ruichat.chat.view import SlideView, region_means
 from ruichat.model.regions import split_regions
@@ -128,7 +128,11 @@ def read_tiles(backend: Backend, bag: FeatureBag) -> TileReading | None:
 
 
 def measure(
-    record: SlideRecord, backend: Backend, bag: FeatureBag, reading: TileReading | None
+    record: SlideRecord,
+    backend: Backend,
+    bag: FeatureBag,
+    reading: TileReading | None,
+    drawn: DrawnRecord | None = None,
 ) -> tuple[SlideView, FeatureBag]:
     """What is known of a slide, and the bag of those tiles that the model is shown."""
     read, classes = bag, None
@@ -150,6 +154,7 @@ def measure(
         model=backend.name,
         calibration=backend.calibration,
         prompts=backend.prompts,
+        drawn=drawn,
     )
     return view, read
 
@@ -163,7 +168,14 @@ def tell(view: SlideView, backend: Backend, bag: FeatureBag, pixels: PixelSource
         bag=bag,
         regions=view.regions,
         facts=facts_text(view.facts),
-        pictures=SlidePictures(pixels, view.regions, bag.xy0, bag.span0, backend.pictures),
+        pictures=SlidePictures(
+            pixels,
+            view.regions,
+            bag.xy0,
+            bag.span0,
+            backend.pictures,
+            within=None if view.drawn is None else view.drawn.box0,
+        ),
     )
     return backend.model.open(context)
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from ruichat.chat import texts
-from ruichat.chat.answer import AbstainReason, Answer, Thought
+from ruichat.chat.answer import AbstainReason, Answer, DrawnRecord, Thought
 from ruichat.chat.facts import Share, facts_prompt
 from ruichat.chat.guard import GuardVerdict, check_question
 from ruichat.chat.question import (
@@ -111,6 +111,7 @@ def _finish(
         errors=tuple(outcome.errors),
         warnings=texts.warnings(view.facts, view.calibration is not None, language),
         thought=outcome.thought,
+        drawn=view.drawn,
     )
 
 
@@ -126,7 +127,7 @@ def _answer_words(
     """Words to show; returns the outcome."""
     far = [number for number in named_regions(asked) if not 1 <= number <= view.num_regions]
     if far:
-        text = texts.no_such_region(far[0], view.num_regions, language)
+        text = texts.no_such_region(far[0], view.num_regions, language, view.place)
         return (yield from _say(text, "no_such_region"))
     if is_greeting(asked):
         return (yield from _inform(texts.help_text(language), "help"))
@@ -136,16 +137,30 @@ def _answer_words(
     question = verdict.rest if continues else spell_out(verdict.rest, language)
     if not (continues or is_about_slide(question)):
         return (yield from _inform(texts.not_understood(language), "not_understood"))
+    words = _look(verdict, question, language, view, session, config, watch)
+    return (yield from words if view.drawn is None else _after(view.drawn, language, words))
+
+
+def _look(
+    verdict: GuardVerdict,
+    question: str,
+    language: Language,
+    view: SlideView,
+    session: ChatSession,
+    config: AskConfig,
+    watch: Watch | None,
+) -> Words:
+    """What is said of the slide itself."""
     limit = view.calibration.known_fraction if view.calibration else 0.0
     known = view.facts.known_fraction
     if known is not None and known < limit:
-        text = texts.unknown_tissue(view.facts, known, limit, language)
+        text = texts.unknown_tissue(view.facts, known, limit, language, view.place)
         return (yield from _say(text, "unknown_tissue", alternatives=view.alternatives()))
     speaker = Speaker(view, question_kind(question), language)
     outcome = yield from speaker.speak(question, session, config, watch)
     space = "" if language == "zh" else " "
     if denies(outcome.text, "nodal_metastasis") and not _shows_node(view):
-        addition = space + texts.no_node(language)
+        addition = space + texts.no_node(language, view.place)
         yield addition
         outcome.text += addition
     if verdict.hits:
@@ -153,6 +168,24 @@ def _answer_words(
         yield addition
         outcome.text += addition
         outcome.reason = verdict.hits[0].topic
+    return outcome
+
+
+def _after(drawn: DrawnRecord, language: Language, words: Words) -> Words:
+    """The words after those that say which region they are about."""
+    lead: str | None = texts.about_drawn(drawn.area_mm2, language)
+    with closing(words):
+        while True:
+            try:
+                text = next(words)
+            except StopIteration as stop:
+                outcome: Outcome = stop.value
+                break
+            if lead is not None and isinstance(text, str) and text:
+                yield lead
+                lead = None
+            yield text
+    outcome.text = texts.about_drawn(drawn.area_mm2, language) + outcome.text
     return outcome
 
 

@@ -135,7 +135,9 @@ class Speaker:
             # The words aren't shown, so the regions that they cite mean nothing to the reader.
             outcome.alternatives = view.alternatives()
             outcome.abstained, outcome.reason = True, "low_confidence"
-            outcome.text = texts.low_confidence(confidence, outcome.alternatives, self._language)
+            outcome.text = texts.low_confidence(
+                confidence, outcome.alternatives, self._language, view.place
+            )
             return outcome
         if self._kind == "help":  # says nothing about the slide
             outcome.diagnosis_class = None

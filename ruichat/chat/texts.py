@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ruichat.chat.answer import DiagnosisClass, Share
+from ruichat.chat.answer import DiagnosisClass, Place, Share
 from ruichat.chat.facts import SlideFacts, fact_values
 from ruichat.chat.guard import GuardTopic
 from ruichat.histology import BY_KEY, Language
@@ -167,23 +167,69 @@ def not_understood(language: Language) -> str:
     return "That wasn't understood as a question about the slide. " + _HELP["en"]
 
 
-def no_such_region(number: int, num_regions: int, language: Language) -> str:
-    """The question names a region the slide doesn't have."""
-    if language == "zh":
-        return f"无法判定：没有区域R{number}，该切片的区域为R1至R{num_regions}。"
+_PLACE: dict[Language, dict[Place, str]] = {
+    "en": {"slide": "slide", "region": "drawn region"},
+    "zh": {"slide": "切片", "region": "所画区域"},
+}
+
+
+def about_drawn(area_mm2: float, language: Language) -> str:
+    """What goes before an answer about a region that a person drew."""
+    area = f"{area_mm2:.2g}" if area_mm2 < 10 else f"{area_mm2:.0f}"
     return (
-        f"Cannot determine: there is no region R{number}; "
-        f"the regions of this slide are R1 to R{num_regions}."
+        f"所画区域（{area} mm²）：" if language == "zh" else f"In the drawn region ({area} mm²): "
     )
 
 
-def unknown_tissue(facts: SlideFacts, known: float, limit: float, language: Language) -> str:
+def slide_heading(letter: str, language: Language) -> str:
+    """What goes before the answer of one slide of several."""
+    return f"切片{letter}：" if language == "zh" else f"Slide {letter}: "
+
+
+def each_slide(language: Language) -> str:
+    """That answers about several slides were not brought together."""
+    if language == "zh":
+        return "每张切片分别作答，结果未合并。"
+    return "Each slide was answered for itself; nothing was added up over the slides."
+
+
+def any_slide(
+    yes: Sequence[str], no: Sequence[str], still_open: Sequence[str], language: Language
+) -> str:
+    """What several slides say together where one yes is enough; by the letters of the slides."""
+    if language == "zh":
+        verdict = "是" if yes else "未定" if still_open else "否"
+        groups = (("是", yes), ("否", no), ("无法判定", still_open))
+        listed = "；".join(f"{word}：{'、'.join(group)}" for word, group in groups if group)
+        return f"合并规则：任一切片为“是”，全例即为“是”。全例：{verdict}（{listed}）。"
+    verdict = "yes" if yes else "open" if still_open else "no"
+    groups = (("yes", yes), ("no", no), ("can't be determined", still_open))
+    listed = "; ".join(f"{word}: {', '.join(group)}" for word, group in groups if group)
+    return f"Rule: yes for the case if any slide says yes. The case: {verdict} ({listed})."
+
+
+def no_such_region(
+    number: int, num_regions: int, language: Language, place: Place = "slide"
+) -> str:
+    """The question names a region that the slide, or what was drawn on it, doesn't have."""
+    where = _PLACE[language][place]
+    if language == "zh":
+        return f"无法判定：没有区域R{number}，该{where}的区域为R1至R{num_regions}。"
+    return (
+        f"Cannot determine: there is no region R{number}; "
+        f"the regions of this {where} are R1 to R{num_regions}."
+    )
+
+
+def unknown_tissue(
+    facts: SlideFacts, known: float, limit: float, language: Language, place: Place = "slide"
+) -> str:
     """Most of the slide looks like nothing the model was trained on; what was measured stands."""
     share, needed = f"{known:.0%}", f"{limit:.0%}"
     measured = measured_line(facts, language)
     if language == "zh":
         return (
-            f"无法判定：该切片只有{share}的组织与模型训练过的组织相似（至少需要{needed}），"
+            f"无法判定：该{_PLACE['zh'][place]}只有{share}的组织与模型训练过的组织相似（至少需要{needed}），"
             f"模型不认识这种组织。{measured}"
         )
     return (
@@ -206,19 +252,26 @@ def measured_line(facts: SlideFacts, language: Language) -> str:
     )
 
 
-def low_confidence(confidence: float, alternatives: Sequence[Share], language: Language) -> str:
+def low_confidence(
+    confidence: float,
+    alternatives: Sequence[Share],
+    language: Language,
+    place: Place = "slide",
+) -> str:
     """The model's answer is too likely to be wrong; what the tiles look like is named as open."""
-    options = alternatives_line(alternatives, language)
+    options = alternatives_line(alternatives, language, place=place)
     if language == "zh":
         return f"无法判定：把握度仅{confidence:.0%}。{options}"
     return f"Cannot determine: confidence is only {confidence:.0%}. {options}".rstrip()
 
 
-def no_node(language: Language) -> str:
+def no_node(language: Language, place: Place = "slide") -> str:
     """What a denied metastasis doesn't mean."""
     if language == "zh":
-        return "该切片上未识别出淋巴结，因此这不能说明淋巴结有无转移。"
-    return "No lymph node is recognised on this slide, so this says nothing about lymph nodes."
+        where = "该切片上" if place == "slide" else "所画区域内"
+        return f"{where}未识别出淋巴结，因此这不能说明淋巴结有无转移。"
+    where = "on this slide" if place == "slide" else "in the drawn region"
+    return f"No lymph node is recognised {where}, so this says nothing about lymph nodes."
 
 
 def disputed(measured: Sequence[tuple[str, float]], language: Language) -> str:
@@ -234,21 +287,27 @@ def disputed(measured: Sequence[tuple[str, float]], language: Language) -> str:
 
 
 def alternatives_line(
-    alternatives: Sequence[Share], language: Language, *, cited: bool = False
+    alternatives: Sequence[Share],
+    language: Language,
+    *,
+    cited: bool = False,
+    place: Place = "slide",
 ) -> str:
     """The leading tissue classes by measurement, or "" if there are none.
 
     Args:
         alternatives: the classes.
         language: of the line.
-        cited: they were measured in the cited regions, not on the whole slide.
+        cited: they were measured in the cited regions, not in the whole place.
+        place: what the answer is about.
     """
     if not alternatives:
         return ""
     names = [f"{BY_KEY[s.key].name(language)} {s.fraction:.0%}" for s in alternatives]
     if language == "zh":
-        return f"{'所引区域' if cited else '全片'}图块分类的主要可能：{'、'.join(names)}。"
-    where = "in the cited regions" if cited else "of the slide"
+        where = "所引区域" if cited else {"slide": "全片", "region": "所画区域"}[place]
+        return f"{where}图块分类的主要可能：{'、'.join(names)}。"
+    where = "in the cited regions" if cited else f"of the {_PLACE['en'][place]}"
     return f"Leading tissue {where} by tile: {', '.join(names)}."
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 from numpy.typing import NDArray
 
-from ruichat.chat.answer import Citation, SlideRecord
+from ruichat.chat.answer import Citation, DrawnRecord, Place, SlideRecord
 from ruichat.chat.calibration import Calibration
 from ruichat.chat.facts import Share, SlideFacts
 from ruichat.histology import CLASSES, KEYS
@@ -35,6 +35,7 @@ class SlideView:
         model: name of the model that answers.
         calibration: of the model, None if it carries none.
         prompts: of the model's own, with their versions.
+        drawn: the region that all this is about; None if it is the whole slide.
     """
 
     record: SlideRecord
@@ -46,6 +47,12 @@ class SlideView:
     model: str
     calibration: Calibration | None
     prompts: tuple[str, ...] = ()
+    drawn: DrawnRecord | None = None
+
+    @property
+    def place(self) -> Place:
+        """What answers are about."""
+        return "slide" if self.drawn is None else "region"
 
     @property
     def num_regions(self) -> int:

@@ -111,7 +111,8 @@ class Terminal:
         typer.secho(line, dim=True)
         if answer.alternatives and not answer.abstained:
             cited = bool(answer.citations)
-            line = alternatives_line(answer.alternatives, language, cited=cited)
+            place = "slide" if answer.drawn is None else "region"
+            line = alternatives_line(answer.alternatives, language, cited=cited, place=place)
             typer.secho(line, dim=True)
         typer.secho(AI_LABEL[language], dim=True)
         if self._quiet:

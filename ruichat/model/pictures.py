@@ -108,6 +108,7 @@ class SlidePictures:
         xy0: top left corners of its tiles, level-0 pixels.
         span0: side of a tile, level-0 pixels.
         config: how large and fine pictures are.
+        within: the box that the overview shows; the whole slide if None.
     """
 
     def __init__(
@@ -117,22 +118,25 @@ class SlidePictures:
         xy0: Int64[NDArray[np.int64], "n 2"],
         span0: int,
         config: PictureConfig | None = None,
+        *,
+        within: Region0 | None = None,
     ) -> None:
         self.config = config or PictureConfig()
+        self._whole = within or slide.bounds0
         self.regions = regions
         self._slide, self._xy0, self._span0 = slide, xy0, span0
 
     def overview(self) -> Picture:
-        """The whole slide, its regions boxed and named.
+        """The whole of what was asked about, its regions boxed and named.
 
         Raises:
             InputError: the file is damaged.
         """
-        slide = self._slide
-        factor = fit_factor(slide.width0, slide.height0, self.config.overview_px)
-        rgb = slide.read(slide.bounds0, mpp=slide.mpp.value * factor)
-        boxed = _with_boxes(rgb, self.regions.boxes, slide.width0, slide.height0)
-        return Picture("overview", boxed, slide.mpp.value * factor, slide.bounds0)
+        slide, whole = self._slide, self._whole
+        factor = fit_factor(whole.width, whole.height, self.config.overview_px)
+        rgb = slide.read(whole, mpp=slide.mpp.value * factor)
+        boxed = _with_boxes(rgb, self.regions.boxes, whole)
+        return Picture("overview", boxed, slide.mpp.value * factor, whole)
 
     def region(self, index: int) -> Picture:
         """One region whole, as fine as its picture's size allows.
@@ -170,21 +174,20 @@ class SlidePictures:
 def _with_boxes(
     rgb: UInt8[NDArray[np.uint8], "h w 3"],
     boxes: tuple[Region0, ...],
-    width0: int,
-    height0: int,
+    whole: Region0,
 ) -> UInt8[NDArray[np.uint8], "h w 3"]:
     """The picture with a frame and a name for each region."""
     from PIL import Image, ImageDraw, ImageFont
 
     picture = Image.fromarray(rgb)
     draw = ImageDraw.Draw(picture)
-    across, down = picture.width / width0, picture.height / height0
+    across, down = picture.width / whole.width, picture.height / whole.height
     font_px = max(12, max(picture.size) // 40)
     font = ImageFont.load_default(font_px)
     for number, box in enumerate(boxes, start=1):
-        left, top = box.x * across, box.y * down
-        right = min((box.x + box.width) * across, picture.width) - 1
-        bottom = min((box.y + box.height) * down, picture.height) - 1
+        left, top = max(0, box.x - whole.x) * across, max(0, box.y - whole.y) * down
+        right = min((box.x + box.width - whole.x) * across, picture.width) - 1
+        bottom = min((box.y + box.height - whole.y) * down, picture.height) - 1
         frame = (left, top, max(left, right), max(top, bottom))
         draw.rectangle(frame, outline=_BOX_COLOR, width=max(1, font_px // 8))
         middle = ((frame[0] + frame[2]) / 2, (frame[1] + frame[3]) / 2)

@@ -7,13 +7,15 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
 from ruichat.chat.answer import Answer, Thought
 from ruichat.chat.ask import AskConfig, SlideChat
 from ruichat.chat.backend import Backend, load_backend
+from ruichat.chat.case_answer import MAX_SLIDES, CaseAnswer, ask_case
+from ruichat.chat.drawn import read_drawn
 from ruichat.chat.question import clean_question
 from ruichat.chat.reading import ReadSlide
 from ruichat.errors import InputError, ModelError, RuiChatError
@@ -28,7 +30,7 @@ from ruichat.serve.engine.events import (
     Words,
 )
 from ruichat.serve.engine.jobs import ReadingJobs
-from ruichat.serve.engine.memory import ChatKey, Memory
+from ruichat.serve.engine.memory import ChatKey, Memory, View
 from ruichat.serve.engine.queueing import FairQueue
 from ruichat.serve.engine.reading import SlideReader, Slides
 from ruichat.serve.engine.requests import Ask, CancelledQuestion, EngineFullError, Ticket
@@ -137,13 +139,15 @@ class Engine:
         """Take a question in.
 
         Raises:
-            InputError: it is empty or too long, or isn't about one slide.
+            InputError: it is empty or too long, or about no slide or too many.
             EngineFullError: too many wait.
         """
         clean_question(ask.question)
-        if len(ask.slide_ids) != 1:
+        if not 1 <= len(ask.asked_slides) <= MAX_SLIDES:
             raise InputError(
-                f"the question is about {len(ask.slide_ids)} slides", hint="Choose one slide"
+                f"the question is about {len(ask.asked_slides)} slides; "
+                f"1 to {MAX_SLIDES} are allowed",
+                hint="Choose the slides that matter",
             )
         ticket = Ticket(ask, self._cancel)
         question = _Question(ticket, self)
@@ -273,14 +277,14 @@ class _Question:
 
     def gather(self) -> None:
         """Have its slides read."""
-        for slide_id in dict.fromkeys(self.ticket.ask.slide_ids):
+        for slide_id in self.ticket.ask.asked_slides:
             self._engine.reader.want(slide_id, self)
         if self.ticket.is_cancelled:
             self.leave()
 
     def leave(self) -> None:
         """Wait no longer for slides."""
-        for slide_id in self.ticket.ask.slide_ids:
+        for slide_id in self.ticket.ask.asked_slides:
             self._engine.reader.leave(slide_id, self)
 
     def progress(self, slide_id: str, stage: str, done: int, total: int) -> None:
@@ -291,7 +295,7 @@ class _Question:
         """See `reading.Watcher`."""
         with self._lock:
             self._read[slide_id] = read
-            is_complete = len(self._read) == len(set(self.ticket.ask.slide_ids))
+            is_complete = len(self._read) == len(self.ticket.ask.asked_slides)
         if is_complete:
             self._engine.enqueue(self)
 
@@ -300,43 +304,62 @@ class _Question:
         self.leave()
         self._engine.finish(self.ticket, Failed(error))
 
-    def answer(self) -> Answer:
+    def answer(self) -> Answer | CaseAnswer:
         """The answer; its words are told as they come.
 
         Raises:
             CancelledQuestion: nobody wants it any more.
             RuiChatError: why there is none.
         """
-        ask = self.ticket.ask
-        (slide_id,) = ask.slide_ids
-        key, memory = ChatKey(ask.chat_id, slide_id), self._engine.memory
+        ask, memory = self.ticket.ask, self._engine.memory
+        outline = None if ask.region is None else ask.region.outline
+        chats: dict[ChatKey, SlideChat] = {}
+        try:
+            for slide_id in ask.asked_slides:
+                self.ticket.check()
+                key = ChatKey(ask.chat_id, View(slide_id, outline))
+                chats[key] = self._open(key)
+                chats[key].recall(ask.earlier, ask.question, watch=self.ticket.check)
+            return self._speak({key.view.slide_id: chat for key, chat in chats.items()})
+        finally:
+            for key, chat in chats.items():
+                if ask.chat_id:
+                    memory.keep_chat(key, chat)
+
+    def _open(self, key: ChatKey) -> SlideChat:
+        """The dialogue about one slide, or a new one."""
+        ask, memory = self.ticket.ask, self._engine.memory
+        read = self._read[key.view.slide_id]
+        if key.view.outline is not None:
+            known = memory.get(key.view)
+            read = known or read_drawn(read, key.view.outline)
+            memory.keep(key.view, read)
         chat = memory.take_chat(key) if ask.chat_id else None
-        if chat is None or chat.read is not self._read[slide_id]:
-            chat = SlideChat(self._read[slide_id], AskConfig())
+        if chat is None or chat.read is not read:
+            chat = SlideChat(read, AskConfig())
         chat.change(
             max_tokens=self._engine.settings.max_answer_tokens,
             language=ask.language,
             think=ask.think,
             show_thinking=ask.show_thinking,
         )
-        try:
-            return self._speak(chat)
-        finally:
-            if ask.chat_id:
-                memory.keep_chat(key, chat)
+        return chat
 
-    def _speak(self, chat: SlideChat) -> Answer:
+    def _speak(self, chats: Mapping[str, SlideChat]) -> Answer | CaseAnswer:
         ticket, ask = self.ticket, self.ticket.ask
-        ticket.check()
-        chat.recall(ask.earlier, ask.question, watch=ticket.check)
-        with closing(chat.ask(ask.question, watch=ticket.check)) as events:
+        if len(chats) == 1:
+            (chat,) = chats.values()
+            events = chat.ask(ask.question, watch=ticket.check)
+        else:
+            events = ask_case(chats, ask.question, language=ask.language, watch=ticket.check)
+        with closing(events):
             for event in events:
                 ticket.check()
-                if isinstance(event, Answer):
+                if isinstance(event, Answer | CaseAnswer):
                     return event
                 is_thought = isinstance(event, Thought)
                 ticket.put(ThoughtWords(event.text) if is_thought else Words(str(event)))
-        raise AssertionError("an answer ends with an Answer")
+        raise AssertionError("an answer ends with an answer")
 
 
 def _load(settings: EngineSettings) -> Backend:

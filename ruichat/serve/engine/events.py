@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ruichat.chat.answer import Answer
+from ruichat.chat.case_answer import CaseAnswer
 from ruichat.errors import RuiChatError
 
 
@@ -52,9 +53,9 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The whole answer; the last event."""
+    """The whole answer, a `CaseAnswer` where several slides were asked; the last event."""
 
-    answer: Answer
+    answer: Answer | CaseAnswer
 
 
 @dataclass(frozen=True, slots=True)

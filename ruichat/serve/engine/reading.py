@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from ruichat.chat.reading import Clock, ReadSlide, is_encoded, read_slide
 from ruichat.errors import BrokenDecoderError, ModelError, RuiChatError
 from ruichat.serve.engine.gate import Gate
-from ruichat.serve.engine.memory import Memory
+from ruichat.serve.engine.memory import Memory, View
 from ruichat.serve.engine.pixels import LentPixels
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class SlideReader:
         """Have a slide read, unless it is; the watcher is told, perhaps before this returns."""
         with self._lock:
             job = self._jobs.get(slide_id)
-            read = None if job else self._memory.slide(slide_id)
+            read = None if job else self._memory.get(View(slide_id))
             if job is not None:
                 job.watchers.append(watcher)
             elif read is None:
@@ -149,7 +149,7 @@ class SlideReader:
                 del self._jobs[job.slide_id]
             watchers = list(job.watchers)
             if read is not None:
-                self._memory.keep_slide(job.slide_id, read)
+                self._memory.keep(View(job.slide_id), read)
         for watcher in watchers:
             if read is not None:
                 watcher.ready(job.slide_id, read)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from uuid import uuid4
 
+from ruichat.chat.outline import Outline0
 from ruichat.errors import RuiChatError
 from ruichat.histology import Language
 from ruichat.serve.engine.events import Done, Event, Failed, Reading, Stopped, Waiting
@@ -35,13 +36,28 @@ class CancelledQuestion(Exception):
 
 
 @dataclass(frozen=True)
+class DrawnRegion:
+    """A region that a person drew.
+
+    Attributes:
+        slide_id: the slide that it was drawn on.
+        outline: its corners, level-0 pixels.
+    """
+
+    slide_id: str
+    outline: Outline0
+
+
+@dataclass(frozen=True)
 class Ask:
     """A question; whoever asks may see these slides.
 
     Attributes:
         user_id: people take turns.
-        slide_ids: slides that are asked, in the order of their letters.
+        slide_ids: slides that are asked, in the order of their letters: A is the first.
         question: as typed.
+        region: what the question is about; None if it is about whole slides. Only its slide is
+            asked then.
         chat_id: dialogue that it belongs to, so that "and where is it?" is understood; "" if none.
         earlier: questions answered in that dialogue so far, the oldest first: asked again where
             the engine has forgotten them and this one goes on from them.
@@ -53,11 +69,19 @@ class Ask:
     user_id: str
     slide_ids: tuple[str, ...]
     question: str
+    region: DrawnRegion | None = None
     chat_id: str = ""
     earlier: tuple[str, ...] = ()
     language: Language | None = None
     think: bool = False
     show_thinking: bool = False
+
+    @property
+    def asked_slides(self) -> tuple[str, ...]:
+        """The slides that are asked, each once."""
+        if self.region is not None:
+            return (self.region.slide_id,)
+        return tuple(dict.fromkeys(self.slide_ids))
 
 
 class Ticket:

@@ -12,6 +12,8 @@ from fakes_chat import make_backend, write_two_halves
 from fakes_engine import ask, events_of, held_backend, running, until
 
 from ruichat.chat.answer import Answer
+from ruichat.chat.case_answer import CaseAnswer
+from ruichat.chat.outline import Outline0
 from ruichat.errors import InputError, ModelError
 from ruichat.serve.engine.engine import Engine
 from ruichat.serve.engine.events import (
@@ -24,7 +26,8 @@ from ruichat.serve.engine.events import (
     Waiting,
     Words,
 )
-from ruichat.serve.engine.requests import EngineFullError, Ticket
+from ruichat.serve.engine.requests import DrawnRegion, EngineFullError, Ticket
+from ruichat.units import Region0
 
 SLIDE = "halves.tif"
 
@@ -39,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answer_of(ticket: Ticket) -> Answer:
     last = events_of(ticket)[-1]
-    assert isinstance(last, Done)
+    assert isinstance(last, Done) and isinstance(last.answer, Answer)
     return last.answer
 
 
@@ -242,8 +245,9 @@ def test_empty_and_endless_questions_are_refused_at_once(folder: Path) -> None:
         for question in ("", " \x00 ", "a" * 1001):
             with pytest.raises(InputError):
                 ask(engine, SLIDE, question)
-        with pytest.raises(InputError, match="0 slides"):
-            ask(engine, (), "Is there tumour?")
+        for ids in ((), [str(i) for i in range(13)]):
+            with pytest.raises(InputError, match=f"{len(ids)} slides"):
+                ask(engine, ids, "Is there tumour?")
         assert not slides.opened
 
 
@@ -290,3 +294,28 @@ def test_closing_ends_every_question(folder: Path) -> None:
         assert [events_of(ticket)[-1] for ticket in tickets] == [Stopped(), Stopped()]
         with pytest.raises(ModelError, match="shutting down"):
             ask(engine, SLIDE, "Is there tumour?")
+
+
+def test_a_drawn_region_is_asked_and_stays_read(folder: Path) -> None:
+    region = DrawnRegion(SLIDE, Outline0.rectangle(Region0(60, 60, 700, 700)))
+    with running(folder) as (engine, model, _):
+        for number in (2, 2):
+            ticket = ask(engine, SLIDE, "Is there tumour?", region=region, chat_id="c")
+            answer = answer_of(ticket)
+            assert answer.drawn is not None and answer.text.startswith("In the drawn region")
+            assert len(model.opened) == engine.status().num_slides == number
+        assert answer_of(ask(engine, SLIDE, "Is there tumour?")).drawn is None
+        engine.memory.forget_slide(SLIDE)
+        assert engine.status().memory_bytes == 0
+        small = DrawnRegion(SLIDE, Outline0.rectangle(Region0(60, 60, 50, 50)))
+        failed = events_of(ask(engine, SLIDE, "Is there tumour?", region=small))[-1]
+        assert isinstance(failed, Failed) and "smallest" in failed.error.message
+
+
+def test_several_slides_answer_together(folder: Path) -> None:
+    with running(folder) as (engine, _, _):
+        ticket = ask(engine, (SLIDE, "other.tif"), "Is there tumour?")
+        last = events_of(ticket)[-1]
+        assert isinstance(last, Done) and isinstance(last.answer, CaseAnswer)
+        assert [part.slide for part in last.answer.parts] == [SLIDE, "other.tif"]
+        assert "[B·R1]" in last.answer.text
