@@ -86,6 +86,17 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of 12 MB, or a skip that says why not."""
+    from databases import small_file_system
+
+    with small_file_system("12m") as folder:
+        if folder is None:
+            pytest.skip("only root may mount a small disk")
+        yield folder
+
+
+@pytest.fixture
 def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords are hashed with Argon2's least work, not with what keeps them safe."""
     from argon2 import PasswordHasher

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -13,11 +14,14 @@ from anyio import to_thread
 from sqlalchemy.orm import Session
 from starlette.requests import HTTPConnection
 
+from ruichat.errors import StorageFullError
 from ruichat.serve.access.roles import CurrentUser
 from ruichat.serve.settings import ServeSettings
 from ruichat.storage.database import users
 from ruichat.storage.database.connect import Database
 from ruichat.storage.database.models import User
+
+log = logging.getLogger(__name__)
 
 COOKIE = "ruichat_session"
 
@@ -125,8 +129,11 @@ class Identities:
         found = users.find_token(session, token)
         if found is None:
             return None
-        with self._database.session() as noting:
-            users.note_token_use(noting, found[0])
+        try:
+            with self._database.session() as noting:
+                users.note_token_use(noting, found[0])
+        except StorageFullError:
+            log.warning("the disk is full: the use of a token was not noted")
         return as_current(found[1], means="token")
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
-import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from databases import Postgres
+from databases import Postgres, small_file_system
 
 from ruichat.cli.main import run
 from ruichat.errors import ArtifactError, ConfigError
@@ -153,18 +151,12 @@ def test_a_damaged_database_is_not_backed_up(tmp_path: Path) -> None:
 
 def test_a_backup_that_does_not_fit_the_disk_leaves_nothing(database: Database) -> None:
     fill(database, num_turns=6, thought="long " * 10_000)
-    folder = Path(tempfile.mkdtemp(prefix="ruichat-disk-", dir="/tmp"))
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        folder.rmdir()
-        pytest.skip("only root may mount a small disk")
-    try:
+    with small_file_system("200k") as folder:
+        if folder is None:
+            pytest.skip("only root may mount a small disk")
         with pytest.raises(ArtifactError, match="full"):
             back_up(database, folder / "backup.db", show=silent)
         assert list(folder.iterdir()) == []
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-        folder.rmdir()
 
 
 def test_an_older_or_newer_schema_is_told(database: Database, tmp_path: Path) -> None:

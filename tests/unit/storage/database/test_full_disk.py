@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from databases import ACCOUNT, Postgres
+from databases import ACCOUNT, Postgres, fill_disk
 
 from ruichat.errors import StorageFullError
 from ruichat.storage.database import cases, chats, users
 from ruichat.storage.database.connect import Database, open_database
 from ruichat.storage.database.models import LONG
-
-
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A file system of 12 MB, or a skip that says why not."""
-    # Not in a test's own folder, which PostgreSQL's user may not enter.
-    folder = Path(tempfile.mkdtemp(prefix="ruichat-disk-", dir="/tmp"))
-    folder.chmod(0o755)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m,mode=755", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        folder.rmdir()
-        pytest.skip("only root may mount a small disk")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-    folder.rmdir()
 
 
 def begin(database: Database) -> tuple[str, str]:
@@ -76,21 +58,12 @@ def test_sqlite_says_so_where_its_file_may_not_grow(tmp_path: Path) -> None:
     database.close()
 
 
-def fill(folder: Path) -> Path:
-    """A file that takes all that is left."""
-    ballast = folder / "ballast"
-    with pytest.raises(OSError, match="No space"), ballast.open("wb", buffering=0) as file:
-        while True:
-            file.write(b"x" * 4096)
-    return ballast
-
-
 def test_sqlite_says_so_on_a_full_disk(small_disk: Path) -> None:
     database = open_database(f"sqlite:///{small_disk}/ruichat.db")
     user, chat = begin(database)
     kept = write_until_full(database, user, chat)
     assert len(kept) > 10 and texts(database, user, chat) == kept
-    ballast = fill(small_disk)
+    ballast = fill_disk(small_disk)
     for _ in range(3):
         # Not even the journal fits now.
         with pytest.raises(StorageFullError):
@@ -98,6 +71,7 @@ def test_sqlite_says_so_on_a_full_disk(small_disk: Path) -> None:
         assert texts(database, user, chat) == kept
     database.close()
     database = open_database(f"sqlite:///{small_disk}/ruichat.db")
+    database.migrate()
     assert texts(database, user, chat) == kept, "a server can start on a full disk, to read"
     ballast.unlink()
     kept.append(write(database, user, chat, "short"))
