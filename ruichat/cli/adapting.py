@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from ruichat.cli.stages import Anyway
+
 
 def adapt(
     config: Annotated[Path, typer.Option(help="Settings as YAML")],
     data: Annotated[Path, typer.Option(help="Folder that the settings' paths lie under")] = Path(),
     out: Annotated[Path, typer.Option(help="Folder of the run")] = Path("runs/adapt"),
+    anyway: Anyway = False,
     json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON")] = False,
 ) -> None:
     """Adapt a model to another site: head and LoRA learn, old tiles are rehearsed.
@@ -30,7 +33,7 @@ def adapt(
     settings = AdaptConfig.from_yaml(config)
     console = Console(stderr=True)
     with stage_bar(console=console) as show:
-        adaptation = run(settings, data, out, console.print, show)
+        adaptation = run(settings, data, out, console.print, show, anyway=anyway)
     if json:
         typer.echo((out / "report.json").read_text(encoding="utf-8"), nl=False)
         return

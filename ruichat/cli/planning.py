@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from ruichat.align.preflight.propose import Card, Proposal
     from ruichat.align.preflight.shapes import LanguageShape, RegionShape
 
+CARD_NAMES = ("24gb", "40gb", "48gb", "80gb", "141gb")
+
 
 def plan(
     language: Annotated[
         str, typer.Argument(metavar="LM", help="Folder of a language model, or one of Qwen3's")
     ] = "Qwen3-8B",
     encoder: Annotated[str, typer.Option(help="Whose bags it reads")] = "uni2-h",
-    card: Annotated[str, typer.Option(help="24gb, 40gb, 48gb, 80gb, 141gb; all if empty")] = "",
+    card: Annotated[str, typer.Option(help=f"{', '.join(CARD_NAMES)}; all if empty")] = "",
     cards: Annotated[int, typer.Option(min=1, help="How many")] = 1,
     tokens: Annotated[int, typer.Option(min=1, help="Text tokens to train on")] = 50_000_000,
     tiles_per_token: Annotated[
@@ -29,20 +31,31 @@ def plan(
     frozen: Annotated[
         bool, typer.Option("--frozen", help="Stage align: the language model doesn't learn")
     ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="A stage's settings: says what they take, and what fits")
+    ] = None,
+    data: Annotated[Path, typer.Option(help="Folder that the settings' paths lie under")] = Path(),
+    divided: Annotated[
+        bool, typer.Option("--divided", help="With --config: weights divided among cards (FSDP2)")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
 ) -> None:
     """Propose token budget, precision and LoRA rank for a card, with memory and time.
 
+    With --config, tell what a stage takes as its file sets it, on --card or on what is free here.
     All of it is computed from shapes; nothing is loaded.
     """
+    if card and card not in CARD_NAMES:
+        raise ConfigError(f"card is {card!r}", hint=f"Give one of {', '.join(CARD_NAMES)}")
+    if config is not None:
+        _print_config(config, data, card, cards, divided, json)
+        return
     from ruichat.align.preflight.propose import CARDS, propose
     from ruichat.align.preflight.shapes import RegionShape
     from ruichat.features.encoder import ENCODERS
 
     shape = _language(language)
     regions = RegionShape(ENCODERS.get(encoder).dim, shape.width)
-    if card and card not in CARDS:
-        raise ConfigError(f"card is {card!r}", hint=f"Give one of {', '.join(CARDS)}")
     rows: list[tuple[Card, Proposal | str]] = []
     for one in [CARDS[card]] if card else CARDS.values():
         try:
@@ -64,6 +77,21 @@ def plan(
         typer.echo(to_json.dumps({"language": language, "encoder": encoder, "plans": values}))
         return
     _print(language, shape, regions, cards, tokens, rows)
+
+
+def _print_config(
+    path: Path, data: Path, card: str, cards: int, divided: bool, as_json: bool
+) -> None:
+    from ruichat.align.preflight.propose import CARDS, USABLE
+    from ruichat.align.preflight.room import Launch, Room, room_of
+    from ruichat.align.training.processes import start_processes
+    from ruichat.cli.needs import print_needs
+
+    if card:
+        room = Room(CARDS[card].name, USABLE * CARDS[card].memory)
+    else:
+        room = room_of(start_processes())
+    print_needs(path, data, Launch(cards, divided), room, as_json)
 
 
 def _language(name: str) -> LanguageShape:

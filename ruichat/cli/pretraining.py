@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ruichat.cli.progress import stage_bar
+from ruichat.cli.stages import Anyway
 from ruichat.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,18 +27,22 @@ _Out = Annotated[
 _TABLES = (".csv", ".tsv")
 
 
-def pretrain_command(config: _Recipe, data: _Data = Path(), out: _Out = None) -> None:
+def pretrain_command(
+    config: _Recipe, data: _Data = Path(), out: _Out = None, anyway: Anyway = False
+) -> None:
     """Train a tile encoder on tiles alone; interrupted, it goes on where it stopped."""
     from ruichat.align.pretraining.settings import PretrainConfig
 
-    _train("pretrain", PretrainConfig.from_yaml(config), data, out)
+    _train("pretrain", PretrainConfig.from_yaml(config), data, out, anyway)
 
 
-def distill_command(config: _Recipe, data: _Data = Path(), out: _Out = None) -> None:
+def distill_command(
+    config: _Recipe, data: _Data = Path(), out: _Out = None, anyway: Anyway = False
+) -> None:
     """Train a tile encoder on what several others see; interrupted, it goes on."""
     from ruichat.align.pretraining.settings import DistillConfig
 
-    _train("distill", DistillConfig.from_yaml(config), data, out)
+    _train("distill", DistillConfig.from_yaml(config), data, out, anyway)
 
 
 def check_tiles_command(
@@ -102,7 +107,7 @@ def _kind(path: Path) -> Literal["manifest", "list", "folder"]:
     return "manifest" if "h5_path" in header or "cum_sum" in header else "list"
 
 
-def _train(stage: str, config: PretrainConfig, data: Path, out: Path | None) -> None:
+def _train(stage: str, config: PretrainConfig, data: Path, out: Path | None, anyway: bool) -> None:
     from rich.console import Console
 
     from ruichat.align.pretraining.stage import train_tile_encoder
@@ -113,6 +118,7 @@ def _train(stage: str, config: PretrainConfig, data: Path, out: Path | None) -> 
         data,
         out or Path("runs") / stage / config.result.name,
         lambda line: console.print(line, highlight=False, markup=False),
+        anyway=anyway,
     )
     if os.environ.get("RANK", "0") == "0":
         console.print(f"Use it: ruichat features extract SLIDES --encoder {folder} --out STORE")

@@ -12,6 +12,10 @@ import typer
 
 from ruichat.registry import load_object
 
+Anyway = Annotated[
+    bool, typer.Option("--anyway", help="Start even if memory is foretold not to suffice")
+]
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -56,6 +60,7 @@ def _command(name: str, stage: Stage) -> Callable[..., None]:
             Path, typer.Option(help="Folder that the settings' paths lie under")
         ] = Path(),
         out: Annotated[Path | None, typer.Option(help="Folder of the run")] = None,
+        anyway: Anyway = False,
     ) -> None:
         from rich.console import Console
 
@@ -68,6 +73,7 @@ def _command(name: str, stage: Stage) -> Callable[..., None]:
             data,
             out or Path("runs") / name / settings.name,
             lambda line: console.print(line, highlight=False, markup=False),
+            anyway=anyway,
         )
         if os.environ.get("RANK", "0") == "0":
             console.print(f'Ask it: ruichat ask SLIDE "..." --model {folder}', highlight=False)

@@ -25,7 +25,10 @@ from ruichat.align.adaptation.scores import (
 from ruichat.align.adaptation.site import SiteConfig, SiteTiles, read_site
 from ruichat.align.calibrate import CalibrateConfig, calibrate
 from ruichat.align.instruct import InstructConfig, train_adapter, wrap_in_lora
+from ruichat.align.laid_needs import taught_need
 from ruichat.align.loop import Log
+from ruichat.align.preflight.room import Launch, Need, check_memory
+from ruichat.align.stages.needs import checkpoint_shapes
 from ruichat.chat.backend import CLASSIFIER_FILE
 from ruichat.config import Config
 from ruichat.errors import ArtifactError, ConfigError
@@ -84,8 +87,27 @@ class _Start:
     folder: Path
 
 
+def adapt_needs(config: AdaptConfig, root: Path, launch: Launch) -> list[Need]:
+    """Memory that LoRA takes, from the settings alone; the head is no matter.
+
+    Raises:
+        ArtifactError: there is no such checkpoint.
+        UnknownShapeError: its memory isn't computed here.
+    """
+    if config.lora is None:
+        return []
+    shapes = checkpoint_shapes(_folder(config, root))
+    return [taught_need("lora", config.lora, shapes, config.bags, launch)]
+
+
 def adapt(
-    config: AdaptConfig, root: Path, out: Path, log: Log = print, show: Show = _unseen
+    config: AdaptConfig,
+    root: Path,
+    out: Path,
+    log: Log = print,
+    show: Show = _unseen,
+    *,
+    anyway: bool = False,
 ) -> Adaptation:
     """Adapt a model to a site; interrupted, it goes on where it stopped.
 
@@ -95,11 +117,13 @@ def adapt(
         out: `out/model` becomes the checkpoint, `out/report.md` and `report.json` the scores.
         log: takes lines.
         show: told the step under way, how much of it is done, and of how much.
+        anyway: start it even if memory is foretold not to suffice.
 
     Raises:
         ConfigError, PrerequisiteError, ArtifactError, InputError: what is given doesn't fit.
     """
     seconds: dict[str, float] = {}
+    check_memory(lambda launch: adapt_needs(config, root, launch), log, anyway=anyway)
     start = _load(config, root)
     with _timed(seconds, "encode"):
         site = read_site(config.site, root, start.encoder, tick=partial(show, "tiles"))
@@ -148,8 +172,12 @@ def _timed(seconds: dict[str, float], step: str) -> Generator[None]:
     seconds[step] = time.perf_counter() - began
 
 
+def _folder(config: AdaptConfig, root: Path) -> Path:
+    return MINI_DIR if config.model == "mini" else root / config.model
+
+
 def _load(config: AdaptConfig, root: Path) -> _Start:
-    folder = MINI_DIR if config.model == "mini" else root / config.model
+    folder = _folder(config, root)
     trainable = load_trainable(folder)
     encoder = load_encoder(trainable.manifest.details["encoder"])
     made_for = trainable.manifest.made_from.get("encoder", "")

@@ -105,31 +105,6 @@ def propose(
     )
 
 
-def require_fit(
-    language: LanguageShape, regions: RegionShape, plan: Plan, free_bytes: float
-) -> Memory:
-    """Refuse a plan that can't run before anything is loaded.
-
-    Raises:
-        PrerequisiteError: it takes more than is free; names the largest part and a remedy.
-    """
-    memory = memory_of(language, regions, plan)
-    if memory.total <= free_bytes:
-        return memory
-    parts = {
-        "the frozen weights": (memory.weights, "Keep them in 4 bits, or divide them by FSDP2"),
-        "what trains": (memory.trained, "Lower lora.rank"),
-        "activations": (memory.activations, "Lower budget.tokens, or recompute activations"),
-        "the words' logits": (memory.logits, "Lower budget.tokens"),
-    }
-    name, (size, remedy) = max(parts.items(), key=lambda item: item[1][0])
-    raise PrerequisiteError(
-        f"this training takes {memory.total / 1e9:.1f} GB, {size / 1e9:.1f} GB of it for {name}; "
-        f"{free_bytes / 1e9:.1f} GB are free",
-        hint=remedy,
-    )
-
-
 def _plans(processes: int, tiles_per_token: float, trains_language: bool) -> Iterator[Plan]:
     """From the best to the most frugal; a small rank or budget comes after dividing weights."""
     bases: tuple[tuple[Base, bool], ...] = (("bf16", False), ("bf16", True), ("4bit", False))

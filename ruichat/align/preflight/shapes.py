@@ -10,6 +10,10 @@ from ruichat.errors import ConfigError
 from ruichat.model.weights import gate_width
 
 
+class UnknownShapeError(ConfigError):
+    """A model whose memory isn't computed here."""
+
+
 @dataclass(frozen=True)
 class LanguageShape:
     """Sizes of a decoder-only language model.
@@ -37,9 +41,15 @@ class LanguageShape:
         """Read the content of a language model's config.json, of ours or of transformers.
 
         Raises:
-            ConfigError: a size is missing: it isn't a decoder of the usual form.
+            UnknownShapeError: a size is missing: it isn't a decoder of the usual form.
         """
         text: Mapping[str, Any] = config.get("text_config") or config
+        experts = next((k for k in ("num_experts", "num_local_experts") if text.get(k)), None)
+        if experts is not None:
+            raise UnknownShapeError(
+                f"the language model is a mixture of {text[experts]} experts",
+                hint="Give the folder of a dense decoder-only language model",
+            )
         try:
             heads, width = int(text["num_attention_heads"]), int(text["hidden_size"])
             return cls(
@@ -53,7 +63,7 @@ class LanguageShape:
                 tied=bool(text.get("tie_word_embeddings", False)),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(
+            raise UnknownShapeError(
                 f"config.json of the language model lacks {error}",
                 hint="Give the folder of a decoder-only language model of transformers",
             ) from error

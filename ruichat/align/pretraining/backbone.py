@@ -91,7 +91,7 @@ def frozen_encoder(choice: EncoderChoice) -> Source:
         PrerequisiteError, ModelError: its weights aren't here, or are another's.
     """
     chosen = choose_encoder(choice.encoder, choice.weights)
-    shape = _shape_of(chosen.card)
+    shape = shape_of(chosen.card)
     path = find_weights(chosen.card, chosen.weights)
     module = load_module(chosen.card, path)
     assert isinstance(module, TileViT)
@@ -99,7 +99,12 @@ def frozen_encoder(choice: EncoderChoice) -> Source:
     return Source(module, shape, card.mean, card.std, card.input_px, digest_of(path), path.parent)
 
 
-def _shape_of(card: EncoderCard) -> VitShape:
+def shape_of(card: EncoderCard) -> VitShape:
+    """Sizes of an encoder's vision transformer.
+
+    Raises:
+        ConfigError: it is none of `encoders.vit`.
+    """
     architecture = card.architecture
     if architecture is None or architecture.build != _BUILD:
         raise ConfigError(

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 
 from ruichat.align.loop import Group, Log, MicroBatch, StepReport, run_loop
+from ruichat.align.preflight.room import check_memory
 from ruichat.align.pretraining.backbone import Source, first_backbone, frozen_encoder
 from ruichat.align.pretraining.crops import CropConfig, cut_crops
+from ruichat.align.pretraining.needs import vision_needs
 from ruichat.align.pretraining.network import (
     Following,
     Network,
@@ -36,7 +38,9 @@ RESULT = "encoder"
 """Folder of the finished encoder in that of the run."""
 
 
-def train_tile_encoder(config: PretrainConfig, data: Path, out: Path, log: Log = print) -> Path:
+def train_tile_encoder(
+    config: PretrainConfig, data: Path, out: Path, log: Log = print, *, anyway: bool = False
+) -> Path:
     """Train an encoder; goes on where it stopped.
 
     Args:
@@ -44,6 +48,7 @@ def train_tile_encoder(config: PretrainConfig, data: Path, out: Path, log: Log =
         data: folder that relative paths of tiles start from.
         out: folder of the run.
         log: takes lines.
+        anyway: start it even if memory is foretold not to suffice.
 
     Returns:
         Folder of the finished encoder: the teacher's weights, its card, its heads.
@@ -53,6 +58,7 @@ def train_tile_encoder(config: PretrainConfig, data: Path, out: Path, log: Log =
             can't be used, before the first step.
         DivergedError: a loss isn't finite.
     """
+    check_memory(lambda launch: vision_needs(config, launch), log, anyway=anyway)
     tiles = open_tiles([source.under(data) for source in config.tiles])
     source = first_backbone(config.backbone, config.crops.global_px, config.seed)
     mean, std = config.result.mean or source.mean, config.result.std or source.std

@@ -10,9 +10,13 @@ from torch import Tensor, nn
 
 from ruichat.align.data.batch import DialogueBatch, encode_batch, words_loss
 from ruichat.align.loop import Log
+from ruichat.align.preflight.room import Launch, Need
+from ruichat.align.preflight.shapes import RegionShape
+from ruichat.align.preflight.ways import Names, Shapes, base_of, need_of
 from ruichat.align.stages.config import LanguageModelSource, StageConfig
 from ruichat.align.stages.contrast import Contrast
-from ruichat.align.stages.running import Built, run_stage
+from ruichat.align.stages.needs import RECOMPUTE, language_shape, plan_of, sizes_of
+from ruichat.align.stages.running import Built, Stage, run_stage
 from ruichat.align.training.processes import start_processes
 from ruichat.model.language_model import ModelChoices, build_model, load_language_model
 from ruichat.model.processing import IGNORED, RuiChatProcessor
@@ -104,8 +108,31 @@ def build(config: AlignConfig, whole: bool = False) -> Built:
     )
 
 
-def train_align(config: AlignConfig, root: Path, out: Path, log: Log = print) -> Path:
-    """Run the stage; see `running.run_stage`."""
-    return run_stage(
-        "align", config, lambda whole: build(config, whole), lambda model: model, root, out, log
+def align_needs(config: AlignConfig, launch: Launch) -> list[Need]:
+    """Memory that the stage takes, from its settings alone.
+
+    Raises:
+        PrerequisiteError: the language model isn't there.
+        UnknownShapeError: its memory isn't computed here.
+    """
+    source, model = config.language_model, config.model
+    language, dtype = language_shape(source)
+    shapes = Shapes(
+        language,
+        RegionShape(model.bag_dim, language.width, model.pointer_dim),
+        base_of(dtype if source.dtype == "auto" else source.dtype, source.quantise),
     )
+    names = Names(recompute=RECOMPUTE, quantise="language_model.quantise")
+    return [need_of("align", shapes, plan_of(config, 0), sizes_of(config), names, launch)]
+
+
+def train_align(
+    config: AlignConfig, root: Path, out: Path, log: Log = print, *, anyway: bool = False
+) -> Path:
+    """Run the stage; see `running.run_stage`."""
+    stage = Stage(
+        "align",
+        lambda launch: align_needs(config, launch),
+        lambda whole: build(config, whole),
+    )
+    return run_stage(stage, config, root, out, log, anyway=anyway)

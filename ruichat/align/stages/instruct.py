@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from ruichat.align.data.batch import DialogueBatch, encode_batch, words_loss
 from ruichat.align.loop import Group, Log
+from ruichat.align.preflight.room import Launch, Need
+from ruichat.align.preflight.ways import Names, need_of
 from ruichat.align.stages.config import StageConfig
-from ruichat.align.stages.running import Built, run_stage
+from ruichat.align.stages.needs import RECOMPUTE, checkpoint_shapes, plan_of, sizes_of
+from ruichat.align.stages.running import Built, Stage, run_stage
 from ruichat.config import Config
 from ruichat.errors import ConfigError
 from ruichat.model.trainable import load_trainable
@@ -89,8 +92,26 @@ def _matrices(model: Any) -> list[str]:
     ]
 
 
-def train_instruct(config: InstructConfig, root: Path, out: Path, log: Log = print) -> Path:
+def instruct_needs(config: InstructConfig, launch: Launch) -> list[Need]:
+    """Memory that the stage takes, from its settings alone.
+
+    Raises:
+        ArtifactError: the checkpoint can't be read.
+        UnknownShapeError: its memory isn't computed here.
+    """
+    names = Names(recompute=RECOMPUTE, rank="lora.rank")
+    shapes = checkpoint_shapes(Path(config.base))
+    plan = plan_of(config, config.lora.rank)
+    return [need_of("instruct", shapes, plan, sizes_of(config), names, launch)]
+
+
+def train_instruct(
+    config: InstructConfig, root: Path, out: Path, log: Log = print, *, anyway: bool = False
+) -> Path:
     """Run the stage; see `running.run_stage`."""
-    return run_stage(
-        "instruct", config, lambda whole: build(config), lambda model: model, root, out, log
+    stage = Stage(
+        "instruct",
+        lambda launch: instruct_needs(config, launch),
+        lambda whole: build(config),
     )
+    return run_stage(stage, config, root, out, log, anyway=anyway)

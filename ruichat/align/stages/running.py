@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ruichat.align.data.batch import DialogueBatch
 from ruichat.align.loop import Group, Log, run_loop
+from ruichat.align.preflight.room import Launch, Need, check_memory
 from ruichat.align.stages.config import StageConfig
 from ruichat.align.stages.data import StageData, batches_of, open_data
 from ruichat.align.training.processes import start_processes
@@ -45,34 +46,44 @@ class Built:
     is_quantised: bool = False
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What is particular to a stage.
+
+    Attributes:
+        name: of it.
+        needs: memory that it takes, given how it is started.
+        build: makes the model, the same each time; given whether that is to be saved, and so has
+            to be whole and unquantised.
+    """
+
+    name: str
+    needs: Callable[[Launch], Sequence[Need]]
+    build: Callable[[bool], Built]
+
+
 def run_stage(
-    stage: str,
-    config: StageConfig,
-    build: Callable[[bool], Built],
-    finish: Callable[[Any], Any],
-    root: Path,
-    out: Path,
-    log: Log,
+    stage: Stage, config: StageConfig, root: Path, out: Path, log: Log, *, anyway: bool
 ) -> Path:
     """Train and write `out/checkpoint`; interrupted, it goes on where it stopped.
 
     Args:
-        stage: its name.
+        stage: what is run.
         config: its settings.
-        build: makes the model, the same each time; given whether that is to be saved, and so has
-            to be whole and unquantised.
-        finish: what is saved of the trained model.
         root: folder that the settings' paths are relative to.
         out: folder of the run.
         log: takes lines.
+        anyway: start it even if memory is foretold not to suffice.
 
     Raises:
+        NoRoomError: memory doesn't suffice.
         RuiChatError: whatever can be known to be wrong before the first step; see `run_loop`.
     """
     processes = start_processes()
     log = log if processes.is_main else _quiet
+    check_memory(stage.needs, log, anyway=anyway)
     data = open_data(config, root, out / "data", processes)
-    built = build(False)
+    built = stage.build(False)
     _use_float32(built.trained)
     batches = batches_of(config, data, _config_of(built.model), built.processor, log)
     loop = config.training.for_steps(batches.steps)
@@ -81,8 +92,8 @@ def run_stage(
         batches.micro_batches,
         built.loss_of,
         loop,
-        out / stage,
-        name=stage,
+        out / stage.name,
+        name=stage.name,
         log=log,
         seed=config.seed,
         groups=built.groups,
@@ -90,9 +101,9 @@ def run_stage(
     )
     if processes.is_main:
         if processes.layout == "shards" or built.is_quantised:
-            built = build(True)
-            load_trained(built.trained, newest_tensors(out / stage))
-        _save(stage, config, finish(built.model), built, data, out / CHECKPOINT_DIR)
+            built = stage.build(True)
+            load_trained(built.trained, newest_tensors(out / stage.name))
+        _save(stage.name, config, built, data, out / CHECKPOINT_DIR)
     processes.sums([0.0])
     return out / CHECKPOINT_DIR
 
@@ -113,12 +124,10 @@ def _use_float32(trained: nn.Module) -> None:
             parameter.data = parameter.data.float()
 
 
-def _save(
-    stage: str, config: StageConfig, model: Any, built: Built, data: StageData, folder: Path
-) -> None:
+def _save(stage: str, config: StageConfig, built: Built, data: StageData, folder: Path) -> None:
     save_checkpoint(
         folder,
-        model,
+        built.model,
         built.processor,
         name=config.name,
         encoder_digest=data.encoder_digest,

@@ -8,7 +8,11 @@ from pydantic import Field, model_validator
 
 from ruichat.align.calibrate import CalibrateConfig, calibrate
 from ruichat.align.instruct import InstructConfig, train_adapter, wrap_in_lora
+from ruichat.align.laid_needs import taught_need
 from ruichat.align.loop import Log
+from ruichat.align.preflight.room import Launch, Need, check_memory
+from ruichat.align.stages.needs import checkpoint_shapes
+from ruichat.align.think.needs import rewarded_need
 from ruichat.align.think.opening import find_checkpoint, open_thinker
 from ruichat.align.think.questions import LaidQuestions
 from ruichat.align.think.rules import ReinforceConfig
@@ -49,7 +53,23 @@ class ThinkConfig(Config):
         return self
 
 
-def think(config: ThinkConfig, data: Path, out: Path, log: Log = print) -> Path:
+def think_needs(config: ThinkConfig, launch: Launch) -> list[Need]:
+    """Memory that being taught takes, and being rewarded, from the settings alone.
+
+    Raises:
+        ConfigError, ArtifactError: there is no such checkpoint.
+        UnknownShapeError: its memory isn't computed here.
+    """
+    shapes = checkpoint_shapes(find_checkpoint(config.model))
+    found = [taught_need("teach", config.teach, shapes, config.bags, launch)]
+    if config.reinforce is not None:
+        found.append(rewarded_need(config.reinforce, shapes, config.bags, launch))
+    return found
+
+
+def think(
+    config: ThinkConfig, data: Path, out: Path, log: Log = print, *, anyway: bool = False
+) -> Path:
     """Run what isn't done yet; interrupt it at any time and run it again.
 
     Args:
@@ -57,12 +77,13 @@ def think(config: ThinkConfig, data: Path, out: Path, log: Log = print) -> Path:
         data: folder that the bank's path lies under.
         out: where states and curves are kept; `out/lm` holds the finished checkpoint.
         log: takes lines.
+        anyway: start it even if memory is foretold not to suffice.
 
     Returns:
         The checkpoint, which `ruichat ask --model` takes.
 
     Raises:
-        PrerequisiteError: the bank or a package isn't there.
+        PrerequisiteError: the bank or a package isn't there, or memory doesn't suffice.
         ConfigError: `out` holds a run with other settings, or the bank is of another encoder.
     """
     import torch
@@ -71,6 +92,7 @@ def think(config: ThinkConfig, data: Path, out: Path, log: Log = print) -> Path:
         require(package, extra="align")
     if config.threads:
         torch.set_num_threads(config.threads)
+    check_memory(lambda launch: think_needs(config, launch), log, anyway=anyway)
     path = data / config.bank
     if not path.is_file():
         raise PrerequisiteError(

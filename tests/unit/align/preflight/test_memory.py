@@ -11,9 +11,12 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from ruichat.align.instruct import TARGETS
 from ruichat.align.preflight.memory import Plan, activation_bytes, logit_bytes, memory_of
-from ruichat.align.preflight.propose import CARDS, propose, require_fit
+from ruichat.align.preflight.propose import CARDS, propose
 from ruichat.align.preflight.shapes import QWEN3, LanguageShape, RegionShape
+from ruichat.align.preflight.vision import block_activations, vit_parameters
 from ruichat.errors import ConfigError, PrerequisiteError
+from ruichat.features.encoders.folder import VitShape
+from ruichat.features.encoders.vit import build
 
 CONFIG = Qwen3Config(
     vocab_size=500,
@@ -107,15 +110,36 @@ def test_what_fits_nowhere_is_refused_with_figures() -> None:
     with pytest.raises(PrerequisiteError, match=r"at least \d+ GB on each of 1 cards; .*24 GB"):
         propose(language, regions, CARDS["24gb"])
     assert propose(language, regions, CARDS["24gb"], processes=8).plan.sharded
-    plan = Plan(base="bf16", rank=64, tokens=2048, tiles=2048)
-    with pytest.raises(PrerequisiteError, match="GB of it for the frozen weights") as caught:
-        require_fit(language, regions, plan, 24e9)
-    assert "4 bits" in caught.value.hint
-    large = Plan(base="bf16", rank=8, tokens=65_536, tiles=0, recompute=False)
-    with pytest.raises(PrerequisiteError, match="for activations"):
-        require_fit(QWEN3["Qwen3-0.6B"], RegionShape(1536, 1024), large, 24e9)
 
 
 def test_a_config_of_something_else_is_refused() -> None:
     with pytest.raises(ConfigError, match="lacks 'num_attention_heads'"):
         LanguageShape.of({"model_type": "vit"})
+    with pytest.raises(ConfigError, match="mixture of 128 experts"):
+        LanguageShape.of({"model_type": "qwen3_moe", "num_experts": 128})
+
+
+# Encoders
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        VitShape(body="dinov3", width=96, depth=3, heads=3, patch_px=16, registers=4),
+        VitShape(body="dinov2", width=96, depth=3, heads=3, patch_px=16),
+        VitShape(body="vit", width=96, depth=3, heads=3, patch_px=16),
+        VitShape(body="dinov3", width=96, depth=3, heads=3, patch_px=16, mlp="swiglu"),
+    ],
+    ids=lambda shape: f"{shape.body}-{shape.mlp}",
+)
+def test_activations_of_an_encoder_are_foretold(shape: VitShape) -> None:
+    module = build(**shape.model_dump(), image_px=224, mask_token=True).train()
+    weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
+    assert vit_parameters(shape) == pytest.approx(
+        sum(p.numel() for p in module.parameters()), rel=0.15
+    )
+    pixels = torch.randn(2, 3, 224, 224)
+    measured = kept_bytes(lambda: module.tokens(pixels, None), weights)
+    tokens = 2 * (14**2 + 1 + shape.registers)
+    foretold = shape.depth * block_activations(shape, 4) * tokens
+    assert measured == pytest.approx(foretold, rel=0.25)
