@@ -27,6 +27,7 @@ from ruichat.align.training.settings import (
     run_digest,
 )
 from ruichat.align.training.state import StateFolder
+from ruichat.align.training.zero import parts_of_each
 from ruichat.errors import ConfigError
 
 __all__ = [
@@ -67,7 +68,7 @@ def run_loop(
     A global batch depends on the step alone, and every micro-batch's forward on the seed, the
     step and its number: processes deal the micro-batches among them and reach the same numbers
     as one alone, and a resumed run those of an unbroken one. Processes are found as accelerate
-    and torchrun start them; FSDP2 is used where accelerate's config says so.
+    and torchrun start them; FSDP2 or DeepSpeed are used where accelerate's config says so.
 
     Args:
         trained: holds the parameters; moved to the device. A state holds those that ask for a
@@ -105,7 +106,11 @@ def run_loop(
             stack.enter_context(_alone_in(folder))
         states = StateFolder(folder, run_digest(config, groups, settings, seed), config.keep)
         lines = describe(trained, parts, name)
-        run = Run(place(trained, loss_of, config, processes), config, groups, processes, seed)
+        placed = place(trained, loss_of, config, processes)
+        num = 0
+        if processes.layout == "zero":
+            num = parts_of_each(len(micro_batches(0)), processes)
+        run = Run(placed, config, groups, processes, seed, num)
         start = run.resume(states, carried, log if processes.is_main else _quiet)
         if processes.is_main:
             for line in [f"{name}: going on from step {start}"] if start else lines:

@@ -89,7 +89,7 @@ def place(
         whole = shard(objective, config, processes)
         return Placed(trained, objective, contextlib.nullcontext, whole)
     trained.to(processes.device)
-    if processes.layout == "alone":
+    if processes.layout in ("alone", "zero"):
         return Placed(trained, objective, contextlib.nullcontext)
     no_copies: dict[str, Any] = {_SYNC: False}
     wrapped = DistributedDataParallel(

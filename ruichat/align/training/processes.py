@@ -6,6 +6,7 @@ and got lone ones is refused, since each would train on everything and write ove
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ import torch
 from ruichat.errors import ConfigError, PrerequisiteError
 from ruichat.registry import require
 
-Layout = Literal["alone", "copies", "shards"]
-"""One process; every process with all weights (DDP); weights divided among them (FSDP2)."""
+Layout = Literal["alone", "copies", "shards", "zero"]
+"""One process; every process with all weights (DDP); weights divided among them (FSDP2); gradients
+and moments divided among them (DeepSpeed)."""
 
 T = TypeVar("T")
 
@@ -101,7 +103,7 @@ def start_processes() -> Processes:
         rank=int(state.process_index),
         num=num,
         device=state.device or torch.device("cpu"),
-        layout="alone" if num == 1 else layout,
+        layout="alone" if num == 1 and layout != "zero" else layout,
     )
 
 
@@ -142,11 +144,13 @@ def wanted_layout(environment: Mapping[str, str]) -> Layout:
         ConfigError: it asks for what this loop doesn't do.
     """
     if _is_set(environment, "ACCELERATE_USE_DEEPSPEED"):
-        raise PrerequisiteError(
-            "accelerate's config asks for DeepSpeed; this loop divides weights with FSDP2",
-            hint="Run accelerate config again and choose FSDP, version 2: it divides weights, "
-            "gradients and optimiser as ZeRO 3 does",
-        )
+        if importlib.util.find_spec("deepspeed") is None:
+            raise PrerequisiteError(
+                "accelerate's config asks for DeepSpeed, which isn't installed",
+                hint="Run: pip install 'ruichat[deepspeed]'; or choose FSDP, version 2, in "
+                "accelerate config: it divides weights, gradients and optimiser",
+            )
+        return "zero"
     if _is_set(environment, "ACCELERATE_USE_MEGATRON_LM"):
         raise ConfigError("Megatron-LM isn't used here", hint="Choose FSDP, version 2")
     if not _is_set(environment, "ACCELERATE_USE_FSDP"):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ruichat.align.training.feeding import feed
 from ruichat.align.training.optimisers import build_optimisers, build_schedules
@@ -34,7 +35,8 @@ from ruichat.align.training.state import (
     whole_state,
 )
 from ruichat.align.training.stopping import Stopper
-from ruichat.errors import ModelError
+from ruichat.align.training.zero import ZeroEngine
+from ruichat.errors import ArtifactError, ModelError
 
 T = TypeVar("T")
 
@@ -62,10 +64,15 @@ class Run(Generic[T]):
         groups: Sequence[Group],
         processes: Processes,
         seed: int,
+        num_parts: int = 0,
     ) -> None:
         self._placed, self._config, self._processes, self._seed = placed, config, processes, seed
         self._optimisers = build_optimisers(placed.trained, config, groups)
         self._schedules = build_schedules(self._optimisers, config)
+        self._zero: ZeroEngine | None = None
+        if processes.layout == "zero":
+            assert isinstance(placed.forward, nn.Module)
+            self._zero = ZeroEngine(placed.forward, self._optimisers, config, num_parts)
         self._parameters = [p for p in placed.trained.parameters() if p.requires_grad]
 
     def train(
@@ -113,6 +120,8 @@ class Run(Generic[T]):
         self, step: int, parts: Sequence[MicroBatch[T]], numbers: Sequence[int], targets: int
     ) -> tuple[float, float]:
         """Gradients of the global batch, clipped; its loss and the gradient's norm."""
+        if self._zero is not None:
+            return self._zero_step(self._zero, step, parts, numbers, targets)
         device, num = self._processes.device, self._processes.num
         losses: list[Tensor] = []
         for part, number in zip(parts, numbers, strict=True):
@@ -123,6 +132,39 @@ class Run(Generic[T]):
                 # The exchange of gradients takes their mean over the processes.
                 (loss * num).backward()
             losses.append(loss.detach())
+        total = self._total(step, parts, losses)
+        exchange(self._placed, self._processes)
+        norm = clip(self._parameters, self._config.clip, self._processes)
+        if not np.isfinite(norm):
+            self._diverged("the gradient", step, parts)
+        return total, norm
+
+    def _zero_step(
+        self,
+        zero: ZeroEngine,
+        step: int,
+        parts: Sequence[MicroBatch[T]],
+        numbers: Sequence[int],
+        targets: int,
+    ) -> tuple[float, float]:
+        """As `step`, where the last backward changes the weights."""
+        losses: list[Tensor] = []
+        total = 0.0
+        for part, number in zip(parts, numbers, strict=True):
+            _seed(self._seed, step, number)
+            content = to_device(part.content, self._processes.device)
+            loss = zero.forward(content) / max(targets, 1)
+            losses.append(loss.detach())
+            if number == numbers[-1]:
+                total = self._total(step, parts, losses)
+            zero.backward(loss * self._processes.num)
+        norm = zero.norm()
+        if not np.isfinite(norm):
+            self._diverged("the gradient", step, parts)
+        return total, norm
+
+    def _total(self, step: int, parts: Sequence[MicroBatch[T]], losses: Sequence[Tensor]) -> float:
+        """The loss of the global batch; raises where it isn't finite."""
         values = [float(loss) for loss in losses]
         total = self._processes.sums([sum(values)])[0]
         if not np.isfinite(total):
@@ -130,14 +172,16 @@ class Run(Generic[T]):
                 part for part, value in zip(parts, values, strict=True) if not np.isfinite(value)
             ]
             self._diverged("the loss", step, bad)
-        exchange(self._placed, self._processes)
-        norm = clip(self._parameters, self._config.clip, self._processes)
-        if not np.isfinite(norm):
-            self._diverged("the gradient", step, parts)
-        return total, norm
+        return total
 
     def advance(self) -> None:
         """Take the step that the gradients say."""
+        if self._zero is not None:
+            # Its step was taken with the last backward.
+            for part in self._schedules:
+                part.step()
+            self._zero.take_rates()
+            return
         for part in [*self._optimisers, *self._schedules]:
             part.step()
         for optimiser in self._optimisers:
@@ -153,9 +197,17 @@ class Run(Generic[T]):
 
     def keep(self, step: int, states: StateFolder, carried: Carried | None) -> None:
         """Write the state after `step` steps."""
+        optimisers = self._optimisers
+        if self._zero is not None:
+            if self._processes.is_main:
+                states.clear(step)
+            self._processes.sums([0.0])
+            self._zero.save(states.of(step))
+            self._processes.sums([0.0])
+            optimisers = []
         content: dict[str, Any] = {
             "model": whole_state(trained_tensors(self._placed.trained)),
-            "optimisers": [whole_state(part.state_dict()) for part in self._optimisers],
+            "optimisers": [whole_state(part.state_dict()) for part in optimisers],
             "schedules": [part.state_dict() for part in self._schedules],
             "carried": None if carried is None else carried.state_dict(),
         }
@@ -172,13 +224,26 @@ class Run(Generic[T]):
             return 0
         kept = kept or states.read(step)
         load_trained(self._placed.trained, kept.content["model"])
-        for part, state in zip(self._optimisers, kept.content["optimisers"], strict=True):
-            load_optimiser(part, state)
+        if self._zero is not None:
+            self._zero.load(states.of(step))
+            self._zero.take_rates()
+        else:
+            self._load_optimisers(kept.content["optimisers"], states.of(step))
         for part, state in zip(self._schedules, kept.content["schedules"], strict=True):
             part.load_state_dict(state)
         if carried is not None and kept.content["carried"] is not None:
             carried.load_state_dict(kept.content["carried"])
         return step
+
+    def _load_optimisers(self, found: list[dict[str, Any]], folder: Path) -> None:
+        if len(found) != len(self._optimisers):
+            raise ArtifactError(
+                f"{folder} has states of {len(found)} optimisers, not {len(self._optimisers)}",
+                hint="Go on as it was begun, under DeepSpeed or without, or give another folder "
+                "with --out",
+            )
+        for part, state in zip(self._optimisers, found, strict=True):
+            load_optimiser(part, state)
 
     def _diverged(self, what: str, step: int, parts: Sequence[MicroBatch[T]]) -> None:
         own = [record for part in parts for record in part.records]

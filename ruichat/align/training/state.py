@@ -63,13 +63,18 @@ class StateFolder:
         found = (_FOLDER.fullmatch(one.name) for one in self.path.glob("step-*"))
         return sorted((int(match[1]) for match in found if match), reverse=True)
 
+    def clear(self, step: int) -> None:
+        """Make room for a state that others write to first; what was there counts no more."""
+        (self.of(step) / _MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(self.of(step), ignore_errors=True)
+
     def write(self, step: int, content: dict[str, Any]) -> None:
-        """Keep a state; it counts once its manifest is there.
+        """Keep a state, with what others put into its folder; it counts once its manifest is there.
 
         Raises:
             ArtifactError: the disk is full or the folder can't be written.
         """
-        folder = self._of(step)
+        folder = self.of(step)
         digest = hashlib.sha256()
         (folder / _MANIFEST).unlink(missing_ok=True)
         sweep(folder / _STATE)
@@ -82,12 +87,12 @@ class StateFolder:
             schema_version=SCHEMA_VERSION,
             kind=KIND,
             config_fingerprint=self._digest,
-            details={"step": step},
+            details={"step": step, **_others(folder)},
             sha256=digest.hexdigest(),
         )
         write_atomic(folder / _MANIFEST, (manifest.to_json() + "\n").encode())
         for old in self.steps()[self._keep :]:
-            shutil.rmtree(self._of(old), ignore_errors=True)
+            shutil.rmtree(self.of(old), ignore_errors=True)
 
     def newest(self, warn: Log) -> Kept | None:
         """The newest state that is whole; None if none was ever finished.
@@ -101,7 +106,7 @@ class StateFolder:
         """
         wrong: ArtifactError | None = None
         for step in self.steps():
-            if not (self._of(step) / _MANIFEST).is_file():
+            if not (self.of(step) / _MANIFEST).is_file():
                 continue
             try:
                 return self.read(step)
@@ -119,7 +124,7 @@ class StateFolder:
             ConfigError: the run was begun with other settings.
             ArtifactError: it is damaged, or of another schema.
         """
-        folder = self._of(step)
+        folder = self.of(step)
         try:
             manifest = parse_manifest(folder / _MANIFEST, (folder / _MANIFEST).read_bytes())
             check_kind(folder, manifest, kind=KIND, schema_version=SCHEMA_VERSION)
@@ -132,11 +137,12 @@ class StateFolder:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise damaged(folder, str(error.strerror)) from error
-        if digest != manifest.sha256:
+        if digest != manifest.sha256 or _others(folder) != _named(manifest):
             raise damaged(folder, "its digest doesn't match its content")
         return Kept(step, torch.load(folder / _STATE, map_location="cpu", weights_only=True))
 
-    def _of(self, step: int) -> Path:
+    def of(self, step: int) -> Path:
+        """Folder of a step's state."""
         return self.path / f"step-{step:08d}"
 
 
@@ -144,6 +150,21 @@ def newest_tensors(path: Path) -> dict[str, Tensor]:
     """What the newest state of a run holds of its module, in the run's own time."""
     newest = max(path.glob("step-*"))
     return torch.load(newest / _STATE, map_location="cpu", weights_only=True)["model"]
+
+
+def _others(folder: Path) -> dict[str, dict[str, str]]:
+    """Digests of what lies in folders of a state, as DeepSpeed keeps its own; none without any."""
+    files = sorted(path for path in folder.glob("*/**/*") if path.is_file())
+    digests: dict[str, str] = {}
+    for path in files:
+        with path.open("rb") as file:
+            name = path.relative_to(folder).as_posix()
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"files": digests} if digests else {}
+
+
+def _named(manifest: Manifest) -> dict[str, dict[str, str]]:
+    return {key: value for key, value in manifest.details.items() if key == "files"}
 
 
 class _Digesting:

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from ruichat.align.training.processes import check_launch, wanted_layout
-from ruichat.errors import ConfigError, PrerequisiteError
+from ruichat.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -179,12 +179,6 @@ def test_one_of_several_lone_processes_is_refused(name: str) -> None:
         check_launch({name: "4"}, 1)
     check_launch({name: "4"}, 4)
     check_launch({name: "1"}, 1)
-
-
-def test_deepspeed_is_answered_with_the_way_out() -> None:
-    with pytest.raises(PrerequisiteError, match="DeepSpeed") as error:
-        wanted_layout({"ACCELERATE_USE_DEEPSPEED": "true"})
-    assert "FSDP" in error.value.hint
 
 
 def test_the_first_fsdp_is_refused() -> None:
