@@ -13,12 +13,33 @@ from ruichat.errors import RuiChatError
 from ruichat.serve.access import logins
 from ruichat.serve.access.guard import Guard
 from ruichat.serve.access.routes import check_routes
-from ruichat.serve.api import health
+from ruichat.serve.api import cases, chats, findings, health, me, openapi, regions, slides, users
 from ruichat.serve.problems import add_handlers
 from ruichat.serve.services import open_services, services_of_app
 from ruichat.serve.settings import ServeSettings
 from ruichat.serve.slides import adding_routes, overlay_routes
 from ruichat.serve.slides import routes as slide_routes
+
+ROUTERS = (
+    health.router,
+    logins.router,
+    openapi.router,
+    slide_routes.router,
+    overlay_routes.router,
+    adding_routes.router,
+)
+"""At the root: what browsers and supervisors ask for."""
+
+API = (
+    me.router,
+    cases.router,
+    slides.router,
+    regions.router,
+    chats.router,
+    findings.router,
+    users.router,
+)
+"""Under /api/v1: what programs ask for."""
 
 
 def create_app(settings: ServeSettings) -> FastAPI:
@@ -39,19 +60,15 @@ def create_app(settings: ServeSettings) -> FastAPI:
         version=__version__,
         summary="Ask whole-slide images questions; answers cite the regions they rest on",
         lifespan=_lifespan,
-        openapi_url=None,  # ruichat.serve.api.openapi serves it to whoever has a login
+        openapi_url=None,  # api.openapi serves it to whoever has a login
     )
     services = open_services(settings)
     app.state.services = services
     add_handlers(app)
-    for router in (
-        health.router,
-        logins.router,
-        slide_routes.router,
-        overlay_routes.router,
-        adding_routes.router,
-    ):
+    for router in ROUTERS:
         app.include_router(router)
+    for router in API:
+        app.include_router(router, prefix="/api/v1")
     # The page comes last: it takes every path that is left.
     app.add_middleware(Guard, outer=app, settings=settings, identities=services.identities)
     return app

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from anyio import CapacityLimiter, to_thread
 
 from ruichat.serve.access.limits import RateLimit
 from ruichat.serve.settings import ServeSettings
 from ruichat.storage.database import users
 from ruichat.storage.database.connect import Database
+
+T = TypeVar("T")
 
 PERIOD_S = 15 * 60
 """In which wrong passwords are counted, seconds."""
@@ -44,8 +49,12 @@ class LoginGate:
                 user = users.check_password(session, name=name, password=password)
                 return "" if user is None else user.id
 
-        user_id = await to_thread.run_sync(look, limiter=self._limiter)
+        user_id = await self.hashing(look)
         if user_id:
             for limit, key in counters:
                 limit.give_back(key)
         return user_id
+
+    async def hashing(self, work: Callable[[], T]) -> T:
+        """Run something that hashes a password, when its turn has come."""
+        return await to_thread.run_sync(work, limiter=self._limiter)
