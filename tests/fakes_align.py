@@ -69,13 +69,13 @@ LM = {
 """Of a language model that stages train within seconds."""
 
 
-def write_site(folder: Path, digest: str = "e" * 64) -> Path:
-    """A language model, bags and dialogues, as a researcher has them."""
+def write_site(folder: Path, digest: str = "e" * 64, **sizes: int) -> Path:
+    """A language model (of other sizes if given), bags and dialogues, as a researcher has them."""
     hub_tokenizer(folder / "lm")
     torch.manual_seed(0)
     ids = HubTokenizer(folder / "lm" / "tokenizer.json").num_ids
-    settings = {key: value for key, value in LM.items() if key != "model_type"}
-    config = AutoConfig.for_model("qwen3", **settings, vocab_size=ids)
+    settings = LM | sizes | {"vocab_size": ids}
+    config = AutoConfig.for_model(**settings)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder / "lm")
     write_bags(folder / "bags", digest=digest)
     write_dialogues(folder / "train.jsonl")

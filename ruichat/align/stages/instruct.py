@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import LoraConfig, get_peft_model
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,8 +17,11 @@ from ruichat.align.preflight.ways import Names, need_of
 from ruichat.align.stages.config import StageConfig
 from ruichat.align.stages.needs import RECOMPUTE, checkpoint_shapes, plan_of, sizes_of
 from ruichat.align.stages.running import Built, Stage, run_stage
+from ruichat.align.training.processes import start_processes
 from ruichat.config import Config
 from ruichat.errors import ConfigError
+from ruichat.model.base import BASE_FILE, Quantise
+from ruichat.model.checkpoint_files import ADAPTER_DIR
 from ruichat.model.trainable import load_trainable
 
 OURS = ("region_encoder", "pointer", "pieces")
@@ -39,7 +43,11 @@ class InstructConfig(StageConfig):
     """Settings of the instruction stage."""
 
     base: str
-    """Folder of the checkpoint that `align` wrote, from where the command is run."""
+    """Folder of the checkpoint that `align` wrote, from where the command is run; or that this
+    stage wrote, whose adapter then learns on."""
+    quantise: Quantise = "none"
+    """4bit keeps the matrices of a language model that the checkpoint refers to as NF4 while the
+    adapter learns; needs bitsandbytes and a GPU."""
     lora: LoraOptions = LoraOptions()
     projector_rate: float = Field(default=1e-4, gt=0)
     """Highest rate of what isn't the adapter."""
@@ -57,30 +65,55 @@ class InstructObjective(nn.Module):
         return words_loss(self.model, batch, encode_batch(self.model, batch))
 
 
-def build(config: InstructConfig) -> Built:
-    """A checkpoint in a fresh adapter, the same for the same seed."""
-    import torch
+def build(config: InstructConfig, whole: bool = False) -> Built:
+    """A checkpoint in its own adapter or a fresh one, the same for the same seed.
 
-    found = load_trainable(Path(config.base))
-    if hasattr(found.model, "peft_config"):
-        raise ConfigError(
-            f"{config.base} holds an adapter already",
-            hint="Merge it first, or give the checkpoint that `align` wrote",
-        )
-    torch.manual_seed(config.seed)
-    lora = LoraConfig(
-        r=config.lora.rank,
-        lora_alpha=config.lora.alpha,
-        lora_dropout=config.lora.dropout,
-        use_dora=config.lora.dora,
-        target_modules=_matrices(found.model),
-        modules_to_save=[name for name in OURS if getattr(found.model, name, None) is not None],
+    Args:
+        config: of the stage.
+        whole: leave its weights as they came, whatever `quantise` says.
+    """
+    is_quantised = config.quantise != "none" and not whole
+    found = load_trainable(
+        Path(config.base),
+        quantise=config.quantise if is_quantised else "none",
+        # As in `align`: quantised weights are made on the device.
+        device=str(start_processes().device) if is_quantised else "cpu",
     )
-    model = get_peft_model(found.model, lora)
+    if hasattr(found.model, "peft_config"):
+        model = found.model
+        _check_adapter(config, model.peft_config["default"])
+    else:
+        torch.manual_seed(config.seed)
+        model = get_peft_model(found.model, _lora_config(config.lora, found.model))
     objective = InstructObjective(model)
     group = Group("projector", ("modules_to_save.",), config.projector_rate)
     made_from = (("base", found.manifest.sha256),)
-    return Built(objective, model, found.processor, objective, (group,), made_from)
+    return Built(objective, model, found.processor, objective, (group,), made_from, is_quantised)
+
+
+def _lora_config(options: LoraOptions, model: Any) -> LoraConfig:
+    return LoraConfig(
+        r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=options.dropout,
+        use_dora=options.dora,
+        target_modules=_matrices(model),
+        modules_to_save=[name for name in OURS if getattr(model, name, None) is not None],
+    )
+
+
+def _check_adapter(config: InstructConfig, found: Any) -> None:
+    """Refuse settings that an adapter which learns on can't follow."""
+    own = LoraOptions(
+        rank=found.r, alpha=found.lora_alpha, dropout=found.lora_dropout, dora=found.use_dora
+    )
+    if own != config.lora:
+        said = ", ".join(f"{name}: {value}" for name, value in own.model_dump().items())
+        raise ConfigError(
+            f"{config.base} holds an adapter, which learns on, with other settings of lora",
+            hint=f"Set lora: {{{said}}}; or fold it into the weights for a fresh one: "
+            "ruichat align merge",
+        )
 
 
 def _matrices(model: Any) -> list[str]:
@@ -99,8 +132,13 @@ def instruct_needs(config: InstructConfig, launch: Launch) -> list[Need]:
         ArtifactError: the checkpoint can't be read.
         UnknownShapeError: its memory isn't computed here.
     """
-    names = Names(recompute=RECOMPUTE, rank="lora.rank")
-    shapes = checkpoint_shapes(Path(config.base))
+    folder = Path(config.base)
+    shapes = checkpoint_shapes(folder, config.quantise)
+    names = Names(
+        recompute=RECOMPUTE,
+        rank="" if (folder / ADAPTER_DIR).is_dir() else "lora.rank",
+        quantise="quantise" if (folder / BASE_FILE).is_file() else "",
+    )
     plan = plan_of(config, config.lora.rank)
     return [need_of("instruct", shapes, plan, sizes_of(config), names, launch)]
 
@@ -112,6 +150,6 @@ def train_instruct(
     stage = Stage(
         "instruct",
         lambda launch: instruct_needs(config, launch),
-        lambda whole: build(config),
+        lambda whole: build(config, whole),
     )
     return run_stage(stage, config, root, out, log, anyway=anyway)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from contextlib import nullcontext
@@ -12,10 +13,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from fakes_align import write_bags, write_dialogues
-from fakes_model import hub_tokenizer, tiny_slide
+from fakes_align import align_settings, settings_of, write_site
+from fakes_model import tiny_slide
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from ruichat.align.data.batch import encode_batch
@@ -23,63 +23,20 @@ from ruichat.align.stages.align import AlignConfig, build
 from ruichat.align.stages.config import Training
 from ruichat.align.stages.contrast import Contrast
 from ruichat.align.stages.data import batches_of, open_data
+from ruichat.align.stages.instruct import InstructConfig
+from ruichat.align.stages.instruct import build as build_instruct
 from ruichat.align.training.processes import start_processes
 from ruichat.cli.main import app
-from ruichat.errors import ConfigError
+from ruichat.errors import ConfigError, PrerequisiteError
 from ruichat.features.encoder import load_encoder
 from ruichat.model.base import BaseReference
-from ruichat.model.checkpoint import load_checkpoint
+from ruichat.model.checkpoint import MINI_DIR, load_checkpoint
 from ruichat.model.checkpoint_files import read_manifest
-from ruichat.model.hub_tokenizer import HubTokenizer
-
-LM = {
-    "model_type": "qwen3",
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "intermediate_size": 48,
-    "max_position_embeddings": 512,
-    "initializer_range": 0.1,
-}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A language model, bags and dialogues, as a researcher has them."""
-    folder = tmp_path_factory.mktemp("site")
-    hub_tokenizer(folder / "lm")
-    torch.manual_seed(0)
-    ids = HubTokenizer(folder / "lm" / "tokenizer.json").num_ids
-    settings = {key: value for key, value in LM.items() if key != "model_type"}
-    config = AutoConfig.for_model("qwen3", **settings, vocab_size=ids)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder / "lm")
-    write_bags(folder / "bags", digest=load_encoder("mini").digest)
-    write_dialogues(folder / "train.jsonl")
-    return folder
-
-
-def settings_of(root: Path, **changes: Any) -> dict[str, Any]:
-    return {
-        "name": "tiny",
-        "data": {"train": [{"file": "train.jsonl"}], "bags": ["bags"]},
-        "batches": {
-            "budget": {"tokens": 1200, "tiles": 60},
-            "micro_batches": 2,
-            "epochs": 2,
-        },
-        "training": {"learning_rate": 0.01, "log_every": 1, "checkpoint_every": 2},
-        **changes,
-    }
-
-
-def align_settings(root: Path, **changes: Any) -> dict[str, Any]:
-    parts = {
-        "language_model": {"name": str(root / "lm"), "dtype": "float32"},
-        "model": {"encoder": "mini", "bag_dim": 384, "pool_heads": 2, "max_regions": 8},
-    }
-    return settings_of(root, **parts, **changes)
+    return write_site(tmp_path_factory.mktemp("site"), load_encoder("mini").digest)
 
 
 def run(root: Path, stage: str, values: dict[str, Any], out: str) -> tuple[Path, str]:
@@ -128,7 +85,6 @@ def test_a_finished_stage_gives_the_same_checkpoint(root: Path, aligned: tuple[P
 @pytest.mark.parametrize("dora", [False, True])
 def test_instruct_tunes_what_align_made(root: Path, aligned: tuple[Path, str], dora: bool) -> None:
     values = settings_of(
-        root,
         base=str(aligned[0]),
         lora={"rank": 2, "alpha": 4, "dora": dora},
         projector_rate=0.001,
@@ -139,6 +95,47 @@ def test_instruct_tunes_what_align_made(root: Path, aligned: tuple[Path, str], d
     assert (folder / "adapter").is_dir() and (folder / "base.json").is_file()
     made = read_manifest(folder)
     assert made.made_from["base"] == read_manifest(aligned[0]).sha256
+
+
+def instruct(base: Path, **changes: Any) -> dict[str, Any]:
+    return settings_of(base=str(base), lora={"rank": 2, "alpha": 4}, **changes)
+
+
+def test_an_adapter_learns_on(root: Path, aligned: tuple[Path, str]) -> None:
+    first, _ = run(root, "instruct", instruct(aligned[0]), "first")
+    second, _ = run(root, "instruct", instruct(first, seed=1), "second")
+    assert isinstance(answer(second), str)
+    before, after = (load_file(f / "adapter/adapter_model.safetensors") for f in (first, second))
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    assert BaseReference.read(second) == BaseReference.read(aligned[0])
+    assert read_manifest(second).made_from["base"] == read_manifest(first).sha256
+    other = InstructConfig.model_validate(settings_of(base=str(first)))
+    with pytest.raises(ConfigError, match="with other settings of lora") as error:
+        build_instruct(other)
+    assert "lora: {rank: 2, alpha: 4, dropout: 0.0, dora: False}" in error.value.hint
+    assert "align merge" in error.value.hint
+
+
+def test_four_bits_need_a_reference_and_bitsandbytes(root: Path, aligned: tuple[Path, str]) -> None:
+    config = InstructConfig.model_validate(instruct(aligned[0], quantise="4bit"))
+    if importlib.util.find_spec("bitsandbytes") is None:
+        with pytest.raises(PrerequisiteError, match="bitsandbytes"):
+            build_instruct(config)
+    whole = InstructConfig.model_validate(instruct(MINI_DIR, quantise="4bit"))
+    with pytest.raises(ConfigError, match="holds its language model itself"):
+        build_instruct(whole)
+    assert not build_instruct(config, whole=True).is_quantised
+
+
+def test_an_adapter_learns_on_four_bits(root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    # A block of 64 weights shares one scale.
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "head_dim": 32}
+    site = write_site(tmp_path, load_encoder("mini").digest, **sizes)
+    base, _ = run(site, "align", align_settings(site), "aligned")
+    folder, _ = run(site, "instruct", instruct(base, quantise="4bit"), "four")
+    assert isinstance(answer(folder), str) and (folder / "base.json").is_file()
 
 
 def test_ask_answers_from_the_checkpoint(
