@@ -25,7 +25,17 @@ from ruichat.errors import (
 _PRIMARY = 0xFF
 """SQLite's extended codes carry the primary one in their last byte."""
 
-_DISK_FULL, _TOO_MANY_CONNECTIONS = "53100", "53300"
+_DISK_FULL = "53100"
+
+_WHY_NOT = {
+    "53300": "it has no connection left",
+    "3D000": "its server has no database of that name",
+    "28000": "its server refuses the user",
+    "28P01": "its server refuses the user or the password",
+    "42501": "its user may not do that",
+}
+"""PostgreSQL's errors that an operator can undo."""
+
 _AWAY = ("08", "57P", "58", "53")
 """PostgreSQL's classes of errors of the server itself, not of the statement."""
 
@@ -103,8 +113,8 @@ def _of_postgresql(error: DBAPIError) -> RuiChatError | None:
     code = postgresql_code(error.orig)
     if code == _DISK_FULL:
         return _full()
-    if code == _TOO_MANY_CONNECTIONS:
-        return _unavailable("it has no connection left")
+    if code in _WHY_NOT:
+        return _unavailable(_WHY_NOT[code])
     if code.startswith("23"):
         return ConflictError("this goes against what is kept", hint="Load it again")
     if code.startswith("22"):

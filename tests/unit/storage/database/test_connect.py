@@ -221,6 +221,19 @@ def test_a_server_that_is_away_is_told_and_its_password_is_not() -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_what_an_operator_got_wrong_is_told(postgres: Postgres) -> None:
+    postgres.sql("postgres", "CREATE ROLE weak LOGIN")
+    url = postgres.url("postgres").replace("postgres@", "weak@")
+    for wrong, why in [
+        (postgres.url("nonesuch"), "no database of that name"),
+        (url, "may not do that"),
+    ]:
+        database = open_database(wrong)
+        with pytest.raises(DatabaseUnavailableError, match=why):
+            database.migrate()
+        database.close()
+
+
 def test_a_restarted_postgresql_is_found_again(postgres: Postgres) -> None:
     database = open_database(postgres.create("restarted"))
     database.migrate()
