@@ -133,6 +133,7 @@ def _open_sqlite(url: URL) -> Database:
         max_overflow=48,
         pool_timeout=BUSY_TIMEOUT_S,
         json_serializer=_to_json,
+        hide_parameters=True,  # in logs and errors: they are names and questions
     )
     event.listen(engine, "connect", _set_pragmas)
     return Database(engine, file=file)
@@ -171,6 +172,7 @@ def _open_postgresql(url: URL) -> Database:
         pool_timeout=BUSY_TIMEOUT_S,
         pool_pre_ping=True,
         json_serializer=_to_json,
+        hide_parameters=True,  # in logs and errors: they are names and questions
     )
     event.listen(engine, "connect", _commit_durably)
     return Database(engine, file=None)

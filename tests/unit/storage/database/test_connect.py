@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import stat
 import threading
+import traceback
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -116,6 +118,21 @@ def test_what_a_block_did_is_kept_only_if_it_ended_well(database: Database) -> N
         raise ZeroDivisionError
     with database.session() as session:
         assert [user.name for user in users.list_users(session)] == ["kept"]
+
+
+def test_neither_logs_nor_errors_show_what_is_written(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="sqlalchemy")
+    fresh = open_database(database.engine.url.render_as_string(hide_password=False))
+    with fresh.session() as session:
+        user = users.create_user(session, name="li", role="reader")
+        cases.create_case(session, user_id=user.id, title="PATIENT-7", context="x" * 5000)
+    assert "INSERT INTO cases" in caplog.text and "PATIENT-7" not in caplog.text
+    with pytest.raises(ConflictError) as caught, fresh.session() as session:
+        session.add(Case(owner_id="0" * 32, title="PATIENT-7"))
+    assert "PATIENT-7" not in "".join(traceback.format_exception(caught.value))
+    fresh.close()
 
 
 def test_times_come_back_in_utc(database: Database) -> None:
