@@ -75,6 +75,28 @@ class AskConfig(Config):
     """Whether its thought is shown before the answer."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Usage:
+    """Text tokens that an answer took; zeros where no model was asked.
+
+    Attributes:
+        prompt: that the model had read before its first word, the slide included.
+        slide: of these the slide's, read once for all questions.
+        written: by the model, thoughts and what was held back included.
+    """
+
+    prompt: int = 0
+    slide: int = 0
+    written: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
+        return Usage(*(a + b for a, b in zip(mine, theirs, strict=True)))
+
+
+NO_USAGE = Usage()
+
+
 class SlideChat:
     """One slide, encoded once, and the questions asked about it; a context manager.
 
@@ -87,6 +109,7 @@ class SlideChat:
     Attributes:
         read: the slide as the model has read it.
         seconds: wall-clock seconds by stage of opening it.
+        usage: of the last answer.
     """
 
     def __init__(
@@ -98,6 +121,7 @@ class SlideChat:
     ) -> None:
         self.read = read
         self.seconds = seconds or {}
+        self.usage = NO_USAGE
         self._slide = slide
         self._fresh = read.session
         self._last: ChatSession | None = None
@@ -174,7 +198,15 @@ class SlideChat:
         """
         continues = self._last is not None and follows_up(question)
         session = (self._last if continues and self._last else self._fresh).fork()
-        view = self.view
+        view, written = self.view, 0
+
+        def count() -> None:
+            nonlocal written
+            written += 1
+            if watch is not None:
+                watch()
+
+        self.usage = NO_USAGE
         if self._config.think:
             view = dataclasses.replace(view, calibration=self.read.backend.thinking_calibration)
         events = answer_question(
@@ -185,12 +217,13 @@ class SlideChat:
             opening_s=self._unrecorded_s,
             default_language=self._language,
             continues=continues,
-            watch=watch,
+            watch=count,
         )
         with closing(events):
             for event in events:
                 if isinstance(event, Answer):
                     self._language, self._unrecorded_s = event.language, {}
+                    self.usage = _usage(session, self._fresh, written)
                     if event.claims or event.reason in (None, "model"):
                         self._last = session
                 yield event
@@ -237,6 +270,13 @@ class SlideChat:
             assert self._slide is not None
             self._thumbnail = self._slide.thumbnail(self._config.thumbnail_px)
         return self._thumbnail
+
+
+def _usage(session: ChatSession, fresh: ChatSession, written: int) -> Usage:
+    if written == 0:
+        return NO_USAGE
+    read, slide = (int(getattr(each, "num_tokens", 0)) for each in (session, fresh))
+    return Usage(max(0, read - written), slide, written)
 
 
 def open_chat(

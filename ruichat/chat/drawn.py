@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Float, Float64, Int64, UInt8
 from numpy.typing import NDArray
 
 from ruichat.chat.answer import DrawnRecord
@@ -82,9 +82,7 @@ def _as_slide(
     return ReadSlide(view, part, reading, session, read.backend, read.pixels)
 
 
-def _centres(
-    xy0: Int64[NDArray[np.int64], "n 2"], span0: int
-) -> Float64[NDArray[np.float64], "n 2"]:
+def _centres(xy0: Int64[NDArray[np.int64], "n 2"], span0: int) -> Float[NDArray[Any], "n 2"]:
     return xy0 + span0 / 2
 
 

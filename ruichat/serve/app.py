@@ -13,7 +13,18 @@ from ruichat.errors import RuiChatError
 from ruichat.serve.access import logins
 from ruichat.serve.access.guard import Guard
 from ruichat.serve.access.routes import check_routes
-from ruichat.serve.api import cases, chats, findings, health, me, openapi, regions, slides, users
+from ruichat.serve.api import (
+    cases,
+    chats,
+    findings,
+    health,
+    me,
+    openai,
+    openapi,
+    regions,
+    slides,
+    users,
+)
 from ruichat.serve.problems import add_handlers
 from ruichat.serve.services import open_services, services_of_app
 from ruichat.serve.settings import ServeSettings
@@ -27,6 +38,7 @@ ROUTERS = (
     slide_routes.router,
     overlay_routes.router,
     adding_routes.router,
+    openai.router,
 )
 """At the root: what browsers and supervisors ask for."""
 

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from ruichat.chat.answer import Answer, Thought
-from ruichat.chat.ask import AskConfig, SlideChat
+from ruichat.chat.ask import NO_USAGE, AskConfig, SlideChat
 from ruichat.chat.backend import Backend, load_backend
 from ruichat.chat.case_answer import MAX_SLIDES, CaseAnswer, ask_case
 from ruichat.chat.drawn import read_drawn
@@ -31,6 +31,7 @@ from ruichat.serve.engine.events import (
 )
 from ruichat.serve.engine.jobs import ReadingJobs
 from ruichat.serve.engine.memory import ChatKey, Memory, View
+from ruichat.serve.engine.pictures import Pictures, WithPictures
 from ruichat.serve.engine.queueing import FairQueue
 from ruichat.serve.engine.reading import SlideReader, Slides
 from ruichat.serve.engine.requests import Ask, CancelledQuestion, EngineFullError, Ticket
@@ -89,6 +90,8 @@ class Engine:
         database: Database | None = None,
     ) -> None:
         self.settings = settings
+        self.pictures = Pictures()
+        slides = WithPictures(slides, self.pictures)
         self._loader = loader or (lambda: _load(settings))
         self._backend: Backend | None = None
         self._loading = threading.Lock()
@@ -251,7 +254,7 @@ class Engine:
         """The last event; a question that fails must not end the thread."""
         ticket = question.ticket
         try:
-            return Done(question.answer())
+            return question.answer()
         except CancelledQuestion:
             return Stopped()
         except RuiChatError as error:
@@ -304,7 +307,7 @@ class _Question:
         self.leave()
         self._engine.finish(self.ticket, Failed(error))
 
-    def answer(self) -> Answer | CaseAnswer:
+    def answer(self) -> Done:
         """The answer; its words are told as they come.
 
         Raises:
@@ -320,7 +323,8 @@ class _Question:
                 key = ChatKey(ask.chat_id, View(slide_id, outline))
                 chats[key] = self._open(key)
                 chats[key].recall(ask.earlier, ask.question, watch=self.ticket.check)
-            return self._speak({key.view.slide_id: chat for key, chat in chats.items()})
+            answer = self._speak({key.view.slide_id: chat for key, chat in chats.items()})
+            return Done(answer, sum((chat.usage for chat in chats.values()), NO_USAGE))
         finally:
             for key, chat in chats.items():
                 if ask.chat_id:
@@ -337,8 +341,9 @@ class _Question:
         chat = memory.take_chat(key) if ask.chat_id else None
         if chat is None or chat.read is not read:
             chat = SlideChat(read, AskConfig())
+        most = self._engine.settings.max_answer_tokens
         chat.change(
-            max_tokens=self._engine.settings.max_answer_tokens,
+            max_tokens=min(ask.max_tokens or most, most),
             language=ask.language,
             think=ask.think,
             show_thinking=ask.show_thinking,
@@ -357,8 +362,10 @@ class _Question:
                 ticket.check()
                 if isinstance(event, Answer | CaseAnswer):
                     return event
-                is_thought = isinstance(event, Thought)
-                ticket.put(ThoughtWords(event.text) if is_thought else Words(str(event)))
+                if isinstance(event, Thought):
+                    ticket.put(ThoughtWords(event.text))
+                elif event:
+                    ticket.put(Words(event))
         raise AssertionError("an answer ends with an answer")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ruichat.chat.answer import Answer
+from ruichat.chat.ask import NO_USAGE, Usage
 from ruichat.chat.case_answer import CaseAnswer
 from ruichat.errors import RuiChatError
 
@@ -53,9 +54,15 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The whole answer, a `CaseAnswer` where several slides were asked; the last event."""
+    """The last event.
+
+    Attributes:
+        answer: the whole answer, a `CaseAnswer` where several slides were asked.
+        usage: text tokens that it took.
+    """
 
     answer: Answer | CaseAnswer
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ class Ask:
         language: of fixed wordings; None follows the question.
         think: whether the model thinks before it answers.
         show_thinking: whether its thought is shown.
+        max_tokens: longest answer, text tokens; None, or more than the engine's bound, is that.
     """
 
     user_id: str
@@ -75,6 +76,7 @@ class Ask:
     language: Language | None = None
     think: bool = False
     show_thinking: bool = False
+    max_tokens: int | None = None
 
     @property
     def asked_slides(self) -> tuple[str, ...]:
