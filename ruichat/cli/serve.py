@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 STOP_S = 10
 """How long open answers may go on after the server was told to stop, seconds."""
+
+SWITCH_S = 0.0005
+"""How long a thread that computes may keep Python from one that answers a request, seconds: a tile
+passes between threads several times. Threads of lower priority don't help: one that is put aside
+while it holds Python's lock keeps everybody waiting (0.3 s were seen)."""
 
 QUIET = {
     # No look-up leaves the machine; read by Gradio when it is imported.
@@ -92,6 +98,7 @@ def run_server(settings: ServeSettings, listener: socket.socket) -> None:
     from ruichat.serve.app import create_app
     from ruichat.serve.services import services_of_app
 
+    sys.setswitchinterval(SWITCH_S)
     application = create_app(settings)
     address = settings.public_url or address_of(settings.host, listener.getsockname()[1])
 

@@ -22,7 +22,6 @@ from ruichat.serve.slides.masks import (
     tissue_layer,
     tissue_legend,
 )
-from ruichat.serve.slides.threads import give_way
 from ruichat.serve.slides.tiles import Shown
 from ruichat.slide.slide import Slide
 from ruichat.slide.slide_quality import QualityConfig, inspect_slide
@@ -112,7 +111,7 @@ class Outline:
 
 
 class Overlays:
-    """Overlays of all slides; worked out one at a time, behind whatever else the server does.
+    """Overlays of all slides; worked out one at a time.
 
     Args:
         library: of slides.
@@ -125,7 +124,7 @@ class Overlays:
         self._folder = library.overlays_folder
         self._read_classes = read_classes
         self._model = hashlib.sha256(model.encode()).hexdigest()[:8]
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="overlays", initializer=give_way)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="overlays")
         self._making: dict[Path, Future[Overlay]] = {}
         self._lock = threading.Lock()
 
