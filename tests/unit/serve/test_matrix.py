@@ -40,6 +40,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/findings/{finding_id}/undo": {"json": {"revision": 1}},
     "/cases/{case_id}/slides": {"files": {"file": ("a.svs", b"x")}},
     "/cases/{case_id}/slides/from-folder": {"json": {"entry": "0" * 32}},
+    "/v1/chat/completions": {"json": {"model": "mini", "messages": [{"role": "user"}]}},
     "/api/v1/me": {"json": {"language": "zh"}},
     "/api/v1/me/tokens": {"json": {"name": "x"}},
     "/api/v1/users": {"json": {"name": "new", "role": "reader", "password": "a long password"}},
