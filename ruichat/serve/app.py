@@ -19,6 +19,7 @@ from ruichat.serve.api import (
     findings,
     health,
     me,
+    metrics,
     openai,
     openapi,
     regions,
@@ -33,6 +34,7 @@ from ruichat.serve.slides import routes as slide_routes
 
 ROUTERS = (
     health.router,
+    metrics.router,
     logins.router,
     openapi.router,
     slide_routes.router,
@@ -82,7 +84,13 @@ def create_app(settings: ServeSettings) -> FastAPI:
     for router in API:
         app.include_router(router, prefix="/api/v1")
     # The page comes last: it takes every path that is left.
-    app.add_middleware(Guard, outer=app, settings=settings, identities=services.identities)
+    app.add_middleware(
+        Guard,
+        outer=app,
+        settings=settings,
+        identities=services.identities,
+        note=services.metrics.note,
+    )
     return app
 
 

@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 
 from ruichat.serve.access.identity import Identities
 from ruichat.serve.access.login_gate import LoginGate
+from ruichat.serve.api.metrics import Metrics
 from ruichat.serve.engine.engine import Engine
 from ruichat.serve.settings import ServeSettings
 from ruichat.serve.slides.access import SlideAccess
@@ -35,6 +36,7 @@ class Services:
         engine: answers questions about them, and reads them ahead.
         overlays: of what was found on them.
         entries: those in the allowed folders.
+        metrics: counts what is done.
     """
 
     settings: ServeSettings
@@ -47,6 +49,7 @@ class Services:
     engine: Engine
     overlays: Overlays
     entries: Entries
+    metrics: Metrics
 
     def start(self) -> None:
         """Make everything ready for requests.
@@ -92,6 +95,7 @@ def open_services(settings: ServeSettings) -> Services:
             model=settings.model,
         ),
         Entries(library.folders, settings.data_dir / "folders.key"),
+        Metrics(engine),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from urllib.parse import quote
 
 from fastapi import FastAPI
@@ -19,7 +20,13 @@ from ruichat.serve.access.headers import protect
 from ruichat.serve.access.identity import Identities
 from ruichat.serve.access.limits import RateLimit
 from ruichat.serve.access.roles import CurrentUser
-from ruichat.serve.access.routes import USER_KEY, carries_no_token, is_public, is_uncounted
+from ruichat.serve.access.routes import (
+    USER_KEY,
+    carries_no_token,
+    is_public,
+    is_uncounted,
+    pattern_of,
+)
 from ruichat.serve.problems import AccessError, bug_response, error_response, log_bug
 from ruichat.serve.settings import ServeSettings
 
@@ -35,15 +42,23 @@ class Guard:
     Args:
         app: what comes after it.
         outer: the application whose routes say what is public.
+        note: told method, route's pattern, status and seconds of each request.
     """
 
     def __init__(
-        self, app: ASGIApp, *, outer: FastAPI, settings: ServeSettings, identities: Identities
+        self,
+        app: ASGIApp,
+        *,
+        outer: FastAPI,
+        settings: ServeSettings,
+        identities: Identities,
+        note: Callable[[str, str | None, int, float], None],
     ) -> None:
         self._app = app
         self._outer = outer
         self._settings = settings
         self._identities = identities
+        self._note = note
         self._limit = RateLimit(settings.requests_per_minute, 60)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,7 +92,10 @@ class Guard:
                 raise ConnectionAbortedError("an answer broke off") from None
             await bug_response()(scope, receive, send_protected)
         finally:
-            _note(scope, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            pattern = pattern_of(self._outer, scope)
+            self._note(scope["method"], pattern, status, seconds)
+            _log(scope, pattern, status, seconds)
 
     async def _admit(self, scope: Scope) -> Response | None:
         """Put the sender into the scope; or the answer that turns them away."""
@@ -116,13 +134,13 @@ def _turn_away(connection: HTTPConnection) -> Response:
     )
 
 
-def _note(scope: Scope, status: int, seconds: float) -> None:
+def _log(scope: Scope, pattern: str | None, status: int, seconds: float) -> None:
     """One line a request: the route's pattern instead of its path, no query, no name."""
     user = scope.get(USER_KEY)
     log.info(
         "%s %s %s %.0f ms user %s",
         scope["method"],
-        getattr(scope.get("route"), "path", "-"),
+        pattern or "-",
         status,
         seconds * 1000,
         user.id if isinstance(user, CurrentUser) else "-",

@@ -12,6 +12,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.requests import HTTPConnection
 from starlette.routing import Mount
+from starlette.types import Scope
 
 from ruichat.errors import ConfigError
 from ruichat.serve.access.roles import CurrentUser, Right
@@ -136,6 +137,20 @@ def carries_no_token(app: FastAPI, path: str) -> bool:
         and rule.tokenless.fullmatch(path.removeprefix(prefix)) is not None
         for prefix, rule in declared_mounts(app).items()
     )
+
+
+def pattern_of(app: FastAPI, scope: Scope) -> str | None:
+    """The pattern of the route that a request found; none where it found none."""
+    patterns = getattr(app.state, "patterns", None)
+    if patterns is None:
+        contexts = iter_route_contexts(app.routes)
+        patterns = {
+            context.endpoint: context.path for context in contexts if context.endpoint is not None
+        }
+        app.state.patterns = patterns
+    # What is mounted has routes of its own, which Starlette leaves here.
+    inner = getattr(scope.get("route"), "path", None)
+    return cast(str | None, patterns.get(scope.get("endpoint"), inner))
 
 
 def rights_of(context: RouteContext) -> list[Right | None]:

@@ -54,7 +54,13 @@ WITHOUT_BODY = {
 }
 """Writes that need none."""
 
-PUBLIC = {("GET", "/health"), ("GET", "/ready"), ("GET", "/login"), ("POST", "/login")}
+PUBLIC = {
+    ("GET", "/health"),
+    ("GET", "/ready"),
+    ("GET", "/metrics"),  # looks for itself who asks: Prometheus has no login
+    ("GET", "/login"),
+    ("POST", "/login"),
+}
 """Whoever adds to this list says in the commit why anybody may."""
 
 
