@@ -1,0 +1,241 @@
+// The panel on the right: conversation and findings, and the way to Python for questions.
+
+import { Composer } from "./composer.js";
+import { el, iconButton } from "./dom.js";
+import { Findings } from "./findings.js";
+import { ICONS } from "./icons.js";
+import { language, onLanguage, text } from "./language.js";
+import { boxOf } from "./measure.js";
+import { Messages } from "./messages.js";
+import { complain, notify } from "./notices.js";
+
+/**
+ * Fires "fly" {slideId, box0, mark}, "marks" when citations or findings have changed, and "chat"
+ * {id} when another chat is shown.
+ */
+export class ChatPanel extends EventTarget {
+  constructor(server, bridge) {
+    super();
+    this.server = server;
+    this.bridge = bridge;
+    this.case = null;
+    this.slide = null;
+    this.chats = [];
+    this.chatId = null;
+    this.shownMessage = null;
+    this.messages = new Messages();
+    this.composer = new Composer();
+    this.findings = new Findings(server);
+    this.which = el("select", { on: { change: () => this.open(this.which.value) } });
+    this.newButton = iconButton(ICONS.add, "chat_new", () => this.open(null));
+    this.empty = el(
+      "div",
+      { class: "rc-welcome" },
+      el("h2", { say: "chat_empty" }),
+      el("p", { say: "chat_empty_more" }),
+    );
+    this.tabs = Object.fromEntries(
+      ["chat", "findings"].map((name) => [
+        name,
+        el("button", {
+          type: "button",
+          role: "tab",
+          say: name,
+          on: { click: () => this.show(name) },
+        }),
+      ]),
+    );
+    this.conversation = el(
+      "section",
+      { class: "rc-conversation", role: "tabpanel" },
+      this.empty,
+      this.messages.element,
+      this.composer.element,
+    );
+    this.element = el(
+      "aside",
+      { class: "rc-side" },
+      el(
+        "div",
+        { class: "rc-tabs", role: "tablist" },
+        Object.values(this.tabs),
+        el("span", { class: "rc-gap" }),
+        this.which,
+        this.newButton,
+      ),
+      this.conversation,
+      this.findings.element,
+    );
+    this.show("chat");
+    this.#join();
+  }
+
+  /** Shows the conversation or the findings. */
+  show(name) {
+    for (const [each, tab] of Object.entries(this.tabs)) {
+      tab.setAttribute("aria-selected", String(each === name));
+    }
+    this.conversation.hidden = this.which.hidden = this.newButton.hidden = name !== "chat";
+    this.findings.element.hidden = name !== "findings";
+    if (name === "chat") this.#drawChats();
+  }
+
+  /** Shows a case's chats: the wanted one, else the last. */
+  async openCase(whole, wantedId) {
+    this.case = whole;
+    const chats = whole ? await this.server.list(`api/v1/cases/${whole.id}/chats`) : [];
+    this.chats = chats.reverse();
+    const wanted = this.chats.find(({ id }) => id === wantedId) ?? this.chats[0];
+    this.open(wanted?.id ?? null);
+  }
+
+  /** Shows a chat, or an empty one with null. */
+  open(chatId) {
+    this.chatId = chatId;
+    this.shownMessage = null;
+    this.#draw({ chat_id: chatId, messages: [], running: false, progress: null });
+    this.#drawChats();
+    this.dispatchEvent(new CustomEvent("chat", { detail: { id: chatId ?? undefined } }));
+    this.bridge.look(chatId);
+  }
+
+  /** Says which slide is in view, of which slides. */
+  setSlide(slide, slides, organ) {
+    const isOther = slide?.id !== this.slide?.id;
+    this.slide = slide;
+    this.composer.setSlides(slides, slide, organ);
+    if (isOther) this.findings.open(slide).catch(complain);
+  }
+
+  /** Stops the answer that is being written. */
+  stop() {
+    this.bridge.stop(this.chatId);
+  }
+
+  /** What the shown answer cites on a slide. */
+  citationsOn(slideId) {
+    const message = this.shownMessage;
+    const citations = message?.answer?.citations ?? [];
+    return citations
+      .filter((citation) => citation.slide_id === slideId)
+      .map((citation) => ({ ...citation, mark: markOf(message, citation.name) }));
+  }
+
+  findingsOn(slideId) {
+    return slideId === this.findings.slide?.id ? this.findings.findings : [];
+  }
+
+  #join() {
+    this.bridge.addEventListener("chat", ({ detail }) => this.#receive(detail));
+    this.composer.addEventListener("ask", ({ detail }) => this.#ask(detail));
+    this.composer.addEventListener("stop", () => this.stop());
+    this.messages.addEventListener("fly", ({ detail }) => this.#flyTo(detail));
+    this.messages.addEventListener("retry", ({ detail }) => {
+      this.bridge.ask({ chat_id: this.chatId, retry: detail.message.id });
+    });
+    this.messages.addEventListener("rate", ({ detail }) => this.#rate(detail).catch(complain));
+    this.messages.addEventListener("keep", ({ detail }) => this.#keep(detail.message).catch(complain));
+    this.findings.addEventListener("changed", () => this.#tellMarks());
+    this.findings.addEventListener("fly", ({ detail: { finding } }) => {
+      const box0 = boxOf(finding.geometry);
+      const detail = { slideId: this.findings.slide.id, box0, mark: finding.id };
+      this.dispatchEvent(new CustomEvent("fly", { detail }));
+    });
+    onLanguage(() => this.#drawChats());
+  }
+
+  #ask({ text: words, think, region, all }) {
+    const slides = all ? this.composer.slides : [region?.slide ?? this.slide];
+    this.bridge.ask({
+      chat_id: this.chatId,
+      case_id: this.case.id,
+      text: words,
+      think,
+      region_id: region?.id ?? null,
+      slide_ids: slides.map(({ id }) => id),
+      language: language(),
+    });
+  }
+
+  /** Takes a chat as Python gives it, unless another one is shown by now. */
+  #receive(chat) {
+    if (chat.is_error) {
+      complain(chat.error);
+      return;
+    }
+    if (chat.case_id !== this.case?.id) return;
+    if (chat.chat_id && this.chatId === null && chat.is_new) {
+      this.chatId = chat.chat_id;
+      this.chats = [{ id: chat.chat_id, created_at: chat.created_at }, ...this.chats];
+      this.#drawChats();
+      this.dispatchEvent(new CustomEvent("chat", { detail: { id: chat.chat_id } }));
+    }
+    if (chat.chat_id === this.chatId) this.#draw(chat);
+  }
+
+  #draw(chat) {
+    this.empty.hidden = chat.messages.length > 0;
+    this.messages.element.hidden = chat.messages.length === 0;
+    this.composer.setRunning(chat.running);
+    this.composer.setFresh(chat.messages.length === 0);
+    this.messages.show(chat.messages, chat.progress);
+    const last = chat.messages.findLast((message) => message.answer);
+    if (last && last.id !== this.newest) this.shownMessage = last;
+    else this.shownMessage = chat.messages.find(({ id }) => id === this.shownMessage?.id) ?? last;
+    this.newest = last?.id;
+    this.#tellMarks();
+  }
+
+  #drawChats() {
+    const times = new Intl.DateTimeFormat(language() === "zh" ? "zh-CN" : "en", {
+      dateStyle: "medium",
+      timeStyle: "short",
+    });
+    const entries = this.chats.map((chat) => {
+      const time = times.format(new Date(chat.created_at));
+      return el("option", { value: chat.id }, chat.title || text("chat_entry", { time }));
+    });
+    if (!this.chatId) entries.unshift(el("option", { value: "" }, text("chat_new")));
+    this.which.replaceChildren(...entries);
+    this.which.value = this.chatId ?? "";
+    this.which.setAttribute("aria-label", text("chat_which"));
+    this.which.hidden = this.conversation.hidden || entries.length < 2;
+  }
+
+  #flyTo({ message, name }) {
+    const citation = message.answer.citations.find((item) => item.name === name);
+    this.shownMessage = message;
+    this.#tellMarks();
+    const detail = {
+      slideId: citation.slide_id,
+      box0: citation.box0,
+      mark: markOf(message, name),
+    };
+    this.dispatchEvent(new CustomEvent("fly", { detail }));
+  }
+
+  async #rate({ message, value, reason }) {
+    await this.server.put(`api/v1/chats/${this.chatId}/messages/${message.id}/feedback`, {
+      feedback: value,
+      reason,
+    });
+    this.bridge.look(this.chatId);
+  }
+
+  async #keep(message) {
+    const { added } = await this.server.post(
+      `api/v1/chats/${this.chatId}/messages/${message.id}/findings`,
+    );
+    notify(text("kept", { count: added }));
+    await this.findings.reload();
+    this.show("findings");
+  }
+
+  #tellMarks() {
+    this.dispatchEvent(new CustomEvent("marks"));
+  }
+}
+
+function markOf(message, name) {
+  return `${message.id}/${name}`;
+}

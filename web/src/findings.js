@@ -1,0 +1,193 @@
+// Findings of the slide in view: step through them, accept or reject each, take it back.
+
+import { button, el, iconButton } from "./dom.js";
+import { ICONS } from "./icons.js";
+import { label, onLanguage, text } from "./language.js";
+import { complain, notify } from "./notices.js";
+
+const CONFLICT = 409;
+const STEPS = { accepted: "accept", rejected: "reject", proposed: "undo" };
+
+/** Fires "fly" {finding} when one is looked at and "changed" with the slide's findings. */
+export class Findings extends EventTarget {
+  constructor(server) {
+    super();
+    this.server = server;
+    this.slide = null;
+    this.findings = [];
+    this.decided = [];
+    this.index = -1;
+    this.list = el("ol", { class: "rc-findings", "aria-label": text("findings") });
+    this.count = el("span", { class: "rc-quiet" });
+    this.file = el("input", {
+      type: "file",
+      accept: ".geojson,.json,application/geo+json",
+      hidden: true,
+      on: { change: () => this.#import() },
+    });
+    this.element = el(
+      "section",
+      { class: "rc-findings-panel", role: "tabpanel", hidden: true },
+      el(
+        "div",
+        { class: "rc-findings-head" },
+        this.count,
+        el("span", { class: "rc-gap" }),
+        iconButton(ICONS.up, "finding_previous", () => this.step(-1)),
+        iconButton(ICONS.down, "finding_next", () => this.step(1)),
+        iconButton(ICONS.undo, "finding_undo", () => this.undo()),
+      ),
+      this.list,
+      el(
+        "div",
+        { class: "rc-findings-foot" },
+        button("findings_import", () => this.file.click(), { class: "rc-button rc-changes" }),
+        button("findings_export", () => this.#export()),
+        this.file,
+      ),
+    );
+    onLanguage(() => this.#draw());
+  }
+
+  /** Shows a slide's findings. */
+  async open(slide) {
+    this.slide = slide;
+    this.decided = [];
+    this.index = -1;
+    await this.reload();
+  }
+
+  async reload() {
+    const slideId = this.slide?.id;
+    const findings = slideId ? await this.server.list(`api/v1/slides/${slideId}/findings`) : [];
+    if (this.slide?.id !== slideId) return;
+    this.findings = findings;
+    this.index = Math.min(this.index, findings.length - 1);
+    this.#draw();
+    this.#tell("changed");
+  }
+
+  /** Looks at the finding after or before the one in view; false where there is none. */
+  step(by) {
+    if (!this.findings.length) return false;
+    const count = this.findings.length;
+    this.look(this.index < 0 ? (by > 0 ? 0 : count - 1) : (this.index + by + count) % count);
+    return true;
+  }
+
+  /** Looks at one finding. */
+  look(index) {
+    this.index = index;
+    this.#draw();
+    this.list.children[index]?.scrollIntoView({ block: "nearest" });
+    this.#tell("fly", { finding: this.findings[index] });
+  }
+
+  /** Looks at the finding of an id, as when its outline is clicked. */
+  lookAt(id) {
+    const index = this.findings.findIndex((finding) => finding.id === id);
+    if (index >= 0) this.look(index);
+  }
+
+  /** Accepts or rejects the finding in view and goes on to the next that is undecided. */
+  async decide(status) {
+    const finding = this.findings[this.index];
+    if (!finding) return false;
+    const before = finding.status;
+    if (await this.#set(finding, before === status ? "proposed" : status)) {
+      this.decided.push({ id: finding.id, status: before });
+      const next = this.findings.findIndex(({ status: left }) => left === "proposed");
+      if (next >= 0) this.look(next);
+    }
+    return true;
+  }
+
+  /** Takes the last decision back. */
+  async undo() {
+    const last = this.decided.pop();
+    const index = this.findings.findIndex(({ id }) => id === last?.id);
+    if (index < 0) return false;
+    this.look(index);
+    await this.#set(this.findings[index], last.status);
+    return true;
+  }
+
+  async #set(finding, status) {
+    try {
+      const { id, revision } = finding;
+      await this.server.post(`api/v1/findings/${id}/${STEPS[status]}`, { revision });
+      await this.reload();
+      return true;
+    } catch (error) {
+      if (error.status === CONFLICT) {
+        notify(text("finding_changed"));
+        await this.reload();
+      } else {
+        complain(error);
+      }
+      return false;
+    }
+  }
+
+  #draw() {
+    const left = this.findings.filter(({ status }) => status === "proposed").length;
+    label(this.count, "say", left ? ["findings_left", { count: left }] : "findings_done");
+    this.count.hidden = !this.findings.length;
+    this.list.replaceChildren(...this.findings.map((finding, index) => this.#entry(finding, index)));
+    if (!this.findings.length) this.list.append(el("li", { class: "rc-hint", say: "findings_none" }));
+  }
+
+  #entry(finding, index) {
+    const isChosen = index === this.index;
+    return el(
+      "li",
+      { class: `rc-finding rc-${finding.status} ${isChosen ? "rc-chosen" : ""}` },
+      el(
+        "button",
+        { type: "button", class: "rc-finding-name", on: { click: () => this.look(index) } },
+        el("b", {}, finding.name || finding.classification || "–"),
+        el("span", { class: "rc-quiet" }, finding.name ? finding.classification : ""),
+        el("span", { class: "rc-state", say: `finding_${finding.status}` }),
+        el("span", { class: `rc-origin rc-origin-${finding.origin}`, say: `finding_origin_${finding.origin}` }),
+      ),
+      isChosen
+        ? el(
+            "div",
+            { class: "rc-decide" },
+            button("finding_accept", () => this.decide("accepted"), {
+              "aria-pressed": String(finding.status === "accepted"),
+            }),
+            button("finding_reject", () => this.decide("rejected"), {
+              "aria-pressed": String(finding.status === "rejected"),
+            }),
+          )
+        : null,
+    );
+  }
+
+  async #import() {
+    const [file] = this.file.files;
+    this.file.value = "";
+    if (!file || !this.slide) return;
+    try {
+      await this.server.post(
+        `api/v1/slides/${this.slide.id}/findings.geojson`,
+        JSON.parse(await file.text()),
+      );
+      await this.reload();
+    } catch (error) {
+      complain(error);
+    }
+  }
+
+  #export() {
+    if (!this.slide) return;
+    const link = el("a", { href: this.server.url(`api/v1/slides/${this.slide.id}/findings.geojson`) });
+    link.download = "findings.geojson";
+    link.click();
+  }
+
+  #tell(name, detail = null) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}

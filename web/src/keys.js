@@ -1,0 +1,73 @@
+// The keyboard, as in QuPath where QuPath has the same: one table for what keys do and for "?".
+
+import { el } from "./dom.js";
+
+const GROUPS = ["moving", "tools", "showing", "deciding"];
+
+/**
+ * Listens to the keyboard wherever nobody is writing.
+ *
+ * @param {Array<{keys: string[], shown: string, say: string, group: string,
+ *   run: (key: string, event: KeyboardEvent) => unknown}>} table
+ *   A key is the event's `key` in lower case, with "shift+" before letters and brackets that need
+ *   it; `run` returns false for a key that it has no use for at the moment.
+ * @param {(held: boolean) => void} hold is told that Space is held, or let go.
+ */
+export function listenToKeys(table, hold) {
+  const actions = new Map(table.flatMap((entry) => entry.keys.map((key) => [key, entry.run])));
+  document.addEventListener("keydown", (event) => {
+    if (isWriting(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === " " && !onControl(event)) {
+      event.preventDefault();
+      hold(true);
+      return;
+    }
+    if ((event.key === "Enter" || event.key === "Tab") && onControl(event)) return;
+    const key = named(event);
+    const run = actions.get(key);
+    if (run && run(key, event) !== false) event.preventDefault();
+  });
+  document.addEventListener("keyup", (event) => {
+    if (event.key === " ") hold(false);
+  });
+}
+
+/** The table as a dialog's content. */
+export function keyTable(table) {
+  return GROUPS.map((group) =>
+    el(
+      "section",
+      { class: "rc-keys" },
+      el("h3", { say: `keys_${group}` }),
+      el(
+        "dl",
+        {},
+        table
+          .filter((entry) => entry.group === group)
+          .map((entry) => [
+            el("dt", {}, entry.shown.split(" ").map((key) => el("kbd", {}, key))),
+            el("dd", { say: entry.say }),
+          ]),
+      ),
+    ),
+  );
+}
+
+function named(event) {
+  const key = event.key.toLowerCase();
+  const shifted = event.shiftKey && (/^[a-z]$/.test(key) || key.startsWith("arrow"));
+  return shifted ? `shift+${key}` : key;
+}
+
+function isWriting(event) {
+  const target = event.target;
+  return (
+    target.isContentEditable ||
+    target.closest?.("dialog, [role=dialog]") ||
+    /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)
+  );
+}
+
+function onControl(event) {
+  return Boolean(event.target.closest?.("button, a, summary, [role=button]"));
+}

@@ -1,0 +1,233 @@
+// The conversation: what was asked, what the model wrote, what it rests on.
+
+import { citationParts, claimParts } from "./answer_text.js";
+import { button, el, iconButton } from "./dom.js";
+import { ICONS } from "./icons.js";
+import { language, onLanguage, text } from "./language.js";
+import { notify } from "./notices.js";
+
+const REASONS = ["wrong", "place", "missing", "unclear"];
+const NEAR_END_PX = 80;
+
+/**
+ * Draws a chat's messages; fires "fly" {message, name}, "retry" {message}, "rate" {message, value,
+ * reason} and "keep" {message}.
+ */
+export class Messages extends EventTarget {
+  constructor() {
+    super();
+    this.element = el("div", { class: "rc-messages", role: "log", name: "chat", tabindex: "0" });
+    this.element.removeAttribute("title");
+    this.drawn = new Map();
+    this.messages = [];
+    onLanguage(() => {
+      this.drawn.clear();
+      this.show(this.messages, this.progress);
+    });
+  }
+
+  /**
+   * Shows messages; those that haven't changed stay as they are.
+   *
+   * @param progress what the running answer waits for, or null.
+   */
+  show(messages, progress = null) {
+    this.messages = messages;
+    this.progress = progress;
+    const { scrollHeight, scrollTop, clientHeight } = this.element;
+    const isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+    const nodes = messages.map((message, index) => this.#node(message, index === messages.length - 1));
+    const kept = new Set(messages.map(({ id }) => id));
+    for (const id of this.drawn.keys()) if (!kept.has(id)) this.drawn.delete(id);
+    nodes.forEach((node, index) => {
+      if (this.element.children[index] !== node) {
+        this.element.insertBefore(node, this.element.children[index] ?? null);
+      }
+    });
+    while (this.element.children.length > nodes.length) this.element.lastElementChild.remove();
+    this.element.setAttribute("aria-busy", String(messages.at(-1)?.state === "running"));
+    if (isAtEnd) this.element.scrollTop = this.element.scrollHeight;
+  }
+
+  #node(message, isLast) {
+    const state = JSON.stringify([message, isLast, message.state === "running" && this.progress]);
+    const drawn = this.drawn.get(message.id);
+    if (drawn?.state === state) return drawn.node;
+    const node = message.role === "user" ? question(message) : this.#answer(message, isLast);
+    if (drawn) drawn.node.replaceWith(node);
+    this.drawn.set(message.id, { state, node });
+    return node;
+  }
+
+  #answer(message, isLast) {
+    const answer = message.answer;
+    const isRunning = message.state === "running";
+    const node = el(
+      "article",
+      { class: `rc-answer ${answer?.abstained ? "rc-abstained" : ""}`, "data-message": message.id },
+      message.thought ? thought(message) : null,
+      answer?.abstained ? el("strong", { class: "rc-badge", say: "abstained" }) : null,
+      el("p", { class: "rc-words" }, this.#words(message)),
+      isRunning ? running(message, this.progress) : null,
+    );
+    if (message.state === "stopped") node.append(el("p", { class: "rc-note", say: "stopped" }));
+    if (message.error) node.append(failure(message.error));
+    if (answer) node.append(...grounds(answer));
+    if (message.text || message.thought) {
+      node.append(el("p", { class: "rc-ai", say: "ai_label" }));
+    }
+    if (!isRunning) node.append(this.#actions(message, isLast));
+    return node;
+  }
+
+  #words(message) {
+    const claims = message.answer?.claims ?? [];
+    return claimParts(message.text, claims).flatMap(({ words, claim }) => {
+      const nodes = citationParts(words).map((part) =>
+        part.name ? this.#chip(message, part.name) : part.words,
+      );
+      if (!claim || claim.grounded) return nodes;
+      return el(
+        "span",
+        { class: "rc-ungrounded" },
+        nodes,
+        el("span", { class: "rc-badge", say: "ungrounded" }),
+      );
+    });
+  }
+
+  #chip(message, name) {
+    const citation = message.answer?.citations.find((item) => item.name === name);
+    const color = citation?.color;
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "rc-chip",
+        name: ["fly", { name }],
+        disabled: !citation,
+        style: color ? `--mark: rgb(${color.map(Number).join(",")})` : null,
+        on: { click: () => this.#tell("fly", { message, name }) },
+      },
+      name,
+    );
+  }
+
+  #actions(message, isLast) {
+    const rate = (value) => () => this.#tell("rate", { message, value, reason: "" });
+    const row = el(
+      "div",
+      { class: "rc-actions" },
+      iconButton(ICONS.copy, "copy", () => copy(message)),
+      isLast ? iconButton(ICONS.retry, "retry", () => this.#tell("retry", { message })) : null,
+      message.answer?.citations.length
+        ? iconButton(ICONS.keep, "keep", () => this.#tell("keep", { message }), {
+            class: "rc-button rc-icon-button rc-changes",
+          })
+        : null,
+      iconButton(ICONS.like, "like", rate(message.feedback === 1 ? 0 : 1), {
+        "aria-pressed": String(message.feedback === 1),
+      }),
+      iconButton(ICONS.dislike, "dislike", rate(message.feedback === -1 ? 0 : -1), {
+        "aria-pressed": String(message.feedback === -1),
+      }),
+    );
+    return message.feedback === -1 ? el("div", {}, row, this.#reason(message)) : row;
+  }
+
+  #reason(message) {
+    const send = (reason) => this.#tell("rate", { message, value: -1, reason });
+    const own = el("input", {
+      type: "text",
+      hint: "why",
+      maxlength: "500",
+      value: message.feedback_reason ?? "",
+      on: { change: () => send(own.value) },
+    });
+    return el(
+      "div",
+      { class: "rc-reason" },
+      REASONS.map((reason) =>
+        button(`reason_${reason}`, () => send(text(`reason_${reason}`)), {
+          class: "rc-button rc-small",
+          "aria-pressed": String(message.feedback_reason === text(`reason_${reason}`)),
+        }),
+      ),
+      own,
+    );
+  }
+
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+function question(message) {
+  return el(
+    "article",
+    { class: "rc-question", "data-message": message.id },
+    el("span", { class: "rc-hidden", say: "you" }),
+    message.region
+      ? el("span", { class: "rc-tag" }, `${text("region")} ${message.region.name}`)
+      : null,
+    el("p", {}, message.text),
+  );
+}
+
+function thought(message) {
+  return el(
+    "details",
+    { class: "rc-thought", open: message.state === "running" && !message.text },
+    el("summary", { say: "thought" }),
+    el("p", {}, message.thought),
+  );
+}
+
+function running(message, progress) {
+  const bar = el("progress");
+  let words = ["answering", {}];
+  if (progress?.position) words = ["waiting", { position: progress.position }];
+  else if (progress?.stage) words = [`stage_${progress.stage}`, {}];
+  if (progress?.total) {
+    bar.max = progress.total;
+    bar.value = progress.done;
+  }
+  const isWriting = Boolean(message.text || message.thought);
+  return el(
+    "p",
+    { class: "rc-running" },
+    isWriting ? el("span", { class: "rc-caret" }) : [el("span", { say: words }), bar],
+  );
+}
+
+function failure({ message, hint }) {
+  return el("p", { class: "rc-note rc-error" }, message, hint ? el("small", {}, hint) : null);
+}
+
+/** What stands behind an answer: how sure it is, what was left open, what was corrected. */
+function grounds(answer) {
+  const facts = [];
+  if (answer.diagnosis_class) facts.push(el("span", { say: `class_${answer.diagnosis_class}` }));
+  if (answer.confidence !== null && !answer.abstained) {
+    const percent = Math.round(answer.confidence * 100);
+    facts.push(el("span", { say: ["confidence", { percent }] }));
+  }
+  facts.push(
+    ...answer.alternatives.map((share) =>
+      el("span", {}, `${share[language()]} ${Math.round(share.fraction * 100)} %`),
+    ),
+  );
+  const notes = [
+    ...answer.errors.map((what) => ["corrected", { what }]),
+    ...answer.warnings.map((what) => ["warned", { what }]),
+  ];
+  return [
+    facts.length ? el("p", { class: "rc-grounds" }, facts) : null,
+    ...notes.map((say) => el("p", { class: "rc-note", say })),
+  ].filter(Boolean);
+}
+
+async function copy(message) {
+  await navigator.clipboard.writeText(`${message.text}\n\n${text("ai_label")}`);
+  notify(text("copied"));
+}

@@ -1,0 +1,94 @@
+// Short notices at the window's foot, and dialogs.
+
+import { button, el, iconButton } from "./dom.js";
+import { ICONS } from "./icons.js";
+import { text } from "./language.js";
+
+const SHOWN_MS = 6000;
+
+let place = null;
+
+/** Where notices appear; made once. */
+export function noticePlace() {
+  place ??= el("div", { class: "rc-notices", role: "status", "aria-live": "polite" });
+  return place;
+}
+
+/** Shows a notice for some seconds; an error stays until it is closed. */
+export function notify(message, { isError = false, hint = "" } = {}) {
+  const notice = el(
+    "div",
+    { class: `rc-notice ${isError ? "rc-error" : ""}` },
+    el("span", {}, message, hint ? el("small", {}, hint) : null),
+  );
+  notice.append(iconButton(ICONS.close, "close", () => notice.remove()));
+  noticePlace().append(notice);
+  if (!isError) setTimeout(() => notice.remove(), SHOWN_MS);
+}
+
+/** Shows what went wrong, as the server says it. */
+export function complain(error) {
+  notify(error.message || text("offline"), { isError: true, hint: error.hint ?? "" });
+}
+
+/**
+ * A dialog with a title, fields and buttons.
+ *
+ * @param {string | [string, object]} title wording.
+ * @param {Node[]} content
+ * @param {{save?: () => Promise<unknown>, remove?: () => Promise<unknown>}} actions save closes the
+ *   dialog unless it fails; without it there is only a way out.
+ */
+export function openDialog(title, content, { save = null, remove = null } = {}) {
+  const dialog = el("dialog", { class: "rc-dialog" });
+  const run = async (action) => {
+    try {
+      await action();
+      dialog.close();
+    } catch (error) {
+      complain(error);
+    }
+  };
+  const form = el(
+    "form",
+    {
+      method: "dialog",
+      on: {
+        submit: (event) => {
+          event.preventDefault();
+          if (save) run(save);
+        },
+      },
+    },
+    el(
+      "header",
+      {},
+      el("h2", { say: title }),
+      iconButton(ICONS.close, "close", () => dialog.close()),
+    ),
+    el("div", { class: "rc-dialog-body" }, content),
+    save
+      ? el(
+          "footer",
+          {},
+          remove ? button("delete", () => run(remove), { class: "rc-button rc-danger" }) : null,
+          el("span", { class: "rc-gap" }),
+          button("cancel", () => dialog.close()),
+          el("button", { type: "submit", class: "rc-button rc-primary", say: "save" }),
+        )
+      : null,
+  );
+  dialog.append(form);
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  document.querySelector("#rc-root").append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+/** A field with its wording. */
+export function field(say, control) {
+  return el("label", { class: "rc-field" }, el("span", { say }), control);
+}

@@ -1,0 +1,146 @@
+// The server's routes, as the page uses them.
+
+import { text } from "./language.js";
+
+/** Where the server is: this script comes from its folder assets/web. */
+const ROOT = new URL("../..", document.currentScript?.src ?? document.baseURI);
+
+/** Entries that one answer may hold. */
+const MOST = 1000;
+
+/** A refusal: the server's own words. */
+export class ServerError extends Error {
+  constructor(message, { hint = "", status = 0 } = {}) {
+    super(message);
+    this.hint = hint;
+    this.status = status;
+  }
+}
+
+/** Speaks to the server; every method rejects with a `ServerError`. */
+export class Server {
+  constructor() {
+    this.csrf = "";
+    this.tileUrl = (id, level, column, row) =>
+      String(address(`slides/${id}/tiles/${level}/${column}_${row}.jpg`));
+  }
+
+  /** Who is logged in. */
+  async me() {
+    const me = await this.get("api/v1/me");
+    this.csrf = me.csrf_token;
+    return me;
+  }
+
+  get(path) {
+    return this.#send("GET", path);
+  }
+
+  /** All entries of a list, page by page. */
+  async list(path) {
+    const items = [];
+    for (;;) {
+      const page = await this.get(`${path}?limit=${MOST}&offset=${items.length}`);
+      items.push(...page.items);
+      if (items.length >= page.total || !page.items.length) return items;
+    }
+  }
+
+  post(path, body = {}) {
+    return this.#send("POST", path, body);
+  }
+
+  put(path, body) {
+    return this.#send("PUT", path, body);
+  }
+
+  patch(path, body) {
+    return this.#send("PATCH", path, body);
+  }
+
+  remove(path) {
+    return this.#send("DELETE", path);
+  }
+
+  slideInfo(id) {
+    return this.get(`slides/${id}/info`);
+  }
+
+  /** Masks of a slide by name, with their place on it. */
+  async overlays(id) {
+    const { overlays } = await this.get(`slides/${id}/overlays`);
+    return Object.fromEntries(
+      overlays.map(({ name, extent0, legend }) => [
+        name,
+        { ...extent0, legend, url: String(address(`slides/${id}/overlays/${name}.png`)) },
+      ]),
+    );
+  }
+
+  thumbnailUrl(id, maxPx) {
+    return String(address(`slides/${id}/thumbnail.jpg?max_px=${maxPx}`));
+  }
+
+  /** URL of a path, for links. */
+  url(path) {
+    return String(address(path));
+  }
+
+  /** Sends a file; `progress` is told the share sent, 0 to 1. */
+  upload(path, form, progress) {
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      request.open("POST", address(path));
+      request.setRequestHeader("X-CSRF-Token", this.csrf);
+      request.responseType = "text";
+      request.upload.addEventListener("progress", (event) => {
+        if (event.lengthComputable) progress(event.loaded / event.total);
+      });
+      request.addEventListener("load", () => {
+        const answer = parsed(request.responseText);
+        if (request.status < 300) resolve(answer);
+        else reject(refusal(answer, request.status));
+      });
+      request.addEventListener("error", () => reject(new ServerError(text("offline"))));
+      request.send(form);
+    });
+  }
+
+  async #send(method, path, body) {
+    const headers = { Accept: "application/json" };
+    if (method !== "GET") headers["X-CSRF-Token"] = this.csrf;
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    let response;
+    try {
+      response = await fetch(address(path), {
+        method,
+        headers,
+        body: body === undefined ? undefined : JSON.stringify(body),
+        credentials: "same-origin",
+      });
+    } catch {
+      throw new ServerError(text("offline"));
+    }
+    const answer = parsed(await response.text());
+    if (!response.ok) throw refusal(answer, response.status);
+    return answer;
+  }
+}
+
+/** URL of a path of the server. */
+export function address(path) {
+  return new URL(path, ROOT);
+}
+
+function parsed(body) {
+  try {
+    return body ? JSON.parse(body) : null;
+  } catch {
+    return null;
+  }
+}
+
+function refusal(answer, status) {
+  const { message, hint } = answer?.error ?? {};
+  return new ServerError(message ?? `HTTP ${status}`, { hint: hint ?? "", status });
+}
