@@ -26,6 +26,8 @@ from ruichat.serve.api import (
     slides,
     users,
 )
+from ruichat.serve.page import keeping
+from ruichat.serve.page.mount import mount_page
 from ruichat.serve.problems import add_handlers
 from ruichat.serve.services import open_services, services_of_app
 from ruichat.serve.settings import ServeSettings
@@ -50,6 +52,7 @@ API = (
     slides.router,
     regions.router,
     chats.router,
+    keeping.router,
     findings.router,
     users.router,
 )
@@ -83,7 +86,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
         app.include_router(router)
     for router in API:
         app.include_router(router, prefix="/api/v1")
-    # The page comes last: it takes every path that is left.
+    mount_page(app, services)
     app.add_middleware(
         Guard,
         outer=app,

@@ -51,6 +51,7 @@ BODIES: dict[str, dict[str, Any]] = {
 WITHOUT_BODY = {
     "/logout",
     "/api/v1/jobs/{job_id}/cancel",
+    "/api/v1/chats/{chat_id}/messages/{message_id}/findings",
 }
 """Writes that need none."""
 
@@ -60,6 +61,9 @@ PUBLIC = {
     ("GET", "/metrics"),  # looks for itself who asks: Prometheus has no login
     ("GET", "/login"),
     ("POST", "/login"),
+    # The page's script and look, the same for everybody.
+    ("GET", "/assets/web/{name}"),
+    ("GET", "/favicon.ico"),
 }
 """Whoever adds to this list says in the commit why anybody may."""
 

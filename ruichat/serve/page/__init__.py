@@ -1,0 +1,1 @@
+"""The web page: a Gradio application around the slide viewer, with its chat."""

@@ -1,0 +1,143 @@
+"""A chat as the page draws it: plain values, of an answer what is shown and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from ruichat.chat.geojson import UNCLASSIFIED_COLOR
+from ruichat.chat.sentences import CITATION
+from ruichat.errors import NotFoundError
+from ruichat.histology import BY_KEY
+from ruichat.storage.database import chats, regions
+from ruichat.storage.database.models import Message
+
+ALONE = ("diagnosis_class", "confidence", "abstained", "reason")
+"""What an answer about one slide says of itself."""
+
+LISTED = ("claims", "citations", "errors", "warnings")
+"""What answers about several slides bring each for itself."""
+
+Shown = dict[str, Any]
+"""JSON values."""
+
+
+@dataclass(frozen=True)
+class ChatShown:
+    """A chat with its messages, at one moment.
+
+    Attributes:
+        chat_id: None before the first question.
+        case_id: of its case.
+        created_at: ISO 8601.
+        messages: see `message_shown`.
+    """
+
+    chat_id: str | None = None
+    case_id: str | None = None
+    created_at: str = ""
+    messages: tuple[Shown, ...] = ()
+
+
+def read_chat(session: Session, chat_id: str, *, user_id: str) -> ChatShown:
+    """A chat as it is kept.
+
+    Raises:
+        NotFoundError: there is no such chat for the user.
+    """
+    chat = chats.get_chat(session, chat_id, user_id=user_id)
+    messages = chats.list_messages(session, chat_id, user_id=user_id)
+    names = _region_names(session, messages, user_id=user_id)
+    return ChatShown(
+        chat_id=chat.id,
+        case_id=chat.case_id,
+        created_at=chat.created_at.isoformat(),
+        messages=tuple(message_shown(message, names) for message in messages),
+    )
+
+
+def message_shown(message: Message, region_names: Mapping[str, str]) -> Shown:
+    """One turn.
+
+    Args:
+        region_names: by id, of regions that questions are about.
+    """
+    region = None
+    if message.region_id is not None and message.region_id in region_names:
+        region = {"id": message.region_id, "name": region_names[message.region_id]}
+    return {
+        "id": message.id,
+        "role": message.role,
+        "text": message.text,
+        "thought": message.thought,
+        "state": message.state,
+        "feedback": message.feedback,
+        "feedback_reason": message.feedback_reason,
+        "slide_ids": message.slide_ids,
+        "region": region,
+        "answer": None if message.answer is None else answer_shown(message),
+    }
+
+
+def answer_shown(message: Message) -> Shown:
+    """What stands behind an answer, of the JSON that is kept of it.
+
+    Of an answer about several slides, names carry their slide's letter, as in its text.
+    """
+    answer: Mapping[str, Any] = message.answer or {}
+    if "slides" in answer:
+        parts = [
+            _part_shown(part["answer"], part["slide"], f"{part['letter']}·")
+            for part in answer["slides"]
+        ]
+        alone = {key: None for key in ALONE} | {"abstained": all(p["abstained"] for p in parts)}
+        joined = {key: [item for part in parts for item in part[key]] for key in LISTED}
+        return alone | joined | {"alternatives": [], "model": parts[0]["model"]}
+    return _part_shown(answer, message.slide_ids[0] if message.slide_ids else None, "")
+
+
+def _part_shown(answer: Mapping[str, Any], slide_id: str | None, letter: str) -> Shown:
+    return {key: answer.get(key) for key in ALONE} | {
+        "model": answer.get("model"),
+        "claims": [
+            {
+                "text": CITATION.sub(rf"[{letter}R\1]", claim["text"]),
+                "citations": [letter + name for name in claim["citations"]],
+                "grounded": claim["grounded"],
+            }
+            for claim in answer.get("claims", [])
+        ],
+        "citations": [
+            {
+                "name": letter + citation["name"],
+                "slide_id": slide_id,
+                "box0": citation["box0"],
+                "shows": citation.get("shows"),
+                "color": color_of(citation.get("shows")),
+            }
+            for citation in answer.get("citations", [])
+        ],
+        "alternatives": answer.get("alternatives", []),
+        "errors": answer.get("errors", []),
+        "warnings": answer.get("warnings", []),
+    }
+
+
+def color_of(tissue: str | None) -> tuple[int, int, int]:
+    """RGB of a tissue class; grey where none is named, or one of another version."""
+    found = BY_KEY.get(tissue or "")
+    return UNCLASSIFIED_COLOR if found is None else found.color
+
+
+def _region_names(session: Session, messages: Sequence[Message], *, user_id: str) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for region_id in {message.region_id for message in messages} - {None}:
+        assert region_id is not None
+        try:
+            names[region_id] = regions.get_region(session, region_id, user_id=user_id).name
+        except NotFoundError:
+            continue  # deleted between two reads
+    return names
