@@ -87,7 +87,8 @@ class Backend:
         thinking_calibration: as `calibration`, of answers that are thought about first.
         prompts: names and versions of prompts of its own, recorded with every answer.
         pictures: how large the pictures are that it is shown; None if it looks at none.
-        sends_to: address of another machine that gets these pictures; "" if none does.
+        sends_to: address of another machine that gets pictures, or embeddings, of the slide; ""
+            if none does.
     """
 
     name: str
@@ -108,8 +109,9 @@ def load_backend(
     """The model of that name, or of that folder, with all it needs.
 
     Args:
-        model: "mini", a checkpoint folder of ours or of another project, "hub:OWNER/NAME" or
-            "openai:NAME".
+        model: "mini", a checkpoint folder of ours or of another project, "hub:OWNER/NAME",
+            "openai:NAME", or "embeds:FOLDER", a checkpoint of ours whose language model a server
+            runs.
         options: how models that aren't ours are loaded; defaults if None.
         num_threads: of a model of ours and of its encoder on the CPU; their own choice if 0.
 
@@ -127,8 +129,13 @@ def load_backend(
     other = load_other(model, options)
     if other is not None:
         return other
-    check_given(model, options, set())
-    chat_model = _load_model(model, num_threads)
+    sends_to = ""
+    if model.startswith("embeds:"):
+        check_given(model, options, {"base_url", "allow_remote", "timeout_s"})
+        chat_model, sends_to = _ask_server(model, options)
+    else:
+        check_given(model, options, set())
+        chat_model = _load_model(model, num_threads)
     run = RunConfig(num_threads=num_threads) if num_threads else None
     encoder = load_encoder(chat_model.encoder, run=run)
     classifier = _load_classifier(chat_model.folder, encoder)
@@ -144,6 +151,7 @@ def load_backend(
         calibration=calibration,
         max_regions=chat_model.max_regions,
         thinking_calibration=of_thinking,
+        sends_to=sends_to,
     )
 
 
@@ -165,6 +173,18 @@ def _load_classifier(folder: Path | None, encoder: Encoder) -> TileClassifier | 
             hint=f"Install ruichat again, or put a fitting {CLASSIFIER_FILE} into the checkpoint",
         )
     return classifier
+
+
+def _ask_server(model: str, options: ModelOptions) -> tuple[SlideModel, str]:
+    """A checkpoint whose language model a server runs, and where that is if not here."""
+    from ruichat.model.embeds_chat import EmbedsChatModel
+    from ruichat.model.openai_http import Endpoint
+
+    endpoint = Endpoint.of(
+        options.base_url, allow_remote=options.allow_remote, timeout_s=options.timeout_s
+    )
+    address = "" if endpoint.is_local else endpoint.base_url
+    return EmbedsChatModel.connect(model, endpoint), address
 
 
 def _load_model(model: str, num_threads: int) -> SlideModel:

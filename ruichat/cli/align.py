@@ -12,7 +12,7 @@ from ruichat.cli import pretraining
 from ruichat.cli.ablating import ablate
 from ruichat.cli.adapting import adapt
 from ruichat.cli.planning import plan
-from ruichat.cli.release import export, merge
+from ruichat.cli.release import export, export_lm, merge
 from ruichat.cli.stages import add_stages
 
 app = typer.Typer(help="Train and align models.", no_args_is_help=True)
@@ -23,6 +23,7 @@ app.command()(ablate)
 app.command()(plan)
 app.command()(merge)
 app.command()(export)
+app.command("export-lm")(export_lm)
 app.command("pretrain")(pretraining.pretrain_command)
 app.command("distill")(pretraining.distill_command)
 add_stages(app)

@@ -25,6 +25,9 @@ def model_checks(name: str) -> Iterator[Check]:
         yield check_package("httpx", "httpx")
         yield guarded("server", lambda: _server(name))
         return
+    if name.startswith("embeds:"):
+        yield check_package("httpx", "httpx")
+        name = name.removeprefix("embeds:")
     for module, distribution in PACKAGES.items():
         yield check_package(module, distribution)
     if os.path.isdir(name):

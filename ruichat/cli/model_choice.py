@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from ruichat.chat.model_options import ModelOptions
 
-HELP = "mini, a model folder, hub:OWNER/NAME, or openai:NAME on a server."
+HELP = "mini, a model folder, hub:OWNER/NAME, or on a server openai:NAME, embeds:FOLDER."
 
 
 class DtypeChoice(StrEnum):
@@ -24,7 +24,7 @@ class DtypeChoice(StrEnum):
 
 BaseUrl = Annotated[
     str | None,
-    typer.Option("--base-url", metavar="URL", help="Server of openai:NAME, ending in /v1."),
+    typer.Option("--base-url", metavar="URL", help="Server of openai: or embeds:, ending in /v1"),
 ]
 AllowRemote = Annotated[
     bool, typer.Option("--allow-remote", help="Pictures of the slide may leave this machine.")
@@ -80,7 +80,7 @@ def warn_of_sending(model: str, options: ModelOptions) -> None:
     Raises:
         ConfigError: the server's address is none, or it is another machine without leave.
     """
-    if not model.startswith("openai:"):
+    if not model.startswith(("openai:", "embeds:")):
         return
     from ruichat.cli.texts import say, terminal_language
     from ruichat.model.openai_http import Endpoint

@@ -20,6 +20,19 @@ def merge(
     typer.echo(run(_folder(checkpoint), out))
 
 
+def export_lm(
+    checkpoint: Checkpoint,
+    out: Annotated[Path, typer.Option(help="Folder of the language model; new or empty")],
+) -> None:
+    """Write a checkpoint's language model alone, adapter folded in, for a server to run.
+
+    Then: vllm serve OUT --enable-prompt-embeds, and ruichat ask --model embeds:CHECKPOINT.
+    """
+    from ruichat.model.served import write_language_model
+
+    typer.echo(write_language_model(_folder(checkpoint), out))
+
+
 def export(
     checkpoint: Checkpoint,
     out: Annotated[Path, typer.Option(help="Folder of the release; new or empty")],

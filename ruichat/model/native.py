@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from jaxtyping import Float32
@@ -92,11 +92,19 @@ class NativeChatModel:
         """
         if encoder == self.encoder and self.encoder_digest in ("", digest):
             return
-        raise ArtifactError(
-            f"bag was made by encoder {_label(encoder, digest)}; model {self.name!r} reads "
-            f"{_label(self.encoder, self.encoder_digest)}",
-            hint=f"Re-extract with encoder {self.encoder} of this version",
-        )
+        refuse_encoder(self.name, (encoder, digest), (self.encoder, self.encoder_digest))
+
+
+def refuse_encoder(model: str, found: tuple[str, str], read: tuple[str, str]) -> NoReturn:
+    """Say that a bag is of another encoder than a model reads; each by name and digest.
+
+    Raises:
+        ArtifactError: always.
+    """
+    raise ArtifactError(
+        f"bag was made by encoder {_label(*found)}; model {model!r} reads {_label(*read)}",
+        hint=f"Re-extract with encoder {read[0]} of this version",
+    )
 
 
 def _label(encoder: str, digest: str) -> str:
