@@ -23,6 +23,7 @@ from ruichat.serve.api.shapes import (
     problems,
 )
 from ruichat.serve.services import services_of
+from ruichat.serve.slides.adding import give_mpp
 from ruichat.storage.database import jobs, slides
 from ruichat.storage.database.models import JobState, SlideState
 
@@ -95,8 +96,10 @@ def get_slide(request: Request, user: Reader, slide_id: IdPath) -> SlideShown:
 def change_slide(
     request: Request, user: Writer, slide_id: IdPath, change: SlideChange
 ) -> SlideShown:
-    """Change what people say of a slide."""
+    """Change what people say of a slide; its resolution can be given once, if its file has none."""
     services = services_of(request)
+    if change.given_mpp is not None:
+        give_mpp(services, slide_id, change.given_mpp, user_id=user.id)
     with services.database.session() as session:
         slide = slides.update_slide(
             session,
@@ -105,13 +108,9 @@ def change_slide(
             name=change.name,
             stain=change.stain,
             block=change.block,
-            given_mpp=change.given_mpp,
             position=change.position,
         )
-        shown = SlideShown.model_validate(slide)
-    if change.given_mpp is not None:
-        services.library.forget(slide_id)
-    return shown
+        return SlideShown.model_validate(slide)
 
 
 @router.delete("/slides/{slide_id}", status_code=204, responses=problems(NOT_FOUND, FULL))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ruichat.chat.reading import is_encoded, read_tiles
 from ruichat.features.extract import ExtractConfig, extract
 from ruichat.serve.engine.engine import Engine
+from ruichat.serve.engine.memory import View
 from ruichat.serve.slides.library import SlideLibrary
 from ruichat.serve.slides.masks import Layer, class_layer
 from ruichat.storage.artifacts import cache_dir
@@ -23,7 +24,7 @@ class ClassReader:
 
     def __call__(self, slide_id: str) -> Layer | None:
         """What the tiles show; None where they weren't read, or where no classifier reads them."""
-        read = self._engine.memory.slide(slide_id)
+        read = self._engine.memory.get(View(slide_id))
         if read is not None:
             return None if read.reading is None else class_layer(read.bag, read.reading)
         backend = self._engine.backend()

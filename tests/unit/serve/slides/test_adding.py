@@ -70,9 +70,12 @@ def test_a_slide_without_a_resolution_asks_for_it(sent, services, tmp_path):
     assert info["needs_mpp"] and info["error"] and info["width0"] is None
     assert client.get(f"/slides/{slide_id}/tiles/9/0_0.jpg").status_code == 422
     assert asked == []
-    with house.database.session() as session:
-        rows.update_slide(session, slide_id, user_id=house.user_id, given_mpp=0.5)
-    services.library.forget(slide_id)
+    address = f"/api/v1/slides/{slide_id}"
+    assert client.patch(address, json={"given_mpp": 100.0}).status_code == 422
+    assert client.patch(address, json={"given_mpp": 0.5, "stain": "HE"}).status_code == 200
+    assert asked == [slide_id]
+    assert client.patch(address, json={"given_mpp": 0.25}).status_code == 409
+    assert client.patch(address, json={"given_mpp": 0.5}).status_code == 200
     info = client.get(f"/slides/{slide_id}/info").json()
     assert (info["needs_mpp"], info["mpp"], info["mpp_source"]) == (False, 0.5, "user")
     with house.database.session() as session:

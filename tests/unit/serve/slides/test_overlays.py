@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -66,6 +67,24 @@ def test_classes_are_shown_once_the_slide_was_read(shown, services, monkeypatch)
     assert [item["share"] for item in listed[0]["legend"]] == pytest.approx([0.6, 0.4])
     assert client.get(address).status_code == 200
     assert client.get(address, params={"only": CLASSES[4].key}).status_code == 200
+
+
+def test_what_the_model_has_read_gives_the_overlay_of_classes(shown, services):
+    """With `mini` itself; once from memory, once from what is kept on disk."""
+    client, slide_id, house = shown
+    address = f"/slides/{slide_id}/overlays/classes.png"
+    assert client.get(address).status_code == 404
+    services.engine.read_slide(slide_id, house.user_id)
+    end = time.monotonic() + 60
+    while house.state(slide_id)[0] != "ready" and time.monotonic() < end:
+        time.sleep(0.1)
+    seen = client.get(address)
+    assert seen.status_code == 200
+    assert (np.asarray(Image.open(io.BytesIO(seen.content)))[..., 3] > 0).any()
+    for kept in (services.settings.data_dir / "overlays").iterdir():
+        kept.unlink()
+    services.engine.memory.forget_slide(slide_id)
+    assert client.get(address).content == seen.content
 
 
 def test_masks_are_kept_until_the_file_changes(shown, services, monkeypatch):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 import simplejpeg
 from drawn import write_pyramid
@@ -117,3 +120,25 @@ def test_a_damaged_slide_is_told_and_others_go_on(shown):
     assert answer.status_code == 422 and answer.json()["error"]["hint"]
     assert client.get(f"/slides/{damaged}/tiles/0/0_0.jpg").status_code == 422
     assert client.get(f"/slides/{slide_id}/tiles/0/0_0.jpg").status_code == 200
+
+
+def test_a_slide_that_aborts_its_decoder_is_told_and_the_server_goes_on(shown, services):
+    client, bad, house = shown
+    good = house.add(write_jpeg_pyramid(house.folder / "b.tif"))
+    read = services.library.read
+
+    def read_with_an_abort(slide_id, work):
+        def abort(slide):
+            if slide_id == bad:
+                os.kill(slide._reader._child._process.pid, signal.SIGABRT)
+            return work(slide)
+
+        return read(slide_id, abort)
+
+    services.library.read = read_with_an_abort
+    answer = client.get(f"/slides/{bad}/tiles/10/0_0.jpg")
+    assert answer.status_code == 422 and "decoder" in answer.json()["error"]["message"]
+    assert client.get(f"/slides/{bad}/info").json()["state"] == "failed"
+    assert client.get(f"/slides/{bad}/tiles/10/1_0.jpg").status_code == 422
+    for end in ("info", "tiles/10/0_0.jpg", "thumbnail.jpg"):
+        assert client.get(f"/slides/{good}/{end}").status_code == 200
