@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from ruichat.chat.answer import AI_LABEL, Answer, Thought
+from ruichat.chat.case_answer import CaseAnswer, SlideAnswer
 from ruichat.chat.facts import percent
 from ruichat.chat.plain import strip_controls
-from ruichat.chat.texts import CLASS_WORDS, alternatives_line
+from ruichat.chat.texts import CLASS_WORDS, alternatives_line, slide_heading
 from ruichat.cli.progress import stage_bar
 from ruichat.cli.texts import Key, say, terminal_language
 from ruichat.errors import RuiChatError
@@ -22,6 +23,8 @@ from ruichat.histology import BY_KEY, Language
 
 if TYPE_CHECKING:
     from ruichat.chat.ask import Progress, SlideChat
+
+A = TypeVar("A", Answer, CaseAnswer, Answer | CaseAnswer)
 
 MAX_SHOWN = 0.99
 """Highest confidence printed: no answer is certain."""
@@ -70,10 +73,15 @@ class Terminal:
         with stage_bar(lambda stage: say(_STAGES[stage], self.language)) as show:
             yield show
 
-    def stream(self, events: Iterator[str | Thought | Answer]) -> Answer:
+    @property
+    def fixed_language(self) -> Language | None:
+        """Of messages, if it was chosen."""
+        return self._fixed
+
+    def stream(self, events: Iterator[str | Thought | A]) -> A:
         """Print words as they come; returns the answer."""
         for event in events:
-            if isinstance(event, Answer):
+            if isinstance(event, Answer | CaseAnswer):
                 typer.echo()
                 self._current = event.language
                 return event
@@ -85,16 +93,21 @@ class Terminal:
             sys.stdout.flush()
         raise AssertionError("an answer ends with an Answer")
 
-    def collect(self, events: Iterator[str | Thought | Answer]) -> Answer:
+    def collect(self, events: Iterator[str | Thought | A]) -> A:
         """The answer alone, printing nothing."""
         for event in events:
-            if isinstance(event, Answer):
+            if isinstance(event, Answer | CaseAnswer):
                 self._current = event.language
                 return event
         raise AssertionError("an answer ends with an Answer")
 
-    def show_verdict(self, answer: Answer) -> None:
-        """Class, confidence, AI label, and what a reader must doubt."""
+    def show_verdict(self, answer: Answer | CaseAnswer) -> None:
+        """Class, confidence, AI label, and what a reader must doubt; of each slide."""
+        if isinstance(answer, CaseAnswer):
+            for part in answer.parts:
+                typer.secho(f"{slide_heading(part.letter, self.language)}{part.slide}", dim=True)
+                self.show_verdict(part.answer)
+            return
         language = self.language
         for claim in answer.claims:
             if not claim.grounded:
@@ -135,6 +148,21 @@ class Terminal:
     def note(self, text: str) -> None:
         """A line on stderr that isn't part of the answer."""
         typer.secho(strip_controls(text), fg="yellow", err=True)
+
+    def write_all(
+        self, chats: Mapping[Path, SlideChat], answer: Answer | CaseAnswer, folder: Path
+    ) -> Answer | CaseAnswer:
+        """Write the files of each slide that answered; returns the answer with their paths."""
+        if isinstance(answer, Answer):
+            ((slide, chat),) = chats.items()
+            return self.write_files(chat, answer, slide, folder)
+        paths = {str(path): path for path in chats}
+        parts: list[SlideAnswer] = []
+        for part in answer.parts:
+            slide = paths[part.slide]
+            written = self.write_files(chats[slide], part.answer, slide, folder)
+            parts.append(dataclasses.replace(part, answer=written))
+        return dataclasses.replace(answer, parts=tuple(parts))
 
     def write_files(self, chat: SlideChat, answer: Answer, slide: Path, folder: Path) -> Answer:
         """Write overlay and GeoJSON; returns the answer with their paths."""

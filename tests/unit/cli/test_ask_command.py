@@ -295,3 +295,35 @@ def test_thinking_is_switched_in_a_chat(
     assert isinstance(thinking.model, ScriptedModel)
     assert thinking.model.sessions[0].thinks == [False, True, True, False]
     assert "give on, off or show" in err
+
+
+def test_a_region_is_asked_about(
+    slide_path: Path, backend: Backend, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(slide_path), "--region", "60,60,700,700", "Is there tumour?"]
+    assert cli.run(["ask", *given, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["drawn"]["box0"] == {"x": 60, "y": 60, "width": 700, "height": 700}
+    assert answer["text"].startswith("In the drawn region")
+
+
+@pytest.mark.parametrize("region", ["1,2,3", "a,b,c,d", ""])
+def test_what_is_no_box_is_refused(slide_path: Path, region: str, here: Path) -> None:
+    assert cli.run(["ask", str(slide_path), "--region", region, "Is there tumour?"]) == 2
+
+
+def test_several_slides_are_asked_together(
+    slide_path: Path, backend: Backend, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = here / "other.tif"
+    other.write_bytes(slide_path.read_bytes())
+    assert cli.run(["ask", str(slide_path), "other.tif", "Is there tumour?"]) == 0
+    shown = capsys.readouterr().out
+    assert "Slide A: " in shown and "Slide B: " in shown and "Rule: yes" in shown
+    assert {path.name for path in here.glob("*.answer.*")} == {
+        f"{name}.answer.{suffix}"
+        for name in (slide_path.stem, "other")
+        for suffix in ("png", "geojson")
+    }
+    for given in ([str(slide_path), "other.tif"], [str(slide_path), "typo.svs"]):
+        assert cli.run(["ask", *given]) == 2

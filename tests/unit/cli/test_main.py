@@ -99,7 +99,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"ruichat {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["bogus"], ["--bogus"], ["ask"], ["ask", "a", "b", "c"]])
+@pytest.mark.parametrize("arguments", [["bogus"], ["--bogus"], ["ask"], ["ask", "a.svs", "b.svs"]])
 def test_usage_errors_give_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(arguments) == 2
     captured = capsys.readouterr()
