@@ -32,6 +32,9 @@ from tiles import write_pyramid
 NUM_TILES = 3200
 """Asked for in one stretch, by all clients together."""
 
+PEER_S = 10.0
+"""Longest stretch of another server."""
+
 VIEW = 5
 """Tiles a side of a field of view: a screen of 1,280 px."""
 
@@ -104,7 +107,8 @@ def measure(path: Path, side0: int, num_clients: int) -> list[Row]:
         with peer(kind, path) as place:
             for stretch, paths, _ in stretches("", side0, num_clients):
                 if stretch == "looking" or (kind == "openslide" and stretch in ("stored", "made")):
-                    rows.append(row_of(f"{name}, {stretch}", load(place, paths)))
+                    found = load(place, paths, limit_s=PEER_S)
+                    rows.append(row_of(f"{name}, {stretch}", found))
     return rows
 
 

@@ -16,6 +16,7 @@ from ruichat.serve.access.routes import check_routes
 from ruichat.serve.api import (
     cases,
     chats,
+    citations,
     findings,
     health,
     me,
@@ -52,6 +53,7 @@ API = (
     slides.router,
     regions.router,
     chats.router,
+    citations.router,
     keeping.router,
     findings.router,
     users.router,
