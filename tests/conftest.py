@@ -27,6 +27,14 @@ settings.register_profile("ruichat", deadline=None)
 settings.load_profile("ruichat")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-screenshots",
+        action="store_true",
+        help="Write the guides' pictures into docs/images.",
+    )
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the development slides and tiles, or a skip that says why."""

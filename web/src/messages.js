@@ -167,9 +167,7 @@ function question(message) {
     "article",
     { class: "rc-question", "data-message": message.id },
     el("span", { class: "rc-hidden", say: "you" }),
-    message.region
-      ? el("span", { class: "rc-tag" }, `${text("region")} ${message.region.name}`)
-      : null,
+    message.region ? el("span", { class: "rc-tag" }, message.region.name) : null,
     el("p", {}, message.text),
   );
 }

@@ -3,7 +3,7 @@
 import { el, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { text } from "./language.js";
-import { notify } from "./notices.js";
+import { complain, notify } from "./notices.js";
 import { OverlayMenu } from "./overlay_menu.js";
 import { Pair } from "./pair.js";
 import { Pane } from "./pane.js";
@@ -76,14 +76,14 @@ export class Stage extends EventTarget {
       pane.fail(`${text("viewer_failed")}: ${error.message}`);
       return;
     }
-    this.overlays.load(pane, await this.server.overlays(slide.id));
+    await this.#loadOverlays(pane, slide);
     if (isLocked) this.#lock(true);
   }
 
   /** Takes a slide's newer state, which may have brought overlays, without moving the view. */
   async refresh(pane, slide) {
     pane.slide = slide;
-    if (pane.view.info) this.overlays.load(pane, await this.server.overlays(slide.id));
+    if (pane.view.info) await this.#loadOverlays(pane, slide);
     else await this.show(pane, slide);
   }
 
@@ -124,6 +124,16 @@ export class Stage extends EventTarget {
   /** The pane that shows a slide, or null. */
   paneOf(slideId) {
     return this.panes.find((pane) => pane.slide?.id === slideId) ?? null;
+  }
+
+  /** A slide is shown also where its overlays can't be made. */
+  async #loadOverlays(pane, slide) {
+    try {
+      this.overlays.load(pane, await this.server.overlays(slide.id));
+    } catch (error) {
+      this.overlays.load(pane, {});
+      complain(error);
+    }
   }
 
   #lock(locked) {

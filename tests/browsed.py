@@ -1,0 +1,79 @@
+"""A running server with drawn slides, for tests that drive a browser."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+PATIENCE_S = 240.0
+"""Longest wait for the server and for slides to be read, on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server with a case of one slide that has been read.
+
+    Attributes:
+        address: of the server.
+        folder: of slides that it may add.
+        case_id: holds `slide_id`.
+    """
+
+    address: str
+    folder: Path
+    case_id: str
+    slide_id: str
+
+    def place(self, **more: str) -> str:
+        """Address of the page at the case and its slide."""
+        fields = {"case": self.case_id, "slide": self.slide_id} | more
+        fragment = "&".join(f"{key}={value}" for key, value in fields.items())
+        return f"{self.address}/page/#{fragment}"
+
+
+def draw(path: Path, width: int, height: int, seed: int) -> Path:
+    """A drawn slide, by the command."""
+    command = [sys.executable, "-m", "ruichat", "phantom", "draw", str(path)]
+    command += ["--width", str(width), "--height", str(height), "--seed", str(seed)]
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
+    return path
+
+
+def fill(address: str, folder: Path) -> Server:
+    """A case with the drawn slide, once that has been read."""
+    case = post(address, "/api/v1/cases", {"title": "S26-01482", "organ": "colorectum"})
+    slide_id = add(address, case["id"], "small.tif", stain="HE", block="A1")
+    until_read(address, slide_id)
+    return Server(address, folder, case["id"], slide_id)
+
+
+def post(address: str, path: str, body: dict[str, Any]) -> Any:
+    """What the API answers."""
+    answer = httpx.post(address + path, json=body, headers={"Origin": address}, timeout=PATIENCE_S)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def add(address: str, case_id: str, name: str, **words: str) -> str:
+    """A slide of the folder in a case; its id."""
+    entries = httpx.get(f"{address}/folders", params={"query": name}).json()["entries"]
+    chosen = {"entry": entries[0]["id"]} | words
+    return post(address, f"/cases/{case_id}/slides/from-folder", chosen)["id"]
+
+
+def until_read(address: str, slide_id: str) -> None:
+    """Wait until a slide has been read."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        slide = httpx.get(f"{address}/api/v1/slides/{slide_id}").json()
+        if slide["state"] == "ready":
+            return
+        assert slide["state"] != "failed", slide["error"]
+        time.sleep(0.5)
+    raise AssertionError(f"slide not read in {PATIENCE_S} s: {slide}")

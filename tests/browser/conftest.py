@@ -1,0 +1,95 @@
+"""The real server with `mini`, on drawn slides, in the real browser of this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsed import Server, draw, fill
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None
+)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium (apt-get install chromium)")
+    pytest.importorskip("playwright.sync_api")
+    folder = tmp_path_factory.mktemp("glass")
+    draw(folder / "small.tif", 2048, 1536, 7)
+    environment = os.environ | {
+        "RUICHAT_SERVE_SLIDE_FOLDERS": str(folder),
+        "RUICHAT_CACHE": str(tmp_path_factory.mktemp("cache")),
+    }
+    data = tmp_path_factory.mktemp("data")
+    command = [sys.executable, "-m", "ruichat", "serve", "--port", "0", "--data", str(data)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://\S+", process.stdout.readline())
+            assert found is not None, "the server didn't start"
+            yield fill(found.group(), folder)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def chromium(server: Server) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any, server: Server) -> Iterator[Any]:
+    """A tab that must neither complain nor speak with another machine."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
+    tab = context.new_page()
+    tab.set_default_timeout(60_000)
+    complaints: list[str] = []
+    strangers: list[str] = []
+
+    def heard(message: Any) -> None:
+        if message.type == "error":
+            complaints.append(f"{message.text} ({message.location.get('url')})")
+
+    def asked(request: Any) -> None:
+        if not request.url.startswith((server.address + "/", "data:", "blob:")):
+            strangers.append(request.url)
+
+    tab.on("console", heard)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", asked)
+    yield tab
+    context.close()
+    assert not complaints
+    assert not strangers
+
+
+@pytest.fixture
+def picture(request: pytest.FixtureRequest) -> Any:
+    """Writes a picture for the guides where that was asked for."""
+
+    def take(tab: Any, name: str) -> None:
+        if not request.config.getoption("--update-screenshots"):
+            return
+        path = Path(__file__).parents[2] / "docs" / "images" / f"{name}.jpg"
+        tab.screenshot(path=path, type="jpeg", quality=72)
+        assert path.stat().st_size < 300_000, f"{path.name} is too large for the guides"
+
+    return take
