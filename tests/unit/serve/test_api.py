@@ -1,11 +1,19 @@
+"""What programs ask for, on either database."""
+
 from __future__ import annotations
 
 import pytest
 from served import SQUARE, draw_world
 
+from ruichat.serve.settings import ServeSettings
 from ruichat.storage.database import users
 
 API = "/api/v1"
+
+
+@pytest.fixture
+def settings(tmp_path, database_url):
+    return ServeSettings(data_dir=tmp_path, database_url=database_url, single_user=False)
 
 
 @pytest.fixture
