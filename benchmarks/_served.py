@@ -12,7 +12,7 @@ from pathlib import Path
 
 from _common import ROOT
 
-START_S = 60.0
+START_S = 180.0
 
 
 @contextmanager

@@ -36,11 +36,11 @@ from ruichat.serve.slides import adding_routes, overlay_routes
 from ruichat.serve.slides import routes as slide_routes
 
 ROUTERS = (
+    slide_routes.router,  # tiles first: a request is compared with one route after the other
     health.router,
     metrics.router,
     logins.router,
     openapi.router,
-    slide_routes.router,
     overlay_routes.router,
     adding_routes.router,
     openai.router,

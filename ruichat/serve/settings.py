@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -159,6 +160,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address, without port, is the machine itself."""
     if host.lower() == "localhost":

@@ -58,6 +58,28 @@ class SlideInfo(BaseModel):
     warnings: list[str]
 
 
+@router.head("/slides/{slide_id}/tiles/{level}/{column}_{row}.jpg", include_in_schema=False)
+@router.get(
+    "/slides/{slide_id}/tiles/{level}/{column}_{row}.jpg",
+    response_class=Response,
+    responses=JPEG_OR_304,
+)
+async def tile(
+    request: Request, user: Reader, slide_id: SlideId, level: Place, column: Place, row: Place
+) -> Response:
+    """One tile: its place in its level, counted in tiles from the top left."""
+    services = services_of(request)
+    shown = await shown_to(services, user, slide_id)
+    tag = f'"{shown.version}-{level}-{column}-{row}"'
+    if tags_given(request, tag):
+        shown.zoom.box(level, column, row)
+        return Response(status_code=304, headers=headers_of(tag))
+    data = services.tiles.cached(slide_id, shown, level, column, row)
+    if data is None:
+        data = await _made(services.tiles.fetch(slide_id, shown, level, column, row))
+    return Response(data, media_type="image/jpeg", headers=headers_of(tag))
+
+
 @router.get("/slides/{slide_id}/info")
 def info(request: Request, user: Reader, slide_id: SlideId) -> SlideInfo:
     """What a viewer has to know of a slide."""
@@ -91,28 +113,6 @@ def info(request: Request, user: Reader, slide_id: SlideId) -> SlideInfo:
     known.magnification = round(OBJECTIVE_UM / shown.mpp, 1)
     known.warnings = list(shown.warnings)
     return known
-
-
-@router.head("/slides/{slide_id}/tiles/{level}/{column}_{row}.jpg", include_in_schema=False)
-@router.get(
-    "/slides/{slide_id}/tiles/{level}/{column}_{row}.jpg",
-    response_class=Response,
-    responses=JPEG_OR_304,
-)
-async def tile(
-    request: Request, user: Reader, slide_id: SlideId, level: Place, column: Place, row: Place
-) -> Response:
-    """One tile: its place in its level, counted in tiles from the top left."""
-    services = services_of(request)
-    shown = await shown_to(services, user, slide_id)
-    tag = f'"{shown.version}-{level}-{column}-{row}"'
-    if tags_given(request, tag):
-        shown.zoom.box(level, column, row)
-        return Response(status_code=304, headers=headers_of(tag))
-    data = services.tiles.cached(slide_id, shown, level, column, row)
-    if data is None:
-        data = await _made(services.tiles.fetch(slide_id, shown, level, column, row))
-    return Response(data, media_type="image/jpeg", headers=headers_of(tag))
 
 
 @router.head("/slides/{slide_id}/thumbnail.jpg", include_in_schema=False)
