@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
 from ruichat.align.data.batch import DialogueBatch, collate
-from ruichat.align.data.packing import Budget, Numbers, Packed, pack
+from ruichat.align.data.packing import BatchConfig, Numbers, Packed, pack
 from ruichat.align.data.slides import Reader, facts_of, longest_facts
 from ruichat.align.loop import Log, MicroBatch
-from ruichat.config import Config
 from ruichat.errors import InputError, RuiChatError
 from ruichat.model.processing import IGNORED, Encoded, RuiChatProcessor, Turn
 from ruichat.truth.datasets.bags import Bags
@@ -23,18 +21,6 @@ from ruichat.truth.datasets.dialogue import Dialogue, pose
 from ruichat.truth.datasets.finding import Wrong
 from ruichat.truth.datasets.laying import Laid, lay, most_regions
 from ruichat.truth.datasets.store import DialogueFile
-
-
-class BatchConfig(Config):
-    """How dialogues become batches."""
-
-    budget: Budget = Budget()
-    micro_batches: int = Field(default=8, ge=1)
-    """Of a global batch, dealt to the processes."""
-    epochs: int = Field(default=1, ge=1)
-    """How often every dialogue is seen."""
-    facts: bool = True
-    """Whether the slide's measured facts stand before the first question, as in answering."""
 
 
 class DialogueBatches:

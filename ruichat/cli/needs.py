@@ -37,12 +37,12 @@ class Known:
 KNOWN: dict[str, Known] = {
     "align": Known(
         "language_model",
-        "ruichat.align.stages.align:AlignConfig",
+        "ruichat.align.stages.config:AlignConfig",
         "ruichat.align.stages.align:align_needs",
     ),
     "instruct": Known(
         "base",
-        "ruichat.align.stages.instruct:InstructConfig",
+        "ruichat.align.stages.config:InstructConfig",
         "ruichat.align.stages.instruct:instruct_needs",
     ),
     "think": Known(
@@ -105,8 +105,8 @@ def print_needs(path: Path, data: Path, launch: Launch, room: Room, as_json: boo
 
 def _needs(known: Known, path: Path, data: Path, launch: Launch) -> list[Need]:
     kind: Any = load_object(known.config)
-    needs: Any = load_object(known.needs)
     settings = kind.from_yaml(path)
+    needs: Any = load_object(known.needs)
     return needs(settings, data, launch) if known.is_rooted else needs(settings, launch)
 
 

@@ -29,12 +29,12 @@ class Stage:
 STAGES: dict[str, Stage] = {
     "align": Stage(
         "Align an encoder with a language model, which stays as it is.",
-        "ruichat.align.stages.align:AlignConfig",
+        "ruichat.align.stages.config:AlignConfig",
         "ruichat.align.stages.align:train_align",
     ),
     "instruct": Stage(
         "Tune an aligned model on dialogues with LoRA.",
-        "ruichat.align.stages.instruct:InstructConfig",
+        "ruichat.align.stages.config:InstructConfig",
         "ruichat.align.stages.instruct:train_instruct",
     ),
     "think": Stage(
@@ -64,10 +64,11 @@ def _command(name: str, stage: Stage) -> Callable[..., None]:
     ) -> None:
         from rich.console import Console
 
+        # Settings first: what is wrong with them is told before torch is loaded.
         kind: Any = load_object(stage.config)
+        settings = kind.from_yaml(config)
         train: Any = load_object(stage.run)
         console = Console(stderr=True)
-        settings = kind.from_yaml(config)
         folder = train(
             settings,
             data,

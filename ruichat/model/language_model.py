@@ -9,37 +9,18 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_utils import PreTrainedModel
 
-from ruichat.config import Config
 from ruichat.errors import ArtifactError, ModelError
 from ruichat.model import vocabulary as v
 from ruichat.model.base import BaseReference, Quantise, find_folder
+from ruichat.model.choices import ModelChoices
 from ruichat.model.configuration import RuiChatConfig
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
 from ruichat.registry import require
-
-
-class ModelChoices(Config):
-    """What is chosen about the parts around a language model."""
-
-    encoder: str
-    """Name of the encoder whose bags are read."""
-    bag_dim: int = Field(gt=0)
-    """Width of its embeddings; with several depths, of all of them together."""
-    projector: Literal["linear", "mlp"] = "mlp"
-    pool: Literal["attention", "mean"] = "attention"
-    pool_heads: int = Field(default=4, gt=0)
-    pointer_dim: int = Field(default=64, gt=0)
-    max_regions: int = Field(default=32, gt=0, le=v.NUM_REGION_IDS)
-    depths: int = Field(default=1, gt=0)
-    """Blocks of an embedding, one per encoder depth, shallow first."""
-    inject_layers: tuple[int, ...] = ()
-    """Layers of the language model before which regions are added again; see `RuiChatConfig`."""
 
 
 @dataclass(frozen=True)

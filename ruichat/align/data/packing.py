@@ -45,6 +45,18 @@ class Budget(Config):
         return (self.row_tokens or self.tokens) // STEP * STEP
 
 
+class BatchConfig(Config):
+    """How dialogues become batches."""
+
+    budget: Budget = Budget()
+    micro_batches: int = Field(default=8, ge=1)
+    """Of a global batch, dealt to the processes."""
+    epochs: int = Field(default=1, ge=1)
+    """How often every dialogue is seen."""
+    facts: bool = True
+    """Whether the slide's measured facts stand before the first question, as in answering."""
+
+
 @dataclass(frozen=True, slots=True)
 class Packed:
     """Dialogues of one micro-batch.

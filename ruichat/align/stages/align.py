@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ruichat.align.data.batch import DialogueBatch, encode_batch, words_loss
@@ -13,34 +12,13 @@ from ruichat.align.loop import Log
 from ruichat.align.preflight.room import Launch, Need
 from ruichat.align.preflight.shapes import RegionShape
 from ruichat.align.preflight.ways import Names, Shapes, base_of, need_of
-from ruichat.align.stages.config import LanguageModelSource, StageConfig
+from ruichat.align.stages.config import AlignConfig
 from ruichat.align.stages.contrast import Contrast
 from ruichat.align.stages.needs import RECOMPUTE, language_shape, plan_of, sizes_of
 from ruichat.align.stages.running import Built, Stage, run_stage
 from ruichat.align.training.processes import start_processes
-from ruichat.model.language_model import ModelChoices, build_model, load_language_model
+from ruichat.model.language_model import build_model, load_language_model
 from ruichat.model.processing import IGNORED, RuiChatProcessor
-
-
-class AlignConfig(StageConfig):
-    """Settings of the alignment stage."""
-
-    language_model: LanguageModelSource
-    model: ModelChoices
-    """Encoder, projector, pooling; depths and layers of cross-layer alignment."""
-    contrastive: float = Field(default=0.0, ge=0)
-    """Weight of the contrastive loss between slides and words; 0 leaves it out."""
-
-    @model_validator(mode="after")
-    def _reads_its_rows(self) -> AlignConfig:
-        flash = "flash" in (self.language_model.attention or "")
-        budget = self.batches.budget
-        if flash and budget.row_tokens not in (0, budget.tokens):
-            raise ValueError(
-                f"flash attention reads shared rows one at a time: budget.row_tokens is "
-                f"{budget.row_tokens}; allowed: 0, or budget.tokens ({budget.tokens})"
-            )
-        return self
 
 
 class AlignObjective(nn.Module):

@@ -1,16 +1,20 @@
-"""What every stage is told: its model, its data, its training."""
+"""What stages on dialogues are told: model, data, training; readable without torch."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ruichat.align.dialogue_batches import BatchConfig
-from ruichat.align.loop import LoopConfig
+from ruichat.align.data.packing import BatchConfig
+from ruichat.align.training.settings import LoopConfig
 from ruichat.config import Config
+from ruichat.model.base import Quantise
+from ruichat.model.choices import ModelChoices
 from ruichat.truth.datasets.prepare import DataConfig
+
+if TYPE_CHECKING:
+    import torch
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -34,6 +38,8 @@ class LanguageModelSource(Config):
     @property
     def torch_dtype(self) -> torch.dtype | Literal["auto"]:
         """As torch calls it."""
+        import torch
+
         return "auto" if self.dtype == "auto" else getattr(torch, self.dtype)
 
 
@@ -72,3 +78,49 @@ class StageConfig(Config):
     bags: BagReading = BagReading()
     batches: BatchConfig = BatchConfig()
     training: Training = Training()
+
+
+class AlignConfig(StageConfig):
+    """Settings of the alignment stage."""
+
+    language_model: LanguageModelSource
+    model: ModelChoices
+    """Encoder, projector, pooling; depths and layers of cross-layer alignment."""
+    contrastive: float = Field(default=0.0, ge=0)
+    """Weight of the contrastive loss between slides and words; 0 leaves it out."""
+
+    @model_validator(mode="after")
+    def _reads_its_rows(self) -> AlignConfig:
+        flash = "flash" in (self.language_model.attention or "")
+        budget = self.batches.budget
+        if flash and budget.row_tokens not in (0, budget.tokens):
+            raise ValueError(
+                f"flash attention reads shared rows one at a time: budget.row_tokens is "
+                f"{budget.row_tokens}; allowed: 0, or budget.tokens ({budget.tokens})"
+            )
+        return self
+
+
+class LoraOptions(Config):
+    """The adapter."""
+
+    rank: int = Field(default=64, gt=0)
+    alpha: int = Field(default=128, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dora: bool = False
+    """Weights' lengths apart from their directions (Liu et al. 2024, arXiv:2402.09353); merged
+    into the weights when the stage ends."""
+
+
+class InstructConfig(StageConfig):
+    """Settings of the instruction stage."""
+
+    base: str
+    """Folder of the checkpoint that `align` wrote, from where the command is run; or that this
+    stage wrote, whose adapter then learns on."""
+    quantise: Quantise = "none"
+    """4bit keeps the matrices of a language model that the checkpoint refers to as NF4 while the
+    adapter learns; needs bitsandbytes and a GPU."""
+    lora: LoraOptions = LoraOptions()
+    projector_rate: float = Field(default=1e-4, gt=0)
+    """Highest rate of what isn't the adapter."""

@@ -7,50 +7,23 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from pydantic import Field
 from torch import Tensor, nn
 
 from ruichat.align.data.batch import DialogueBatch, encode_batch, words_loss
 from ruichat.align.loop import Group, Log
 from ruichat.align.preflight.room import Launch, Need
 from ruichat.align.preflight.ways import Names, need_of
-from ruichat.align.stages.config import StageConfig
+from ruichat.align.stages.config import InstructConfig, LoraOptions
 from ruichat.align.stages.needs import RECOMPUTE, checkpoint_shapes, plan_of, sizes_of
 from ruichat.align.stages.running import Built, Stage, run_stage
 from ruichat.align.training.processes import start_processes
-from ruichat.config import Config
 from ruichat.errors import ConfigError
-from ruichat.model.base import BASE_FILE, Quantise
+from ruichat.model.base import BASE_FILE
 from ruichat.model.checkpoint_files import ADAPTER_DIR
 from ruichat.model.trainable import load_trainable
 
 OURS = ("region_encoder", "pointer", "pieces")
 """Modules of ours that train as a whole."""
-
-
-class LoraOptions(Config):
-    """The adapter."""
-
-    rank: int = Field(default=64, gt=0)
-    alpha: int = Field(default=128, gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    dora: bool = False
-    """Weights' lengths apart from their directions (Liu et al. 2024, arXiv:2402.09353); merged
-    into the weights when the stage ends."""
-
-
-class InstructConfig(StageConfig):
-    """Settings of the instruction stage."""
-
-    base: str
-    """Folder of the checkpoint that `align` wrote, from where the command is run; or that this
-    stage wrote, whose adapter then learns on."""
-    quantise: Quantise = "none"
-    """4bit keeps the matrices of a language model that the checkpoint refers to as NF4 while the
-    adapter learns; needs bitsandbytes and a GPU."""
-    lora: LoraOptions = LoraOptions()
-    projector_rate: float = Field(default=1e-4, gt=0)
-    """Highest rate of what isn't the adapter."""
 
 
 class InstructObjective(nn.Module):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,15 @@ def test_a_recipe_is_what_the_preflight_proposes(name: str) -> None:
         assert (config.model.encoder, config.model.bag_dim) == (card.name, card.dim)
     elif isinstance(config, InstructConfig):
         assert config.lora.rank == found.plan.rank
+
+
+def test_settings_are_read_without_torch() -> None:
+    """What is wrong with them is told at once, not after torch is loaded."""
+    lines = (
+        "import sys",
+        "from ruichat.align.stages.config import AlignConfig, InstructConfig",
+        "print([m for m in ('torch', 'transformers', 'peft', 'scipy') if m in sys.modules])",
+    )
+    run = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
