@@ -27,6 +27,7 @@ from ruichat.serve.api import (
     slides,
     users,
 )
+from ruichat.serve.api.shapes import CONFLICT, FULL, NOT_FOUND, problems
 from ruichat.serve.page import keeping
 from ruichat.serve.page.mount import mount_page
 from ruichat.serve.problems import add_handlers
@@ -36,16 +37,20 @@ from ruichat.serve.slides import adding_routes, overlay_routes
 from ruichat.serve.slides import routes as slide_routes
 
 ROUTERS = (
-    slide_routes.router,  # tiles first: a request is compared with one route after the other
     health.router,
     metrics.router,
     logins.router,
     openapi.router,
+)
+"""At the root: what browsers and supervisors ask for."""
+
+OWN_ERRORS = (
+    slide_routes.router,  # tiles first: a request is compared with one route after the other
     overlay_routes.router,
     adding_routes.router,
     openai.router,
 )
-"""At the root: what browsers and supervisors ask for."""
+"""At the root too, for the viewer and for OpenAI's clients: these leave our errors undeclared."""
 
 API = (
     me.router,
@@ -84,6 +89,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
     services = open_services(settings)
     app.state.services = services
     add_handlers(app)
+    for router in OWN_ERRORS:
+        app.include_router(router, responses=problems(NOT_FOUND, CONFLICT, FULL))
     for router in ROUTERS:
         app.include_router(router)
     for router in API:

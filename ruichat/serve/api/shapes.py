@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 from fastapi import Depends, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ruichat.serve.problems import ErrorBody
 from ruichat.storage.database.models import LINE, LONG
@@ -35,6 +35,18 @@ class Given(BaseModel):
     """What a client sends: nothing but the fields that there are, nothing turned into others."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, values: Any) -> Any:
+        """JSON knows no whole numbers: 1.0 is one too, as JSON Schema has it."""
+        if not isinstance(values, dict):
+            return values
+        given = cast(dict[str, Any], values)
+        return {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in given.items()
+        }
 
 
 class Shown(BaseModel):
@@ -87,8 +99,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorBody} for status in sorted({*_ALWAYS, *statuses})}
 
 
-_ALWAYS = (401, 403, 413, 422, 429, 503)
-"""No login, no right, too much sent, unfit values, too often, database away."""
+_ALWAYS = (400, 401, 403, 413, 422, 429, 503)
+"""Unreadable, no login, no right, too much sent, unfit values, too often, database away."""
 
 NOT_FOUND = 404
 CONFLICT = 409
