@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from ruichat import __version__
 from ruichat.errors import RuiChatError
-from ruichat.serve.access import logins
+from ruichat.serve.access import logins, oidc
 from ruichat.serve.access.guard import Guard
 from ruichat.serve.access.routes import check_routes
 from ruichat.serve.api import (
@@ -40,6 +40,7 @@ ROUTERS = (
     health.router,
     metrics.router,
     logins.router,
+    oidc.router,
     openapi.router,
 )
 """At the root: what browsers and supervisors ask for."""

@@ -61,6 +61,8 @@ PUBLIC = {
     ("GET", "/metrics"),  # looks for itself who asks: Prometheus has no login
     ("GET", "/login"),
     ("POST", "/login"),
+    ("GET", "/login/oidc"),
+    ("GET", "/login/oidc/callback"),
     # The page's script and look, the same for everybody.
     ("GET", "/assets/web/{name}"),
     ("GET", "/favicon.ico"),
