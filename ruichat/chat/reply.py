@@ -17,7 +17,7 @@ from ruichat.chat.question import (
     question_kind,
     question_language,
 )
-from ruichat.chat.scope import is_about_slide, is_greeting, spell_out
+from ruichat.chat.scope import as_slide, is_about_slide, is_greeting, spell_out
 from ruichat.chat.sentences import cited_names
 from ruichat.chat.speaking import Outcome, Speaker, Words
 from ruichat.chat.support import cited_for, denies
@@ -135,6 +135,8 @@ def _answer_words(
     if verdict.hits and not verdict.rest:
         return (yield from _say(_guard_text(verdict, language), verdict.hits[0].topic))
     question = verdict.rest if continues else spell_out(verdict.rest, language)
+    if view.drawn is not None:
+        question = as_slide(question)
     if not (continues or is_about_slide(question)):
         return (yield from _inform(texts.not_understood(language), "not_understood"))
     words = _look(verdict, question, language, view, session, config, watch)

@@ -24,6 +24,17 @@ _NOTE = re.compile(
     re.IGNORECASE,
 )
 
+_MARKED = r"(?:drawn|marked|selected|outlined|highlighted)\s+"
+_DRAWN = re.compile(
+    rf"\b(?:(?:this|that)\s+(?:{_MARKED})?|the\s+{_MARKED})"
+    r"(?:region|area|rectangle|polygon|box|selection|part|spot)\b(?!\s*R?\d)",
+    re.IGNORECASE,
+)
+_DRAWN_ZH = re.compile(
+    r"(?:(?:这|那|该|此)(?:个|块|片|处|里的?)?(?:所?(?:画|选|框|圈|标){1,2}(?:出|定|中)?的?)?|"
+    r"所?(?:画|选|框|圈|标){1,2}(?:出|定|中)?的?)(?:区域|部位|地方|范围|选区|矩形|多边形|框)(?!\s*R?\d)"
+)
+
 
 def is_greeting(question: str) -> bool:
     """Whether it greets, thanks, or asks what the program can do, and nothing else."""
@@ -36,6 +47,14 @@ def is_about_slide(question: str) -> bool:
     if _names_something(text) or ABOUT_SLIDE.search(text) is not None:
         return True
     return question_kind(text) != "other"
+
+
+def as_slide(question: str) -> str:
+    """A question about "this region", drawn by a person, as the same about "this slide".
+
+    What was drawn is read like a slide of its own, and the model has learned what slides are.
+    """
+    return _DRAWN_ZH.sub("这张切片", _DRAWN.sub("this slide", question))
 
 
 def follows_up(question: str) -> bool:

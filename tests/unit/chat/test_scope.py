@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ruichat.chat.scope import follows_up, is_about_slide, is_greeting, spell_out
+from ruichat.chat.scope import as_slide, follows_up, is_about_slide, is_greeting, spell_out
 from ruichat.histology import Language
 from ruichat.truth.dialogues import write_dialogue
 from ruichat.truth.symbolic import SymbolicConfig, draw_symbolic_slide
@@ -89,3 +89,21 @@ def test_a_note_becomes_the_question_it_stands_for(
     note: str, language: Language, full: str
 ) -> None:
     assert spell_out(note, language) == full
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("What is in this region?", "What is in this slide?"),
+        ("Is there tumour in the selected area?", "Is there tumour in this slide?"),
+        ("describe that box", "describe this slide"),
+        ("What is in region R7?", "What is in region R7?"),
+        ("the area of the tumour", "the area of the tumour"),
+        ("这个区域是什么？", "这张切片是什么？"),
+        ("所画区域有肿瘤吗？", "这张切片有肿瘤吗？"),
+        ("框选的区域里有什么", "这张切片里有什么"),
+        ("区域7里有什么", "区域7里有什么"),
+    ],
+)
+def test_what_was_drawn_is_asked_about_as_a_slide(asked: str, told: str) -> None:
+    assert as_slide(asked) == told
