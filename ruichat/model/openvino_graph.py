@@ -33,6 +33,18 @@ def build_graph(weights: Weights, shape: ModelShape) -> Any:
     return make(graph.results, graph.inputs, "ruichat_decoder")
 
 
+def build_step_graph(weights: Weights, shape: ModelShape) -> Any:
+    """An `openvino.Model` that takes one text token of each of b dialogues.
+
+    Inputs: `embeds` [b, e]; `rotary` [2, b, d]; `mask` [b, 1, 1, p + 1] added to the scores;
+    `key.i`, `value.i` [b, h, p, d] per layer.
+    Outputs: `logits` [b, v], `hidden` [b, e], `new` [layers, 2, b, h, d].
+    """
+    make: Any = import_openvino().Model
+    graph = _StepBuilder(weights, shape).build()
+    return make(graph.results, graph.inputs, "ruichat_step")
+
+
 @dataclass(frozen=True)
 class _Graph:
     results: list[Any]
@@ -148,6 +160,53 @@ class _Builder:
     def _output(self, name: str, node: Any) -> Any:
         node.output(0).get_tensor().set_names({name})
         return self.op.result(node)
+
+
+class _StepBuilder(_Builder):
+    """The same layers where rows are dialogues, not text tokens that follow each other."""
+
+    def build(self) -> _Graph:
+        s, op = self.shape, self.op
+        x = self._input("embeds", [-1, s.width])
+        rotary = self._input("rotary", [2, -1, s.head_dim])
+        cos, sin = (op.unsqueeze(op.gather(rotary, _ints(i), _ints(0)), _ints(1)) for i in (0, 1))
+        mask = self._input("mask", [-1, 1, 1, -1])
+        new: list[Any] = []
+        for i in range(s.num_layers):
+            past = [
+                self._input(f"{kind}.{i}", [-1, s.num_kv_heads, -1, s.head_dim])
+                for kind in ("key", "value")
+            ]
+            x, key, value = self._layer(f"{PREFIX}layers.{i}.", x, cos, sin, mask, past)
+            pair = op.concat([op.unsqueeze(x, _ints(0)) for x in (key, value)], 0)
+            new.append(op.unsqueeze(pair, _ints(0)))
+        hidden = self._norm(x, f"{PREFIX}norm")
+        table = self.weights.get("lm_head.weight", self.weights[f"{PREFIX}embed_tokens.weight"])
+        logits = op.matmul(hidden, op.constant(table, shared_memory=True), False, True)
+        outputs = {"logits": logits, "hidden": hidden, "new": op.concat(new, 0)}
+        return _Graph([self._output(name, node) for name, node in outputs.items()], self.inputs)
+
+    def _attend(self, query: Any, key: Any, value: Any, mask: Any, past: list[Any]) -> Any:
+        op, s = self.op, self.shape
+        group = s.num_heads // s.num_kv_heads
+        query = op.reshape(query, _ints(0, s.num_kv_heads, group, s.head_dim), True)
+        key, value = op.unsqueeze(key, _ints(2)), op.unsqueeze(value, _ints(2))
+        scores = op.concat(
+            [op.matmul(query, past[0], False, True), op.matmul(query, key, False, True)], 3
+        )
+        weight = op.softmax(op.add(op.multiply(scores, _float(s.head_dim**-0.5)), mask), 3)
+        length = op.unsqueeze(op.gather(op.shape_of(past[0]), _ints(2), _ints(0)), _ints(0))
+        lengths = op.concat([length, op.constant(np.array([1], np.int64))], 0)
+        parts = op.variadic_split(weight, _ints(3), lengths)
+        read = op.add(
+            op.matmul(parts.output(0), past[1], False, False),
+            op.matmul(parts.output(1), value, False, False),
+        )
+        return op.reshape(read, _ints(0, s.num_heads * s.head_dim), True)
+
+    def _heads(self, x: Any) -> Any:
+        """[b, h*d] to [b, h, d]."""
+        return self.op.reshape(x, _ints(0, -1, self.shape.head_dim), True)
 
 
 def _ints(*values: int) -> Any:

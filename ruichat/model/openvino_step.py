@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from ruichat.model.openvino_graph import PREFIX, build_graph
+from ruichat.model.openvino_batch import MAX_TOGETHER, StepBatch
+from ruichat.model.openvino_graph import PREFIX, build_graph, build_step_graph
 from ruichat.model.region_state import Array, RegionState, Weights
 from ruichat.model.shape import ModelShape
 from ruichat.model.weights import join_pieces
@@ -19,6 +23,9 @@ from ruichat.openvino import import_openvino
 BUCKET = 64
 """Buffers grow by so many text tokens. Ours: shapes that change at every step cost OpenVINO about
 as much as the step itself; padding costs one masked column each."""
+
+GATHER_S = 0.002
+"""Longest wait for dialogues that were taken together before: below the time of a step."""
 
 SETTINGS: dict[str, Any] = {
     "INFERENCE_PRECISION_HINT": "f32",
@@ -36,6 +43,7 @@ class OpenVinoState:
 
     def __init__(self, shape: ModelShape) -> None:
         self.length = 0
+        self.shared = 0  # of these, how many the row of a batch holds too
         sizes = (shape.num_layers, 2, shape.num_kv_heads, BUCKET, shape.head_dim)
         self.buffer: Array = np.zeros(sizes, np.float32)
 
@@ -47,13 +55,13 @@ class OpenVinoState:
     def fork(self) -> OpenVinoState:
         """An independent copy."""
         twin = object.__new__(OpenVinoState)
-        twin.length, twin.buffer = self.length, self.buffer.copy()
+        twin.length, twin.buffer, twin.shared = self.length, self.buffer.copy(), 0
         return twin
 
     def rewind(self, length: int) -> None:
         """Forget all but the first `length` text tokens."""
         assert 0 <= length <= self.length
-        self.length = length
+        self.length, self.shared = length, min(length, self.shared)
 
     def append(self, new: Float32[Array, "l 2 h t d"]) -> None:
         """Add keys and values of newly read text tokens."""
@@ -68,10 +76,26 @@ class OpenVinoState:
         self.length = end
 
 
+@dataclass(eq=False)
+class _Step:
+    """One text token of one dialogue, and what came of it."""
+
+    state: OpenVinoState
+    token_id: int
+    regions: RegionState
+    logits: Float32[Array, "1 v"] | None = None
+    error: Exception | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.logits is not None or self.error is not None
+
+
 class OpenVinoDecoder:
     """Runs the layers of a checkpoint.
 
-    One request serves all states in turn, under a lock: a step already uses every core.
+    One request serves all states in turn, under a lock: a step already uses every core. Steps of
+    one text token that wait for the lock at the same time are taken together (`StepBatch`).
 
     Args:
         weights: the checkpoint's, float32; kept, not copied.
@@ -94,6 +118,12 @@ class OpenVinoDecoder:
         compiled = ov.Core().compile_model(build_graph(weights, shape), "CPU", settings)
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
+        self._steps: deque[_Step] = deque()
+        self._together = 1
+        self._compile = lambda: ov.Core().compile_model(
+            build_step_graph(weights, shape), "CPU", settings
+        )
+        self._batch: StepBatch | None = None
         self._bound: tuple[Any, int, int] | None = None
         self._inputs: dict[str, NDArray[Any]] = {}
 
@@ -106,18 +136,72 @@ class OpenVinoDecoder:
     ) -> Float32[Array, "r v"]:
         """See `decoder.Decoder`."""
         assert 0 < keep <= len(ids)
+        if len(ids) == 1:
+            return self._step(state, ids[0], regions)
         with self._lock:
-            inputs = self._bind(state.buffer, len(ids), keep)
-            end = state.length + len(ids)
-            inputs["embeds"][:] = self._embed(ids, regions)
-            inputs["rotary"][:] = self._rotary[:, state.length : end]
-            self._mask(inputs["mask"], state)
-            self._request.infer()
-            output = self._request.get_tensor
-            logits = output("logits").data.copy()
-            hidden = output("hidden").data
-            self._point(logits, hidden, regions)
-            state.append(output("new").data)
+            return self._read(state, ids, regions, keep)
+
+    def _step(
+        self, state: OpenVinoState, token_id: int, regions: RegionState
+    ) -> Float32[Array, "1 v"]:
+        """One text token, with those of other dialogues that wait for theirs."""
+        mine = _Step(state, token_id, regions)
+        self._steps.append(mine)
+        with self._lock:
+            while not mine.is_done:
+                self._gather()
+                num = min(len(self._steps), MAX_TOGETHER)
+                self._together = num
+                self._take([self._steps.popleft() for _ in range(num)])
+        if mine.logits is None:
+            raise mine.error or AssertionError("a step ends with logits or an error")
+        return mine.logits
+
+    def _gather(self) -> None:
+        """Wait for those who were taken together: they come back within a moment of each other."""
+        patience = time.perf_counter() + GATHER_S
+        while len(self._steps) < self._together and time.perf_counter() < patience:
+            time.sleep(GATHER_S / 8)
+
+    def _take(self, steps: Sequence[_Step]) -> None:
+        """Give each step its logits, or the error that its own thread raises."""
+        try:
+            if len(steps) == 1:
+                (step,) = steps
+                step.logits = self._read(step.state, [step.token_id], step.regions, 1)
+            else:
+                self._step_together(steps)
+        except Exception as error:
+            for step in steps:
+                step.error = error
+
+    def _step_together(self, steps: Sequence[_Step]) -> None:
+        batch = self._batch = self._batch or StepBatch(self._compile(), self._shape, self._tensor)
+        states = [step.state for step in steps]
+        embeds = np.concatenate([self._embed([step.token_id], step.regions) for step in steps])
+        rotary = self._rotary[:, [state.length for state in states]]
+        logits, hidden, new = batch.run(states, embeds, rotary)
+        for i, step in enumerate(steps):
+            row = logits[i : i + 1]
+            self._point(row, hidden[i : i + 1], step.regions)
+            step.state.append(new[:, :, i, :, None])
+            step.state.shared = step.state.length
+            step.logits = row
+
+    def _read(
+        self, state: OpenVinoState, ids: Sequence[int], regions: RegionState, keep: int
+    ) -> Float32[Array, "r v"]:
+        inputs = self._bind(state.buffer, len(ids), keep)
+        end = state.length + len(ids)
+        inputs["embeds"][:] = self._embed(ids, regions)
+        inputs["rotary"][:] = self._rotary[:, state.length : end]
+        self._mask(inputs["mask"], state)
+        self._request.infer()
+        output = self._request.get_tensor
+        logits = output("logits").data.copy()
+        hidden = output("hidden").data
+        self._point(logits, hidden, regions)
+        state.append(output("new").data)
         return logits
 
     def _bind(self, buffer: Array, num: int, keep: int) -> dict[str, NDArray[Any]]:
