@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ruichat
+
 
 class Nursery:
     """A process that forks servers on demand; each listens on a free port of loopback.
@@ -26,8 +28,10 @@ class Nursery:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
-            env=kept | (environment or {}),
+            # Ours, also where another checkout is installed.
+            env=kept | {"PYTHONPATH": str(Path(ruichat.__file__).parents[1])} | (environment or {}),
         )
+        self._started: list[int] = []
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
 
@@ -38,15 +42,21 @@ class Nursery:
         pid, port = self._process.stdout.readline().split()
         while not self._process.stdout.readline().startswith("Ctrl-C stops it"):
             pass
+        self._started.append(int(pid))
         return int(pid), f"http://127.0.0.1:{port}"
 
     def kill(self, pid: int) -> None:
         """End a server at once, with what it has started; one that is dead already stays so."""
+        if pid not in self._started:
+            return  # the number may be another process's by now
+        self._started.remove(pid)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """End the nursery; its servers are killed before."""
+        """End the nursery and what servers are left of it."""
+        for pid in list(self._started):
+            self.kill(pid)
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(30)

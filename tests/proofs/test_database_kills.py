@@ -49,6 +49,7 @@ class Acknowledged:
         """Add what a writer has said."""
         for line in lines.splitlines():
             told = json.loads(line)
+            assert told["kind"] != "bug", told
             if told["kind"] == "message":
                 self.messages[told["id"]] = (told["chat"], told["position"], told["text"])
             else:
@@ -87,9 +88,13 @@ def write_forever(desk: Desk, tell: Callable[[dict[str, Any]], None]) -> None:
     database = open_database(desk.url)
 
     def work(chat: str) -> None:
-        with contextlib.suppress(DatabaseUnavailableError):
+        try:
             for turn in range(1_000_000):
                 write_turn(database, desk, chat, f"{turn} " + os.urandom(1500).hex(), tell)
+        except DatabaseUnavailableError:
+            pass
+        except BaseException as error:
+            tell({"kind": "bug", "what": repr(error)[:500]})
 
     threads = [threading.Thread(target=work, args=(chat,)) for chat in desk.chats]
     for thread in threads:

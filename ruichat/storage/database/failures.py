@@ -62,6 +62,11 @@ def told_plainly(folder: Path | None) -> Generator[None]:
         ) from error
     except PoolTimeoutError as error:
         raise _unavailable("all its connections are in use") from error
+    except ConnectionError as error:
+        # PostgreSQL's driver lets those of its socket through, where the server dies in between.
+        if folder is not None:
+            raise
+        raise _unavailable("its server has gone") from error
     except sqlite3.Error as error:
         told = _of_sqlite(error, folder)
         if told is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sqlite3
 import stat
 import threading
+import time
 import traceback
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -249,6 +251,36 @@ def test_what_an_operator_got_wrong_is_told(postgres: Postgres) -> None:
         with pytest.raises(DatabaseUnavailableError, match=why):
             database.migrate()
         database.close()
+
+
+def test_a_server_that_dies_under_writers_is_told_as_such(postgres: Postgres) -> None:
+    database = open_database(postgres.create("dying"))
+    database.migrate()
+    raised: list[BaseException] = []
+    stop = threading.Event()
+
+    def write(number: int) -> None:
+        for turn in itertools.count():
+            try:
+                with database.session() as session:
+                    users.create_user(session, name=f"{number} {turn}", role="reader")
+            except BaseException as error:
+                raised.append(error)
+            if stop.wait(0.01):
+                return
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        time.sleep(0.3)
+        postgres.kill()
+        postgres.start()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert {type(error) for error in raised} == {DatabaseUnavailableError}
+    database.close()
 
 
 def test_a_restarted_postgresql_is_found_again(postgres: Postgres) -> None:
