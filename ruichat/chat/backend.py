@@ -72,6 +72,16 @@ class SlideModel(Protocol):
         ...
 
 
+@runtime_checkable
+class Thinker(Protocol):
+    """A language model that may know thoughts."""
+
+    @property
+    def thinks(self) -> bool:
+        """Whether it does."""
+        ...
+
+
 @dataclass(frozen=True)
 class Backend:
     """Everything loaded that a chat needs beside the slide.
@@ -101,6 +111,11 @@ class Backend:
     prompts: tuple[str, ...] = ()
     pictures: PictureConfig | None = None
     sends_to: str = ""
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the model can be told to think before it answers."""
+        return isinstance(self.model, Thinker) and self.model.thinks
 
 
 def load_backend(

@@ -52,6 +52,7 @@ export class Composer extends EventTarget {
     this.thinkBox = el("input", { type: "checkbox" });
     this.think = el("label", { class: "rc-think", name: "think_more" }, this.thinkBox);
     this.think.append(el("span", { say: "think" }));
+    this.think.hidden = true;
     this.target = el("div", { class: "rc-target" });
     this.suggestions = el("div", { class: "rc-suggestions" });
     this.element = el(

@@ -69,6 +69,8 @@ export class Page {
       this.outButton.hidden = isSingle;
       this.root.classList.toggle("rc-read-only", !me.rights.includes("write"));
       await this.cases.load(this.place.case);
+      const [model] = (await this.server.get("v1/models")).data;
+      this.chat.composer.think.hidden = !model.thinks;
     } catch (error) {
       complain(error);
     }
@@ -176,7 +178,8 @@ export class Page {
     const slide = slides.find(({ id }) => id === this.place.slide) ?? slides[0];
     if (!slide) {
       this.place.slide = undefined;
-      this.stage.main.fail(text("viewer_empty"));
+      if (whole) this.stage.main.fail(text("viewer_empty"));
+      else this.stage.main.invite("begin", "new_case", () => this.cases.create());
       this.chat.setSlide(null, slides, whole?.organ);
       this.#remember();
       return;

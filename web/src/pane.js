@@ -1,6 +1,6 @@
 // A slide with its marks, tools, scale bar and magnifications.
 
-import { el } from "./dom.js";
+import { button, el } from "./dom.js";
 import { language, onLanguage, text } from "./language.js";
 import { Marks } from "./marks.js";
 import { PRESETS, formatLength, formatMagnification, magnification, scaleBar } from "./measure.js";
@@ -73,6 +73,13 @@ export class Pane {
     this.empty.hidden = false;
     this.empty.textContent = message;
     this.zooms.hidden = this.bar.hidden = this.overview.hidden = true;
+  }
+
+  /** Shows no slide, but what to do first. */
+  invite(say, buttonSay, click) {
+    this.fail("");
+    const choice = button(buttonSay, click, { class: "rc-button rc-primary rc-changes" });
+    this.empty.replaceChildren(el("span", { class: "rc-invite" }, el("span", { say }), choice));
   }
 
   /** Shows a magnification. */

@@ -83,6 +83,10 @@ export const TEXTS = {
   drop_here: { en: "Drop slides here", zh: "松开以添加切片" },
 
   viewer: { en: "Slide viewer", zh: "切片浏览器" },
+  begin: {
+    en: "A case holds the slides of one specimen, what is asked about them and what is found",
+    zh: "病例包含同一标本的切片、提问和发现",
+  },
   viewer_empty: { en: "Choose a slide on the left", zh: "请在左侧选择切片" },
   viewer_failed: { en: "This slide can't be shown", zh: "无法显示此切片" },
   tool_move: { en: "Move (M, hold Space)", zh: "移动（M，按住空格）" },

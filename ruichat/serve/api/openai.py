@@ -99,10 +99,12 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=_OpenAiRoute)
 
 
-@router.get("/models")
+@router.get("/models", responses=_ERRORS)
 def models(request: Request, user: Reader) -> Models:
-    """The model that this server asks."""
-    return Models(data=[Model(id=services_of(request).settings.model)])
+    """The model that this server asks; loaded if it isn't yet."""
+    services = services_of(request)
+    thinks = services.engine.backend().thinks
+    return Models(data=[Model(id=services.settings.model, thinks=thinks)])
 
 
 @router.post("/chat/completions", response_model=None, responses=_ERRORS)

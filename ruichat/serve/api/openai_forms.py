@@ -103,6 +103,8 @@ class Model(BaseModel):
     object: Literal["model"] = "model"
     created: int = 0
     owned_by: str = "ruichat"
+    thinks: bool
+    """Whether it can think before it answers; ours."""
 
 
 class Models(BaseModel):
