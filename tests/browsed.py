@@ -62,7 +62,12 @@ def post(address: str, path: str, body: dict[str, Any]) -> Any:
 
 def add(address: str, case_id: str, name: str, **words: str) -> str:
     """A slide of the folder in a case; its id."""
-    entries = httpx.get(f"{address}/folders", params={"query": name}).json()["entries"]
+    deadline = time.monotonic() + PATIENCE_S
+    entries: list[dict[str, str]] = []
+    # A listing is believed for some seconds.
+    while not entries and time.monotonic() < deadline:
+        entries = httpx.get(f"{address}/folders", params={"query": name}).json()["entries"]
+        time.sleep(0 if entries else 1)
     chosen = {"entry": entries[0]["id"]} | words
     return post(address, f"/cases/{case_id}/slides/from-folder", chosen)["id"]
 

@@ -45,8 +45,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             process.wait(timeout=30)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(server: Server) -> Iterator[Any]:
+    """Closed before tests of other modules: Playwright's event loop runs as long as it is open."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

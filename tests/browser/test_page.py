@@ -107,7 +107,8 @@ def test_an_answer_streams_and_a_citation_flies_there(
             new MutationObserver(() => {
                 const words = document.querySelector('.rc-answer .rc-words');
                 if (words) window.seen.add(words.innerText.length);
-            }).observe(document.querySelector('.rc-side'), {subtree: true, childList: true});
+            }).observe(document.querySelector('.rc-side'), 
+                {subtree: true, childList: true, characterData: true});
         }"""
     )
     answer = ask(page, TUMOUR)

@@ -82,7 +82,7 @@ def test_no_name_leaves_the_child(write: Callable[[Path], Path], tmp_path: Path)
     reader.close()
     assert set(reply) == {
         *("opened_by", "vendor", "level_sizes", "file_mpp", "objective", "warnings"),
-        *("reductions", "files"),
+        *("reductions", "stored_tiles", "files"),
     }
     assert "Doe" not in json.dumps(reply)
 

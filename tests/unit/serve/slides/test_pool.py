@@ -13,6 +13,7 @@ from drawn import draw_tissue, write_pyramid
 from ruichat.errors import InputError
 from ruichat.serve.slides import pool as pool_module
 from ruichat.serve.slides.pool import BusyError, SlidePool
+from ruichat.slide import sandbox
 from ruichat.slide.mpp import MppChoice
 from ruichat.slide.opening import open_slide
 from ruichat.slide.plain_reader import PlainReader
@@ -134,13 +135,19 @@ def test_an_idle_slide_is_closed() -> None:
 def test_an_open_slide_takes_little_memory(tmp_path: Path) -> None:
     path = write_pyramid(tmp_path / "a.tif", draw_tissue(900, 700), mpp=0.5)
     pool = SlidePool(max_open=1)
+    while sandbox._idle:  # decoders that earlier tests left behind
+        sandbox._idle.pop().kill()
+    before = _children()
     with pool.lease("a", lambda: open_slide(path)) as slide:
         slide.thumbnail()
-        children = Path("/proc/self/task").glob("*/children")
-        pids = {pid for file in children for pid in file.read_text().split()}
-        sizes = [_resident_mb(pid) for pid in pids]
+        sizes = [_resident_mb(pid) for pid in _children() - before]
     pool.close()
     assert sizes and max(sizes) < 150
+
+
+def _children() -> set[str]:
+    files = Path("/proc/self/task").glob("*/children")
+    return {pid for file in files for pid in file.read_text().split()}
 
 
 def _resident_mb(pid: str) -> float:
