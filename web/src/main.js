@@ -20,5 +20,7 @@ function begin() {
 }
 
 window.ruichat = { connect };
+// Gradio's component may have come first.
+if (window.ruichatComponent) connect(window.ruichatComponent);
 if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
 else begin();

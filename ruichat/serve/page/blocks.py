@@ -22,7 +22,12 @@ from ruichat.serve.page.conversations import Conversations, shown_of
 from ruichat.serve.page.shown import ChatShown, Shown
 from ruichat.serve.problems import AccessError
 
-CONNECT = "window.ruichat.connect({ props, trigger, watch })"
+CONNECT = """
+const component = { props, trigger, watch };
+if (window.ruichat) window.ruichat.connect(component);
+else window.ruichatComponent = component;
+"""
+"""Run by Gradio, sometimes before the page's own script has loaded: that finds it then."""
 
 MAX_TABS = 10_000
 """Tabs of which it is remembered what they look at; the one longest silent goes first."""
