@@ -141,16 +141,15 @@ def carries_no_token(app: FastAPI, path: str) -> bool:
 
 def pattern_of(app: FastAPI, scope: Scope) -> str | None:
     """The pattern of the route that a request found; none where it found none."""
-    patterns = getattr(app.state, "patterns", None)
+    patterns: dict[object, str | None] | None = getattr(app.state, "patterns", None)
     if patterns is None:
-        contexts = iter_route_contexts(app.routes)
-        patterns = {
-            context.endpoint: context.path for context in contexts if context.endpoint is not None
-        }
-        app.state.patterns = patterns
+        patterns = app.state.patterns = dict[object, str | None]()
+        for context in iter_route_contexts(app.routes):
+            if context.endpoint is not None:
+                patterns[context.endpoint] = context.path
     # What is mounted has routes of its own, which Starlette leaves here.
-    inner = getattr(scope.get("route"), "path", None)
-    return cast(str | None, patterns.get(scope.get("endpoint"), inner))
+    inner: str | None = getattr(scope.get("route"), "path", None)
+    return patterns.get(scope.get("endpoint"), inner)
 
 
 def rights_of(context: RouteContext) -> list[Right | None]:
