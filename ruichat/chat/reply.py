@@ -22,6 +22,7 @@ from ruichat.chat.sentences import cited_names
 from ruichat.chat.speaking import Outcome, Speaker, Words
 from ruichat.chat.support import cited_for, denies
 from ruichat.chat.view import SlideView
+from ruichat.chat.warning_texts import warnings
 from ruichat.histology import Language
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _finish(
         prompt_version=" ".join((facts_prompt().label, *view.prompts)),
         seconds=seconds,
         errors=tuple(outcome.errors),
-        warnings=texts.warnings(view.facts, view.calibration is not None, language),
+        warnings=warnings(view.facts, view.calibration is not None, language),
         thought=outcome.thought,
         drawn=view.drawn,
     )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ruichat import __version__
 from ruichat.chat.backend import Backend
 from ruichat.chat.facts import facts_prompt
+from ruichat.chat.reading import Clock
 from ruichat.evaluate.config import EvaluateConfig
 from ruichat.evaluate.data import EvaluationData
 from ruichat.evaluate.reading import TileReader
@@ -49,7 +48,7 @@ def evaluate(
     """
     from ruichat.chat.backend import load_backend
 
-    clock = _Clock(progress)
+    clock = Clock(progress)
     with clock.stage("model"):
         backend = backend or load_backend(config.model, config.options)
     draws = Draws(config.num_draws, config.seed)
@@ -111,26 +110,3 @@ def describe_model(backend: Backend) -> dict[str, Any]:
         "files": files,
         "calibrated": backend.calibration is not None,
     }
-
-
-class _Clock:
-    """Seconds by stage, and who wants to know."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.seconds: dict[str, float] = {}
-        self._progress = progress
-
-    @contextmanager
-    def stage(self, name: str) -> Generator[None]:
-        if self._progress is not None:
-            self._progress(name, 0, 0)
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
-
-    def counts(self, name: str) -> Callable[[int, int], None]:
-        def count(done: int, total: int) -> None:
-            if self._progress is not None:
-                self._progress(name, done, total)
-
-        return count

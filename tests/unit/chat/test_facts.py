@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ruichat.chat import texts
 from ruichat.chat.facts import (
     Share,
     SlideFacts,
@@ -23,6 +22,7 @@ from ruichat.chat.facts import (
     shares,
     tiles_to_read,
 )
+from ruichat.chat.warning_texts import warnings
 from ruichat.errors import InputError
 from ruichat.features.bag import FeatureBag
 from ruichat.histology import CLASSES, KEYS
@@ -83,8 +83,8 @@ def test_tiles_that_look_like_nothing_known_are_left_out_and_told() -> None:
     )
     assert facts.composition == (Share("stroma", 1.0),) and facts.tumour_fraction == 0
     assert facts.num_tiles == 10 and facts.left_out_fraction == pytest.approx(0.3)
-    assert any("30% of the tissue was not read" in w for w in texts.warnings(facts, True, "en"))
-    assert any("30%的组织未读取" in w for w in texts.warnings(facts, True, "zh"))
+    assert any("30% of the tissue was not read" in w for w in warnings(facts, True, "en"))
+    assert any("30%的组织未读取" in w for w in warnings(facts, True, "zh"))
     assert tiles_to_read(np.zeros(4, np.float32)).all(), "an unknown slide is refused elsewhere"
 
 
@@ -100,10 +100,10 @@ def test_warnings_of_the_slide_are_told_in_chinese() -> None:
         "the file states 350 um/px, which is implausible: --mpp is used",
         "pixels are not square (0.25 x 0.5 um): 0.35 is used",
     )
-    told = texts.warnings(dataclasses.replace(facts, warnings=raw), True, "zh")
+    told = warnings(dataclasses.replace(facts, warnings=raw), True, "zh")
     assert len(told) == len(raw) and all(text[0] >= "\u4e00" or "文件" in text for text in told)
     assert "7%" in told[0] and "0.25" in told[1] and "350" in told[2] and "0.35" in told[3]
-    english = texts.warnings(dataclasses.replace(facts, warnings=raw), True, "en")
+    english = warnings(dataclasses.replace(facts, warnings=raw), True, "en")
     assert english == raw
 
 
@@ -149,8 +149,8 @@ def test_without_a_classifier_nothing_is_said_of_composition() -> None:
     assert plain["tumour_fraction"] is plain["known_fraction"] is plain["tumour_mm2"] is None
     assert fact_values(facts, "en")["{tumour_percent}"] == "(not measured)"
     assert fact_values(facts, "zh").keys() == set(FACT_PIECES)
-    assert any("no tile classifier" in w for w in texts.warnings(facts, True, "en"))
-    assert any("没有图块分类器" in w for w in texts.warnings(facts, True, "zh"))
+    assert any("no tile classifier" in w for w in warnings(facts, True, "en"))
+    assert any("没有图块分类器" in w for w in warnings(facts, True, "zh"))
 
 
 def test_impossible_facts_are_refused() -> None:
