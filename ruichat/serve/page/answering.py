@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ruichat.chat.case_answer import CaseAnswer
-from ruichat.errors import RuiChatError
+from ruichat.errors import ArtifactError, RuiChatError
 from ruichat.serve.engine.events import Done, Event, Failed, Reading, ThoughtWords, Waiting, Words
 from ruichat.serve.engine.requests import Ticket
 from ruichat.storage.database import chats
@@ -119,9 +119,10 @@ class Answering:
             self.version += 1
         try:
             self._keep(last)
-        except RuiChatError as error:
-            self.error = error
+        except Exception as error:  # the page waits for the end, whatever went wrong
             log.error("chat %s: answer not kept: %s", self.chat_id, type(error).__name__)
+            unknown = ArtifactError("the answer couldn't be kept", hint="See the server's log")
+            self.error = error if isinstance(error, RuiChatError) else unknown
         self.is_ended = True
         self.version += 1
         self._on_end(self)

@@ -234,6 +234,18 @@ def test_a_failed_answer_says_why_and_can_be_asked_anew(desk: Desk) -> None:
     assert "error" not in desk.watch(chat_id)["messages"][-1]
 
 
+def test_an_answer_that_a_bug_keeps_from_being_kept_ends_all_the_same(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("S1, Mrs. Smith")
+
+    monkeypatch.setattr(answering.chats, "add_answer", fail)
+    last = desk.watch(desk.ask())
+    assert not last["running"] and "Smith" not in repr(last)
+    assert last["messages"][-1]["error"]["message"]
+
+
 def test_a_closing_server_keeps_what_was_written(desk: Desk) -> None:
     desk.model.going.clear()
     chat_id = desk.ask()
