@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
 T = TypeVar("T")
@@ -196,7 +197,7 @@ def new_table(title: str, *columns: str) -> Table:
     return table
 
 
-def publish(result: Any, table: Table, *, as_json: bool) -> None:
+def publish(result: Any, table: RenderableType, *, as_json: bool) -> None:
     """The table on stdout; with JSON wanted, that on stdout and the table on stderr."""
     from rich.console import Console
 

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 HEAD_END = b"\r\n\r\n"
 
@@ -112,3 +113,10 @@ def load(
     for client in clients:
         client.socket.close()
     return found
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Of a URL."""
+    parts = urlsplit(address)
+    assert parts.hostname and parts.port
+    return parts.hostname, parts.port

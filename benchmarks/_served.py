@@ -1,4 +1,4 @@
-"""A server of ours in its own process, as `ruichat serve` starts it, with one slide in one case."""
+"""A server of ours in its own process, as `ruichat serve` starts it, with slides in one case."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from _common import ROOT
@@ -52,6 +53,49 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
             return found[0].rstrip("/.,")
         time.sleep(0.1)
     raise RuntimeError(f"the server doesn't start: {log.read_text(errors='replace')[-2000:]}")
+
+
+@dataclass(frozen=True)
+class Ward:
+    """People with a case in common.
+
+    Attributes:
+        tokens: of each.
+        slide_ids: of the case's slides.
+    """
+
+    tokens: list[str]
+    slide_ids: list[str]
+
+
+def add_ward(data: Path, paths: Sequence[Path], num_people: int) -> Ward:
+    """People, who from then on need their tokens, and slides of an allowed folder."""
+    from ruichat.storage.database import cases, slides, users
+    from ruichat.storage.database.connect import open_database
+
+    database = open_database(f"sqlite:///{data / 'ruichat.db'}")
+    with database.session() as session:
+        people = [
+            users.create_user(session, name=f"person {number}", role="pathologist").id
+            for number in range(num_people)
+        ]
+        tokens = [users.create_token(session, person, name="load").token for person in people]
+        case = cases.create_case(session, user_id=people[0], title="benchmark")
+        for person in people[1:]:
+            cases.add_member(session, case.id, user_id=people[0], member_id=person)
+        slide_ids = [
+            slides.add_slide(
+                session,
+                user_id=people[0],
+                case_id=case.id,
+                name=path.stem,
+                root=path.parent.name,
+                path=path.name,
+            ).id
+            for path in paths
+        ]
+    database.close()
+    return Ward(tokens, slide_ids)
 
 
 def add_slide(data: Path, folder: Path, path: Path) -> tuple[str, str]:

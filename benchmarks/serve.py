@@ -1,6 +1,6 @@
-"""Tiles over HTTP from `ruichat serve`, beside HTTP alone and OpenSlide's Deep Zoom.
+"""Tiles and chats over HTTP from `ruichat serve`, beside what they cost without our server.
 
-Run: python benchmarks/serve.py [--json] [--clients 16] [--side 20480]
+Run: python benchmarks/serve.py [--json] [--clients 16] [--side 20480] [--only tiles|chats]
 
 The server runs in its own process on a pyramid with levels at 1 and 4; clients are keep-alive
 connections of one thread on the same machine, each asking for the next tile when it has one.
@@ -8,6 +8,10 @@ connections of one thread on the same machine, each asking for the next tile whe
 "Again" are the same ones once more, from the server's memory; "304" those that a browser kept.
 "Looking" is what people do: fields of view that move, at all levels, stored and made, mostly new.
 HTTP alone is the same server library (uvicorn, Starlette) with one answer in memory.
+
+Chats are people with a token each, who ask `mini` about drawn slides in Chinese and English, read
+the stream and ask again at once. Beside them: the same questions one by one in a process that has
+the model and no server; and the time that reading the model's weights takes, once.
 """
 
 from __future__ import annotations
@@ -21,13 +25,17 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import numpy as np
 from _common import Machine, machine, new_table, publish, working
-from _http_load import Load, load
+from _http_load import Load, host_and_port, load
+from _serve_chat import ChatReport, measure_chats, tabulate_chats
 from _served import add_slide, ruichat_server
 from tiles import write_pyramid
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 NUM_TILES = 3200
 """Asked for in one stretch, by all clients together."""
@@ -70,6 +78,7 @@ class Report:
     side0: int
     num_clients: int
     rows: list[Row]
+    chats: ChatReport | None
 
 
 def main() -> None:
@@ -78,6 +87,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--side", type=int, default=20_480, help="of the pyramid, pixels")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each stretch of chats")
+    parser.add_argument("--only", choices=["tiles", "chats"])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     here = machine()
@@ -86,9 +97,17 @@ def main() -> None:
         folder.mkdir()
         with working("writing the pyramid"):
             write_pyramid(folder / "pyramid.tif", options.side)
-        with working("asking for tiles"):
-            rows = measure(folder / "pyramid.tif", options.side, options.clients)
-    report = Report(here, options.side, options.clients, rows)
+        rows: list[Row] = []
+        chats = None
+        if options.only != "chats":
+            with working("asking for tiles"):
+                rows = measure(folder / "pyramid.tif", options.side, options.clients)
+        if options.only != "tiles":
+            shown = all_looking("", options.side, options.clients)
+            with working("chatting"):
+                chats, tiles = measure_chats(folder / "pyramid.tif", shown, options.seconds)
+            rows += [row_of(f"RuiChat, looking, {name}", found) for name, found in tiles.items()]
+    report = Report(here, options.side, options.clients, rows, chats)
     publish(report, tabulate(report), as_json=options.json)
 
 
@@ -119,10 +138,6 @@ def stretches(prefix: str, side0: int, num_clients: int) -> list[tuple[str, Path
     rng = random.Random(0)
     stored = [(last, c, r) for c in range(finest) for r in range(finest // 2)]
     made = [(last - 1, c, r) for c in range(between) for r in range(between)]
-    views = [
-        looking(random.Random(client), last, side0, NUM_TILES // num_clients)
-        for client in range(num_clients)
-    ]
     rng.shuffle(stored)
     rng.shuffle(made)
 
@@ -130,13 +145,24 @@ def stretches(prefix: str, side0: int, num_clients: int) -> list[tuple[str, Path
         chosen = [address_of(prefix, *tile) for tile in tiles[:NUM_TILES]]
         return [chosen[i::num_clients] for i in range(num_clients)]
 
-    shown = [[address_of(prefix, *tile) for tile in view] for view in views]
     return [
-        ("looking", shown, ""),
+        ("looking", all_looking(prefix, side0, num_clients), ""),
         ("stored", dealt(stored), ""),
         ("stored, again", dealt(stored), ""),
         ("made", dealt(made), ""),
         ("304", dealt(stored), "If-None-Match: *\r\n"),
+    ]
+
+
+def all_looking(prefix: str, side0: int, num_clients: int) -> Paths:
+    """What each client asks for, of those who look about."""
+    last = (side0 - 1).bit_length()
+    return [
+        [
+            address_of(prefix, *tile)
+            for tile in looking(random.Random(client), last, side0, NUM_TILES // num_clients)
+        ]
+        for client in range(num_clients)
     ]
 
 
@@ -182,13 +208,6 @@ def peer(kind: str, path: Path) -> Generator[tuple[str, int]]:
         process.wait(30)
 
 
-def host_and_port(address: str) -> tuple[str, int]:
-    """Of a URL."""
-    parts = urlsplit(address)
-    assert parts.hostname and parts.port
-    return parts.hostname, parts.port
-
-
 def row_of(name: str, found: Load) -> Row:
     """The figures of a stretch; an answer that is no tile ends the run."""
     if set(found.statuses) - {200, 304}:
@@ -205,8 +224,10 @@ def row_of(name: str, found: Load) -> Row:
     )
 
 
-def tabulate(report: Report) -> object:
+def tabulate(report: Report) -> RenderableType:
     """For people."""
+    from rich.console import Group
+
     table = new_table(
         f"Tiles of 256 px over HTTP, {report.num_clients} clients on the same machine",
         *("", "tiles/s", "p50 ms", "p99 ms", "max ms", "kB"),
@@ -221,7 +242,7 @@ def tabulate(report: Report) -> object:
             f"{row.kb_per_tile:.1f}",
         )
     table.caption = report.machine.summary
-    return table
+    return table if report.chats is None else Group(table, tabulate_chats(report.chats))
 
 
 if __name__ == "__main__":
