@@ -170,6 +170,21 @@ def load_backend(
     )
 
 
+def check_name(model: str) -> None:
+    """Refuse what can't be a model, before anything heavy is imported.
+
+    Raises:
+        ConfigError: neither a known name nor a folder nor "hub:…", "openai:…" or "embeds:…".
+    """
+    from ruichat.model.chat_model import CHAT_MODELS
+
+    kind, _, rest = model.partition(":")
+    if kind in ("hub", "openai", "embeds") and rest:
+        return
+    if model not in CHAT_MODELS and not os.path.isdir(model):
+        CHAT_MODELS.get(model)  # names the known models
+
+
 def _load_classifier(folder: Path | None, encoder: Encoder) -> TileClassifier | None:
     """The checkpoint's own tile classifier, else the shipped one if it reads this encoder."""
     from ruichat.features import tile_classifier as shipped
@@ -211,5 +226,5 @@ def _load_model(model: str, num_threads: int) -> SlideModel:
         return cast("Callable[..., SlideModel]", loader)(num_threads=num_threads)
     if os.path.isdir(model):  # unlike pathlib's, false for what no file can be called
         return load_checkpoint(Path(model), num_threads=num_threads)
-    CHAT_MODELS.get(model)  # not a folder either: names the known models
+    check_name(model)
     raise ConfigError(f"{model!r} is neither a known model nor a checkpoint folder")

@@ -7,12 +7,14 @@ import os
 import signal
 import socket
 import sys
+import threading
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ruichat.errors import PrerequisiteError, RuiChatError
+from ruichat.errors import ConfigError, PrerequisiteError, RuiChatError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -28,6 +30,9 @@ SWITCH_S = 0.0005
 """How long a thread that computes may keep Python from one that answers a request, seconds: a tile
 passes between threads several times. Threads of lower priority don't help: one that is put aside
 while it holds Python's lock keeps everybody waiting (0.3 s were seen)."""
+
+SHOWN_AS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where a browser on this machine finds a server that listens on all addresses."""
 
 QUIET = {
     # No look-up leaves the machine; read by Gradio when it is imported.
@@ -53,19 +58,55 @@ def serve(
         Path | None,
         typer.Option("--data", help="Folder of the database and of uploads.", show_default=False),
     ] = None,
+    slides: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--slides",
+            help="Folder whose slides may be added to cases; give it again for another one.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Model that answers: a name, a folder, hub:OWNER/NAME or openai:NAME.",
+            show_default="mini",
+        ),
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Open the page and the API; settings also come from RUICHAT_SERVE_* and --config."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    from ruichat.chat.backend import check_name
     from ruichat.serve.settings import ServeSettings
 
-    given: dict[str, Any] = {"host": host, "port": port, "data_dir": data_dir}
+    given: dict[str, Any] = {"host": host, "port": port, "data_dir": data_dir, "model": model}
+    if slides:
+        given["slide_folders"] = [folder_of(path) for path in slides]
     settings = ServeSettings.read(config, **given)
+    check_name(settings.model)
     listener = listen(settings.host, settings.port)
     try:
-        run_server(settings, listener)
+        is_still = run_server(settings, listener, open_page=open_page)
     finally:
         listener.close()
+    if not is_still:
+        leave_at_once()
+
+
+def folder_of(path: Path) -> Path:
+    """The folder itself, wherever the command was started.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    folder = path.expanduser().absolute()
+    if not folder.is_dir():
+        raise ConfigError(
+            f"--slides {path} is no folder", hint="Make it first, or correct the path"
+        )
+    return folder
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -91,8 +132,15 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run_server(settings: ServeSettings, listener: socket.socket) -> None:
-    """Serve until told to stop by SIGINT or SIGTERM."""
+def run_server(
+    settings: ServeSettings, listener: socket.socket, *, open_page: bool = False
+) -> bool:
+    """Serve until told to stop by SIGINT or SIGTERM.
+
+    Returns:
+        Whether the process may end as usual. Not while a model is still being loaded: an
+        interpreter that ends around a thread within a library's loading is aborted.
+    """
     import uvicorn
 
     from ruichat.serve.app import create_app
@@ -100,14 +148,18 @@ def run_server(settings: ServeSettings, listener: socket.socket) -> None:
 
     sys.setswitchinterval(SWITCH_S)
     application = create_app(settings)
-    address = settings.public_url or address_of(settings.host, listener.getsockname()[1])
+    services = services_of_app(application)
+    port = listener.getsockname()[1]
+    address = settings.public_url or address_of(settings.host, port)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
-                alone = services_of_app(application).identities.is_single_user()
-                announce(address, is_single_user=alone)
+                services.engine.model.preload()
+                announce(address, is_single_user=services.identities.is_single_user())
+                if open_page:
+                    show(address_of(SHOWN_AS.get(settings.host, settings.host), port))
 
     server = Server(
         uvicorn.Config(
@@ -131,6 +183,15 @@ def run_server(settings: ServeSettings, listener: socket.socket) -> None:
         raise failure
     if not server.started:
         raise PrerequisiteError("the server couldn't start", hint="The log above says why")
+    return not services.engine.model.is_busy
+
+
+def leave_at_once() -> None:
+    """End the process without taking the interpreter down; everything is closed and on disk."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def failure_of(application: FastAPI) -> RuiChatError | None:
@@ -147,6 +208,16 @@ def announce(address: str, *, is_single_user: bool) -> None:
             "can open it. `ruichat users add` ends this mode."
         )
     typer.echo("Ctrl-C stops it.")
+
+
+def show(address: str) -> None:
+    """Open the page in the person's browser, without waiting for it."""
+
+    def run() -> None:
+        if not webbrowser.open(address):
+            typer.echo("No browser was found here; open the address yourself", err=True)
+
+    threading.Thread(target=run, name="browser", daemon=True).start()
 
 
 def address_of(host: str, port: int) -> str:

@@ -21,6 +21,7 @@ from ruichat.serve.api import (
     health,
     me,
     metrics,
+    model,
     openai,
     openapi,
     regions,
@@ -55,6 +56,7 @@ OWN_ERRORS = (
 
 API = (
     me.router,
+    model.router,
     cases.router,
     slides.router,
     regions.router,

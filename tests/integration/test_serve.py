@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,9 +26,11 @@ RUICHAT = (sys.executable, "-m", "ruichat")
 def served(data: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     command = [*RUICHAT, "serve", "--port", "0", "--data", str(data), *options]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RUICHAT_SERVE_")}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
-    )
+    environment |= {"BROWSER": f"{sys.executable} {browser_of(data)} %s"}
+    with (data / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1, env=environment
+        )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -40,6 +43,21 @@ def served(data: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[st
         process.stdout.close()
 
 
+def browser_of(data: Path) -> Path:
+    """A browser that notes what it is to open."""
+    script = data / "browser.py"
+    note = data / "opened"
+    script.write_text(f"import pathlib, sys; pathlib.Path({str(note)!r}).write_text(sys.argv[1])")
+    return script
+
+
+def until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.1)
+
+
 def test_it_says_where_it_is_answers_and_stops_when_told(tmp_path):
     with served(tmp_path) as (address, process):
         assert process.stdout.readline().startswith("Single-user mode")
@@ -48,6 +66,30 @@ def test_it_says_where_it_is_answers_and_stops_when_told(tmp_path):
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
     assert (tmp_path / "ruichat.db").stat().st_mode & 0o077 == 0
+
+
+def test_the_model_is_there_before_anybody_asks(tmp_path):
+    with served(tmp_path) as (address, process):
+        loading = httpx.get(f"{address}/ready")
+        assert loading.status_code == 503 and "being loaded" in loading.json()["error"]["message"]
+        until(lambda: httpx.get(f"{address}/ready").status_code == 200)
+        assert httpx.get(f"{address}/api/v1/model").json()["state"] == "ready"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    assert (tmp_path / "log").read_text() == ""
+
+
+def test_a_broken_model_is_told_and_slides_are_shown_all_the_same(tmp_path):
+    slides, model = tmp_path / "slides", tmp_path / "model"
+    slides.mkdir(), model.mkdir()
+    options = ("--slides", str(slides), "--model", str(model), "--open")
+    with served(tmp_path, *options) as (address, _):
+        until(lambda: "the model can't be loaded" in (tmp_path / "log").read_text())
+        ready = httpx.get(f"{address}/ready")
+        assert ready.status_code == 503 and str(model) in ready.json()["error"]["message"]
+        assert httpx.get(f"{address}/folders").json()["entries"] == []
+        until((tmp_path / "opened").exists)
+        assert (tmp_path / "opened").read_text() == address
 
 
 def test_with_a_user_it_asks_for_a_login(tmp_path):

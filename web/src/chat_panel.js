@@ -7,6 +7,7 @@ import { ICONS } from "./icons.js";
 import { language, onLanguage, text } from "./language.js";
 import { boxOf } from "./measure.js";
 import { Messages } from "./messages.js";
+import { ModelState } from "./model_state.js";
 import { complain, notify } from "./notices.js";
 
 /**
@@ -25,6 +26,7 @@ export class ChatPanel extends EventTarget {
     this.shownMessage = null;
     this.messages = new Messages();
     this.composer = new Composer();
+    this.model = new ModelState(server);
     this.findings = new Findings(server);
     this.which = el("select", { on: { change: () => this.open(this.which.value) } });
     this.newButton = iconButton(ICONS.add, "chat_new", () => this.open(null));
@@ -50,6 +52,7 @@ export class ChatPanel extends EventTarget {
       { class: "rc-conversation", role: "tabpanel" },
       this.empty,
       this.messages.element,
+      this.model.element,
       this.composer.element,
     );
     this.element = el(
@@ -127,6 +130,9 @@ export class ChatPanel extends EventTarget {
 
   #join() {
     this.bridge.addEventListener("chat", ({ detail }) => this.#receive(detail));
+    this.model.addEventListener("ready", ({ detail }) => {
+      this.composer.think.hidden = !detail.model.thinks;
+    });
     this.composer.addEventListener("ask", ({ detail }) => this.#ask(detail));
     this.composer.addEventListener("stop", () => this.stop());
     this.messages.addEventListener("fly", ({ detail }) => this.#flyTo(detail));

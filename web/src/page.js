@@ -69,8 +69,7 @@ export class Page {
       this.outButton.hidden = isSingle;
       this.root.classList.toggle("rc-read-only", !me.rights.includes("write"));
       await this.cases.load(this.place.case);
-      const [model] = (await this.server.get("v1/models")).data;
-      this.chat.composer.think.hidden = !model.thinks;
+      this.chat.model.watch();
     } catch (error) {
       complain(error);
     }

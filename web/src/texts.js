@@ -170,6 +170,14 @@ export const TEXTS = {
   waiting: { en: "Waiting: place {position} in the queue", zh: "排队中：第 {position} 位" },
   stage_queued: { en: "Waiting for other slides to be read", zh: "等待其他切片读取" },
   stage_slide: { en: "Opening the slide", zh: "打开切片" },
+  model_loading: {
+    en: "The model is being loaded. You may ask already; the answer comes once it is there",
+    zh: "正在加载模型。现在即可提问，加载完成后作答",
+  },
+  model_failed: {
+    en: "The model can't be loaded, so questions stay unanswered; it is tried again every minute",
+    zh: "模型无法加载，暂不能回答问题；系统每分钟重试一次",
+  },
   stage_model: { en: "Loading the model", zh: "加载模型" },
   stage_features: { en: "Reading the slide", zh: "读取切片" },
   stage_facts: { en: "Measuring", zh: "测量" },

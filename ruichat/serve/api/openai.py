@@ -101,9 +101,10 @@ router = APIRouter(prefix="/v1", tags=["openai"], route_class=_OpenAiRoute)
 
 @router.get("/models", responses=_ERRORS)
 def models(request: Request, user: Reader) -> Models:
-    """The model that this server asks; loaded if it isn't yet."""
+    """The model that this server asks."""
     services = services_of(request)
-    thinks = services.engine.backend().thinks
+    backend = services.engine.model.status.backend
+    thinks = None if backend is None else backend.thinks
     return Models(data=[Model(id=services.settings.model, thinks=thinks)])
 
 

@@ -103,8 +103,8 @@ class Model(BaseModel):
     object: Literal["model"] = "model"
     created: int = 0
     owned_by: str = "ruichat"
-    thinks: bool
-    """Whether it can think before it answers; ours."""
+    thinks: bool | None
+    """Whether it can think before it answers; not known before it is loaded. Ours."""
 
 
 class Models(BaseModel):

@@ -18,6 +18,7 @@ from ruichat.chat.case_answer import MAX_SLIDES, CaseAnswer, ask_case
 from ruichat.chat.drawn import read_drawn
 from ruichat.chat.question import clean_question
 from ruichat.chat.reading import ReadSlide
+from ruichat.chat.warming import warm_up
 from ruichat.errors import InputError, ModelError, RuiChatError
 from ruichat.serve.engine.events import (
     Done,
@@ -30,6 +31,7 @@ from ruichat.serve.engine.events import (
     Words,
 )
 from ruichat.serve.engine.jobs import ReadingJobs
+from ruichat.serve.engine.loading import LoadedModel
 from ruichat.serve.engine.memory import ChatKey, Memory, View
 from ruichat.serve.engine.pictures import Pictures, WithPictures
 from ruichat.serve.engine.queueing import FairQueue
@@ -79,6 +81,12 @@ class Engine:
         slides: gives open slides by their ids.
         loader: loads the model; by the settings if None.
         database: keeps slides that are read in the background; None where none are.
+
+    Attributes:
+        model: and how it stands with it.
+        memory: of slides that stay read.
+        reader: reads slides.
+        pictures: those that came with questions.
     """
 
     def __init__(
@@ -92,12 +100,10 @@ class Engine:
         self.settings = settings
         self.pictures = Pictures()
         slides = WithPictures(slides, self.pictures)
-        self._loader = loader or (lambda: _load(settings))
-        self._backend: Backend | None = None
-        self._loading = threading.Lock()
+        self.model = LoadedModel(loader or (lambda: _load(settings)), warm_up)
         self.memory = Memory(settings.memory_mb * 1e6)
         self.reader = SlideReader(
-            slides, self.backend, self.memory, at_once=settings.slides_read_at_once
+            slides, self.model, self.memory, at_once=settings.slides_read_at_once
         )
         self._jobs = None if database is None else ReadingJobs(self.reader, database)
         self._changed = threading.Condition()
@@ -114,23 +120,21 @@ class Engine:
             thread.start()
 
     def backend(self) -> Backend:
-        """The model; loaded by whoever needs it first.
+        """The model; loaded by whoever needs it first, unless `model.preload` was called.
 
         Raises:
             ConfigError, PrerequisiteError, ArtifactError, ModelError: it can't be loaded.
         """
-        with self._loading:
-            if self._backend is None:
-                self._backend = self._loader()
-            return self._backend
+        return self.model.get()
 
     def status(self) -> EngineStatus:
         """How busy it is now."""
         with self._changed:
             answering = len(self._answering)
             waiting = len(self._open) - answering
+        backend = self.model.status.backend
         return EngineStatus(
-            model="" if self._backend is None else self._backend.name,
+            model="" if backend is None else backend.name,
             num_waiting=waiting,
             num_answering=answering,
             num_reading=self.reader.num_reading,
@@ -176,6 +180,7 @@ class Engine:
 
     def close(self) -> None:
         """Stop every question and end the threads."""
+        self.model.close()
         with self._changed:
             self._closed = True
             tickets = list(self._open)

@@ -27,7 +27,8 @@ class Reading:
 
     Attributes:
         slide_id: of the slide.
-        stage: "queued" behind other slides, "slide", "features" (tiles), "facts" or "prompt".
+        stage: "model" while that is loaded, "queued" behind other slides, "slide",
+            "features" (tiles), "facts" or "prompt".
         done: items of the stage done.
         total: items in all; 0 where they aren't counted.
     """

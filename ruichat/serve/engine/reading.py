@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from ruichat.chat.reading import Clock, ReadSlide, is_encoded, read_slide
 from ruichat.errors import BrokenDecoderError, ModelError, RuiChatError
 from ruichat.serve.engine.gate import Gate
+from ruichat.serve.engine.loading import LoadedModel
 from ruichat.serve.engine.memory import Memory, View
 from ruichat.serve.engine.pixels import LentPixels
 
@@ -86,15 +86,13 @@ class SlideReader:
 
     Args:
         slides: gives open slides.
-        backend: gives the model; called in a reading thread.
+        model: waited for in a reading thread.
         memory: keeps what was read.
         at_once: slides that are encoded at the same time.
     """
 
-    def __init__(
-        self, slides: Slides, backend: Callable[[], Backend], memory: Memory, *, at_once: int
-    ) -> None:
-        self._slides, self._backend, self._memory = slides, backend, memory
+    def __init__(self, slides: Slides, model: LoadedModel, memory: Memory, *, at_once: int) -> None:
+        self._slides, self._model, self._memory = slides, model, memory
         self._lock = threading.Lock()
         self._jobs: dict[str, _Job] = {}
         self._opening, self._encoding = Gate(OPENED_AT_ONCE), Gate(at_once)
@@ -157,7 +155,9 @@ class SlideReader:
                 watcher.failed(job.slide_id, error)
 
     def _read(self, job: _Job) -> ReadSlide:
-        backend = self._backend()
+        if self._model.status.backend is None:
+            self._report(job, "model", 0, 0)
+        backend = self._model.get()
         try:
             return self._read_once(job, backend)
         except BrokenDecoderError:  # whoever else reads the slide may have brought it down

@@ -27,6 +27,8 @@ class ClassReader:
         read = self._engine.memory.get(View(slide_id))
         if read is not None:
             return None if read.reading is None else class_layer(read.bag, read.reading)
+        if self._engine.model.status.state in ("loading", "failed"):
+            return None  # masks and thumbnails don't wait for it
         backend = self._engine.backend()
         encoder = backend.encoder
         if encoder is None or backend.classifier is None:
