@@ -55,9 +55,11 @@ export class SlideView extends EventTarget {
   open(info, { tileUrl, view = null }) {
     this.info = null;
     return new Promise((resolve, reject) => {
-      this.osd.addOnceHandler("open", () => {
+      this.osd.addOnceHandler("open", async () => {
+        await this.#measured();
         this.info = info;
         if (view) this.setView(view, { still: true });
+        else this.osd.viewport.goHome(true);
         this.osd.navigator.updateSize();
         this.#tell("open");
         this.#tell("change");
@@ -190,6 +192,15 @@ export class SlideView extends EventTarget {
       origin.x,
       origin.y,
     ];
+  }
+
+  /** Waits until OpenSeadragon knows its size, which it learns a frame after it is seen. */
+  #measured() {
+    const { x, y } = this.osd.viewport.getContainerSize();
+    const { clientWidth, clientHeight } = this.element;
+    if (!clientWidth || (x === clientWidth && y === clientHeight)) return Promise.resolve();
+    // It keeps its scale on being resized; only after that a view is its own.
+    return new Promise((resolve) => this.osd.addOnceHandler("after-resize", () => resolve()));
   }
 
   #tell(name) {
