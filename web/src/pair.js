@@ -1,14 +1,18 @@
 // Two slides side by side that move in step, in micrometres, whatever their scanners' scales.
 
+/** Share of a screen pixel by which two views may differ and still be the same. */
+const TOUCH = 1e-3;
+
 /** Couples two `SlideView`s; while locked, each follows the other at the offset they had. */
 export class Pair {
   constructor(left, right) {
     this.locked = false;
-    this.following = false;
+    this.moving = false;
+    this.led = new Map();
     this.left = left;
     this.right = right;
-    left.addEventListener("change", () => this.#follow(left, right, 1));
-    right.addEventListener("change", () => this.#follow(right, left, -1));
+    left.addEventListener("change", () => this.#follow(left, right));
+    right.addEventListener("change", () => this.#follow(right, left));
   }
 
   /** Holds the two together as they lie now, or lets them go. */
@@ -18,12 +22,16 @@ export class Pair {
     this.atLock = new Map([this.left, this.right].map((view) => [view, standing(view)]));
   }
 
-  #follow(leader, follower, sign) {
-    if (!this.locked || this.following || !follower.info) return;
-    this.following = true;
+  #follow(leader, follower) {
+    if (!this.locked || this.moving || !follower.info) return;
+    const now = standing(leader);
+    // Where it was led isn't where it leads: the other would be stopped on its way.
+    if (isSame(now, this.led.get(leader))) return;
     const [ledAt, followedAt] = [this.atLock.get(leader), this.atLock.get(follower)];
-    follower.setView(follow(standing(leader), ledAt, followedAt, follower.mpp), { still: true });
-    this.following = false;
+    this.moving = true;
+    follower.setView(follow(now, ledAt, followedAt, follower.mpp), { still: true });
+    this.moving = false;
+    this.led.set(follower, standing(follower));
   }
 }
 
@@ -54,4 +62,8 @@ function standing(view) {
     umPerPx: view.umPerPx,
     rotation: viewport.getRotation(true),
   };
+}
+
+function isSame(a, b) {
+  return b !== undefined && Object.keys(a).every((key) => Math.abs(a[key] - b[key]) <= TOUCH * a.umPerPx);
 }
