@@ -10,6 +10,8 @@ import { Messages } from "./messages.js";
 import { ModelState } from "./model_state.js";
 import { complain, notify } from "./notices.js";
 
+const NO_CHAT = { chat_id: null, messages: [], running: false, progress: null };
+
 /**
  * Fires "fly" {slideId, box0, mark}, "marks" when citations or findings have changed, and "chat"
  * {id} when another chat is shown.
@@ -24,6 +26,8 @@ export class ChatPanel extends EventTarget {
     this.chats = [];
     this.chatId = null;
     this.shownMessage = null;
+    this.kept = NO_CHAT;
+    this.underway = null;
     this.messages = new Messages();
     this.composer = new Composer();
     this.model = new ModelState(server);
@@ -96,7 +100,9 @@ export class ChatPanel extends EventTarget {
   open(chatId) {
     this.chatId = chatId;
     this.shownMessage = null;
-    this.#draw({ chat_id: chatId, messages: [], running: false, progress: null });
+    this.underway = null;
+    this.kept = { ...NO_CHAT, chat_id: chatId };
+    this.#draw(this.kept);
     this.#drawChats();
     this.dispatchEvent(new CustomEvent("chat", { detail: { id: chatId ?? undefined } }));
     this.bridge.look(chatId);
@@ -112,7 +118,8 @@ export class ChatPanel extends EventTarget {
 
   /** Stops the answer that is being written. */
   stop() {
-    this.bridge.stop(this.chatId);
+    if (this.underway) this.underway.isStopped = true;
+    else this.bridge.stop(this.chatId);
   }
 
   /** What the shown answer cites on a slide. */
@@ -133,11 +140,12 @@ export class ChatPanel extends EventTarget {
     this.model.addEventListener("ready", ({ detail }) => {
       this.composer.think.hidden = !detail.model.thinks;
     });
+    this.bridge.addEventListener("silent", () => this.#giveUp({ message: text("offline") }));
     this.composer.addEventListener("ask", ({ detail }) => this.#ask(detail));
     this.composer.addEventListener("stop", () => this.stop());
     this.messages.addEventListener("fly", ({ detail }) => this.#flyTo(detail));
     this.messages.addEventListener("retry", ({ detail }) => {
-      this.bridge.ask({ chat_id: this.chatId, retry: detail.message.id });
+      this.#send({ chat_id: this.chatId, retry: detail.message.id }, this.kept.messages.slice(0, -1));
     });
     this.messages.addEventListener("rate", ({ detail }) => this.#rate(detail).catch(complain));
     this.messages.addEventListener("keep", ({ detail }) => this.#keep(detail.message).catch(complain));
@@ -152,7 +160,7 @@ export class ChatPanel extends EventTarget {
 
   #ask({ text: words, think, region, all }) {
     const slides = all ? this.composer.slides : [region?.slide ?? this.slide];
-    this.bridge.ask({
+    const data = {
       chat_id: this.chatId,
       case_id: this.case.id,
       text: words,
@@ -160,23 +168,53 @@ export class ChatPanel extends EventTarget {
       region_id: region?.id ?? null,
       slide_ids: slides.map(({ id }) => id),
       language: language(),
-    });
+    };
+    this.#send(data, [...this.kept.messages, { id: "underway", role: "user", text: words, region }]);
+  }
+
+  /** Sends a question and shows it at once: the server may take its time. */
+  #send(data, messages) {
+    this.underway = { words: data.text ?? "", isStopped: false };
+    this.bridge.ask(data);
+    const running = { id: "running", role: "assistant", state: "running", text: "", answer: null };
+    this.#draw({ ...this.kept, messages: [...messages, running], running: true });
+    this.messages.toEnd();
   }
 
   /** Takes a chat as Python gives it, unless another one is shown by now. */
   #receive(chat) {
     if (chat.is_error) {
-      complain(chat.error);
+      this.#giveUp(chat.error);
       return;
     }
     if (chat.case_id !== this.case?.id) return;
     if (chat.chat_id && this.chatId === null && chat.is_new) {
       this.chatId = chat.chat_id;
-      this.chats = [{ id: chat.chat_id, created_at: chat.created_at }, ...this.chats];
+      this.chats = [
+        { id: chat.chat_id, created_at: chat.created_at, title: chat.messages[0]?.text },
+        ...this.chats,
+      ];
       this.#drawChats();
       this.dispatchEvent(new CustomEvent("chat", { detail: { id: chat.chat_id } }));
     }
-    if (chat.chat_id === this.chatId) this.#draw(chat);
+    if (chat.chat_id !== this.chatId) return;
+    const isOld = !chat.running && chat.messages.at(-1)?.id === this.kept.messages.at(-1)?.id;
+    if (this.underway && isOld) return; // sent before the question came
+    if (this.underway?.isStopped) this.bridge.stop(chat.chat_id);
+    this.underway = null;
+    this.kept = chat;
+    this.#draw(chat);
+  }
+
+  /** Says why there's no answer; a question that didn't arrive goes back to be sent again. */
+  #giveUp(error) {
+    complain(error);
+    if (!this.underway && !this.kept.running) return;
+    if (this.underway) this.composer.giveBack(this.underway.words);
+    this.underway = null;
+    this.kept = { ...this.kept, running: false };
+    this.#draw(this.kept);
+    if (this.chatId) this.bridge.look(this.chatId);
   }
 
   #draw(chat) {

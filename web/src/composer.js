@@ -101,6 +101,13 @@ export class Composer extends EventTarget {
     this.input.focus();
   }
 
+  /** Puts back what couldn't be sent, unless something else is written by now. */
+  giveBack(words) {
+    if (this.input.value.trim()) return;
+    this.input.value = words;
+    this.#fit();
+  }
+
   #send(words = this.input.value) {
     if (this.running || !this.current || !words.trim()) return;
     this.#tell("ask", {

@@ -46,7 +46,12 @@ export class Messages extends EventTarget {
     });
     while (this.element.children.length > nodes.length) this.element.lastElementChild.remove();
     this.element.setAttribute("aria-busy", String(messages.at(-1)?.state === "running"));
-    if (isAtEnd) this.element.scrollTop = this.element.scrollHeight;
+    if (isAtEnd) this.toEnd();
+  }
+
+  /** Shows the newest message. */
+  toEnd() {
+    this.element.scrollTop = this.element.scrollHeight;
   }
 
   #node(message, isLast) {
