@@ -22,7 +22,7 @@ export function listenToKeys(table, hold) {
       hold(true);
       return;
     }
-    if ((event.key === "Enter" || event.key === "Tab") && onControl(event)) return;
+    if (belongsToControl(event)) return;
     const key = named(event);
     const run = actions.get(key);
     if (run && run(key, event) !== false) event.preventDefault();
@@ -64,10 +64,16 @@ function isWriting(event) {
   return (
     target.isContentEditable ||
     target.closest?.("dialog, [role=dialog]") ||
-    /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)
+    (/^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) && !/^(checkbox|range)$/.test(target.type))
   );
 }
 
+/** Whether a control that has the focus makes use of a key itself. */
+function belongsToControl(event) {
+  if (event.target.type === "range") return /^(Arrow|Page|Home|End)/.test(event.key);
+  return (event.key === "Enter" || event.key === "Tab") && onControl(event);
+}
+
 function onControl(event) {
-  return Boolean(event.target.closest?.("button, a, summary, [role=button]"));
+  return Boolean(event.target.closest?.("button, a, summary, input, [role=button]"));
 }
