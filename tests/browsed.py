@@ -47,10 +47,27 @@ def draw(path: Path, width: int, height: int, seed: int) -> Path:
 
 def fill(address: str, folder: Path) -> Server:
     """A case with the drawn slide, once that has been read."""
-    case = post(address, "/api/v1/cases", {"title": "S26-01482", "organ": "colorectum"})
-    slide_id = add(address, case["id"], "small.tif", stain="HE", block="A1")
-    until_read(address, slide_id)
-    return Server(address, folder, case["id"], slide_id)
+    case = {
+        "title": "S26-01482",
+        "organ": "colorectum",
+        "context": "Male, 64; mass of the sigmoid, biopsy",
+    }
+    return made(address, folder, case, ["HE"])
+
+
+def fill_several(address: str, folder: Path) -> Server:
+    """A case with the drawn slide several times, as of one block, once all are read."""
+    case = {"title": "S26-01517", "organ": "colorectum", "context": "Female, 58; screening"}
+    return made(address, folder, case, ["HE", "IHC", "PAS", "HE"])
+
+
+def made(address: str, folder: Path, case: dict[str, str], stains: list[str]) -> Server:
+    """A case with the drawn slide once for each stain."""
+    case_id = post(address, "/api/v1/cases", case)["id"]
+    slides = [add(address, case_id, "small.tif", stain=stain, block="A1") for stain in stains]
+    for slide_id in slides:
+        until_read(address, slide_id)
+    return Server(address, folder, case_id, slides[0])
 
 
 def post(address: str, path: str, body: dict[str, Any]) -> Any:

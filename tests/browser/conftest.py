@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsed import Server, draw, fill
+from browsed import Server, draw, fill, fill_several
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None
@@ -43,6 +43,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         finally:
             process.terminate()
             process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def several(server: Server) -> Server:
+    """The same server, with a case of several slides."""
+    return fill_several(server.address, server.folder)
 
 
 @pytest.fixture(scope="module")

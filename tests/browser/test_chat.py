@@ -1,0 +1,182 @@
+"""The chat beside the slide, with real clicks and keys."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from browsed import Server
+from driving import (
+    IDLE,
+    TUMOUR,
+    VIEW,
+    ask,
+    begin_chat,
+    drag,
+    open_page,
+    over_slide,
+    send,
+    settle,
+    until_answered,
+)
+
+pytestmark = pytest.mark.slow
+
+WORDS = ".rc-answer .rc-words"
+
+
+def test_an_answer_streams_and_a_citation_flies_there(
+    page: Any, server: Server, picture: Any
+) -> None:
+    open_page(page, server.place())
+    begin_chat(page)
+    page.evaluate(
+        """() => {
+            window.seen = new Set();
+            new MutationObserver(() => {
+                const words = document.querySelector('.rc-answer .rc-words');
+                if (words) window.seen.add(words.innerText.length);
+            }).observe(document.querySelector('.rc-side'),
+                {subtree: true, childList: true, characterData: true});
+        }"""
+    )
+    answer = ask(page, TUMOUR)
+    assert page.evaluate("window.seen.size") >= 2, "it came all at once"
+    assert "AI-generated" in answer.inner_text()
+    chip = answer.locator(".rc-chip").first
+    name = chip.inner_text()
+    chip.click()
+    settle(page)
+    lands_on(page, name)
+    page.wait_for_load_state("networkidle")
+    picture(page, "answer")
+
+
+def lands_on(page: Any, name: str) -> None:
+    """The window holds the cited box, not much more, and it is marked."""
+    cited = page.evaluate(
+        f"""ruichat.page.chat.messages.messages.findLast((one) => one.answer)
+            .answer.citations.find((one) => one.name === "{name}").box0"""
+    )
+    window = page.evaluate(f"{VIEW}.bounds0")
+    for start, length in (("x", "width"), ("y", "height")):
+        assert window[start] <= cited[start] + 1
+        assert window[start] + window[length] >= cited[start] + cited[length] - 1
+    assert window["width"] < 4 * max(cited["width"], cited["height"])
+    assert page.locator(".rc-layer-citations .rc-chosen").count() == 1
+
+
+def test_a_drawn_region_is_asked_about(page: Any, server: Server, picture: Any) -> None:
+    open_page(page, server.place())
+    begin_chat(page)
+    settle(page)
+    over_slide(page)
+    page.keyboard.press("r")
+    drag(page, (0.3, 0.35), (0.55, 0.6))
+    page.wait_for_selector(".rc-target .rc-tag")
+    assert re.search(r"Region \d+ · [\d.]+ mm²", page.locator(".rc-target .rc-tag").inner_text())
+    answer = ask(page, "What is in this region?")
+    picture(page, "region")
+    assert "Region" in page.locator(".rc-question .rc-tag").last.inner_text()
+    assert len(answer.inner_text()) > 20
+
+
+def test_a_question_and_its_stop_are_shown_at_once(page: Any, server: Server) -> None:
+    """Before the server has said anything: a busy one may take its time."""
+    open_page(page, server.place())
+    begin_chat(page)
+    page.get_by_label("Question").fill(TUMOUR)
+    shown = page.evaluate(
+        """() => {
+            document.querySelector('.rc-composer .rc-primary').click();
+            return [document.querySelector('.rc-question').innerText,
+                document.querySelector('.rc-stop').hidden];
+        }"""
+    )
+    assert TUMOUR in shown[0]
+    assert shown[1] is False
+    until_answered(page, 1)
+
+
+@pytest.mark.parametrize("way", ["click", "key"])
+def test_an_answer_is_stopped(page: Any, several: Server, way: str) -> None:
+    """About several slides, one after the other: long enough to stop it in the middle."""
+    open_page(page, several.place())
+    begin_chat(page)
+    page.locator(".rc-target .rc-tag").click()
+    send(page, "Describe this slide.")
+    page.wait_for_function(f"document.querySelector('{WORDS}')?.innerText.length > 20")
+    if way == "click":
+        page.get_by_label("Stop (Esc)").click()
+    else:
+        page.keyboard.press("Escape")
+    page.wait_for_function(IDLE)
+    assert "Stopped" in page.locator(".rc-answer").inner_text()
+    assert page.get_by_label("Send (Enter)").is_visible()
+    chat = page.evaluate("ruichat.page.chat.chatId")
+    kept = httpx.get(f"{several.address}/api/v1/chats/{chat}/messages").json()["items"]
+    assert [message["state"] for message in kept] == ["complete", "stopped"]
+    assert kept[1]["text"] == page.evaluate("ruichat.page.chat.kept.messages.at(-1).text")
+    assert "Slide D" not in kept[1]["text"], "it went on to the last slide"
+    again = ask(page, TUMOUR)
+    assert "Stopped" not in again.inner_text()
+
+
+def test_the_language_switches_in_the_middle_of_a_chat(
+    page: Any, server: Server, picture: Any
+) -> None:
+    open_page(page, server.place())
+    begin_chat(page)
+    answer = ask(page, TUMOUR)
+    words = answer.locator(".rc-words").inner_text()
+    page.get_by_label("Question").fill("half a quest")
+    page.get_by_label("Switch to Chinese").click()
+    assert page.evaluate("document.documentElement.lang") == "zh-CN"
+    assert "AI生成内容" in answer.inner_text()
+    assert answer.locator(".rc-words").inner_text() == words
+    assert page.get_by_label("问题").input_value() == "half a quest"
+    send(page, "切片上有肿瘤吗？在哪里？")
+    until_answered(page, 2)
+    assert re.search(r"[\u4e00-\u9fff]", page.locator(WORDS).last.inner_text())
+    picture(page, "page-zh")
+    page.reload()
+    page.wait_for_selector(".rc-answer")
+    page.get_by_label("切换为英文").click()
+    page.wait_for_function("document.documentElement.lang === 'en'")
+    page.wait_for_load_state("networkidle")
+
+
+def test_a_reload_finds_everything_again(page: Any, server: Server) -> None:
+    open_page(page, server.place())
+    begin_chat(page)
+    answer = ask(page, TUMOUR)
+    words = answer.locator(".rc-words").inner_text()
+    answer.get_by_label("Poor answer").click()
+    page.get_by_text("wrong place").click()
+    page.wait_for_selector(".rc-reason button[aria-pressed=true]")
+    answer.locator(".rc-chip").first.click()
+    settle(page)
+    page.wait_for_timeout(300)
+    before = page.evaluate(f"{VIEW}.bounds0")
+    page.reload()
+    page.wait_for_selector(".rc-answer")
+    settle(page)
+    after = page.evaluate(f"{VIEW}.bounds0")
+    for key in ("x", "y", "width", "height"):
+        assert abs(after[key] - before[key]) < 0.02 * before["width"]
+    assert page.locator(WORDS).inner_text() == words
+    assert page.locator(".rc-reason button[aria-pressed=true]").inner_text() == "wrong place"
+
+
+def test_an_answer_is_given_anew(page: Any, server: Server) -> None:
+    open_page(page, server.place())
+    begin_chat(page)
+    first = ask(page, TUMOUR).get_attribute("data-message")
+    page.get_by_label("Try again").click()
+    page.wait_for_function(
+        f"document.querySelector('.rc-answer').dataset.message !== '{first}' && {IDLE}"
+    )
+    assert page.locator(".rc-answer").count() == 1
+    assert page.locator(".rc-question").count() == 1

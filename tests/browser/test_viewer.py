@@ -1,0 +1,138 @@
+"""The slide viewer, with real clicks and keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from browsed import Server
+from driving import VIEW, drag, magnification, open_page, over_slide, settle
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_slide_opens_and_zooms_by_wheel_and_keys(page: Any, server: Server, picture: Any) -> None:
+    open_page(page, server.place())
+    settle(page)
+    picture(page, "page")
+    first = magnification(page)
+    over_slide(page)
+    page.mouse.wheel(0, -400)
+    settle(page)
+    assert magnification(page) > 1.2 * first
+    page.keyboard.press("5")
+    settle(page)
+    assert abs(magnification(page) / 20 - 1) < 0.02
+    assert page.locator(".rc-times").first.inner_text() == "20×"
+    assert page.locator(".rc-zooms button[aria-pressed=true]").first.inner_text() == "20×"
+    page.keyboard.press("-")
+    settle(page)
+    assert magnification(page) < 19
+    before = page.evaluate(f"{VIEW}.bounds0.x")
+    page.keyboard.press("ArrowRight")
+    settle(page)
+    assert page.evaluate(f"{VIEW}.bounds0.x") > before
+    page.keyboard.press("]")
+    settle(page)
+    assert page.evaluate(f"{VIEW}.view.rotation") == 90
+    page.keyboard.press("0")
+    settle(page)
+    assert abs(magnification(page) / first - 1) < 0.05
+
+
+def test_the_scale_bar_is_as_long_as_it_says(page: Any, server: Server) -> None:
+    open_page(page, server.place())
+    settle(page)
+    shown = page.locator(".rc-bar").first
+    number, unit = shown.inner_text().split()
+    um = float(number) * {"µm": 1, "mm": 1000}[unit]
+    px = float(shown.evaluate("node => node.style.getPropertyValue('--length')").rstrip("px"))
+    assert abs(px * page.evaluate(f"{VIEW}.umPerPx") / um - 1) < 0.01
+
+
+def test_a_polygon_a_ruler_and_a_square_millimetre(page: Any, server: Server) -> None:
+    open_page(page, server.place())
+    settle(page)
+    box = page.locator(".rc-canvas").first.bounding_box()
+    over_slide(page)
+    page.keyboard.press("l")
+    drag(page, (0.4, 0.5), (0.5, 0.5))
+    um = 0.1 * box["width"] * page.evaluate(f"{VIEW}.umPerPx")
+    shown = page.locator(".rc-name text").last.text_content()
+    assert abs(float(shown.split()[0]) / um - 1) < 0.05
+    page.keyboard.press("Escape")
+    page.keyboard.press("o")
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_function(
+        "[...document.querySelectorAll('.rc-name')].some((tag) => tag.textContent === '1 mm²')"
+    )
+    page.keyboard.press("Escape")
+    regions = page.locator(".rc-layer-regions .rc-mark").count()
+    page.keyboard.press("p")
+    for x, y in ((0.6, 0.4), (0.7, 0.4), (0.65, 0.55)):
+        page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        page.wait_for_timeout(400)  # two quick clicks would be one double click
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        f"document.querySelectorAll('.rc-layer-regions .rc-mark').length === {regions + 1}"
+    )
+
+
+def test_overlays_go_on_and_off(page: Any, server: Server, picture: Any) -> None:
+    open_page(page, server.place())
+    page.wait_for_function("!ruichat.page.stage.overlays.boxes.classes.disabled")
+    over_slide(page)
+    page.keyboard.press("c")
+    page.wait_for_selector(".rc-layer-masks image", state="attached")
+    page.get_by_label("Overlays", exact=True).first.click()
+    assert page.locator(".rc-legend li").count() >= 3
+    slider = page.get_by_label("Opacity of Tissue classes (AI)")
+    slider.fill("0.8")
+    assert page.locator(".rc-layer-masks image").get_attribute("opacity") == "0.8"
+    slider.fill("0.45")
+    page.wait_for_load_state("networkidle")
+    settle(page)
+    picture(page, "overlay")
+    page.get_by_role("checkbox", name="Tissue classes (AI)").uncheck()
+    page.wait_for_selector(".rc-layer-masks image", state="detached")
+    over_slide(page)
+    for key, count in (("t", 1), ("q", 2), ("t", 1), ("q", 0)):
+        page.keyboard.press(key)
+        assert page.locator(".rc-layer-masks image").count() == count
+
+
+def test_two_slides_move_in_step(page: Any, several: Server, picture: Any) -> None:
+    open_page(page, several.place())
+    page.wait_for_function("ruichat.page.strip.slides.length > 1")
+    over_slide(page)
+    page.keyboard.press("s")
+    page.wait_for_function("ruichat.page.stage.pair.locked")
+    apart = "(() => { const [a, b] = ruichat.page.stage.panes.map((pane) => pane.view.bounds0);"
+    apart += " return [b.x + b.width / 2 - a.x - a.width / 2, b.width - a.width]; })()"
+    settle(page)
+    before, place = page.evaluate(apart), page.evaluate(f"{VIEW}.bounds0")
+    drag(page, (0.6, 0.6), (0.4, 0.5))
+    page.mouse.wheel(0, -300)
+    settle(page)
+    assert page.evaluate(f"{VIEW}.bounds0.width") < 0.9 * place["width"]
+    after = page.evaluate(apart)
+    assert all(abs(a - b) < 3 for a, b in zip(before, after, strict=True))
+    picture(page, "pair")
+    page.keyboard.press("Shift+S")
+    drag(page, (0.5, 0.5), (0.3, 0.5))
+    settle(page)
+    assert abs(page.evaluate(apart)[0] - after[0]) > 20
+    page.keyboard.press("s")
+    page.wait_for_selector(".rc-pane >> nth=1", state="hidden")
+
+
+def test_the_keys_are_shown(page: Any, server: Server) -> None:
+    open_page(page, server.place())
+    over_slide(page)
+    page.keyboard.press("?")
+    page.wait_for_selector(".rc-dialog kbd")
+    shown = page.locator(".rc-dialog").inner_text()
+    assert "Rectangle" in shown
+    assert "Next, previous finding" in shown
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".rc-dialog", state="detached")
