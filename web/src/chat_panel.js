@@ -91,6 +91,7 @@ export class ChatPanel extends EventTarget {
   async openCase(whole, wantedId) {
     this.case = whole;
     const chats = whole ? await this.server.list(`api/v1/cases/${whole.id}/chats`) : [];
+    if (this.case !== whole) return; // another was opened meanwhile
     this.chats = chats.reverse();
     const wanted = this.chats.find(({ id }) => id === wantedId) ?? this.chats[0];
     this.open(wanted?.id ?? null);

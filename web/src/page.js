@@ -173,6 +173,7 @@ export class Page {
     await this.#showBeside(null, { forget: false });
     await this.strip.open(whole);
     await this.chat.openCase(whole, this.place.chat);
+    if (this.place.case !== whole?.id) return; // another was opened meanwhile
     const { slides } = this.strip;
     const slide = slides.find(({ id }) => id === this.place.slide) ?? slides[0];
     if (!slide) {
