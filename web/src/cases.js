@@ -1,9 +1,10 @@
 // Cases: choose one, make one, say what is known clinically.
 
-import { button, el, iconButton } from "./dom.js";
+import { button, el, icon, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
-import { onLanguage, text } from "./language.js";
-import { field, openDialog } from "./notices.js";
+import { language, onLanguage, text } from "./language.js";
+import { complain, field, openDialog } from "./notices.js";
+import { holds, searchList } from "./search_list.js";
 
 const CHANGES = { class: "rc-button rc-icon-button rc-changes" };
 const ORGANS = [
@@ -22,6 +23,9 @@ const ORGANS = [
   "other",
 ];
 
+/** Cases that the list shows at once; the others are found by typing. */
+const MOST = 200;
+
 /** The case's name in the top bar, and the list behind it; fires "open" {case}. */
 export class Cases extends EventTarget {
   constructor(server) {
@@ -29,15 +33,24 @@ export class Cases extends EventTarget {
     this.server = server;
     this.cases = [];
     this.current = null;
-    this.select = el("select", {
-      "aria-label": text("cases"),
-      on: { change: () => this.#choose(this.select.value) },
-    });
+    this.title = el("b", { class: "rc-case-title" });
+    this.chooseButton = el(
+      "button",
+      {
+        type: "button",
+        class: "rc-button rc-case-name",
+        name: "case_choose",
+        "aria-haspopup": "dialog",
+        on: { click: () => this.choose().catch(complain) },
+      },
+      this.title,
+      icon(ICONS.down),
+    );
     this.editButton = iconButton(ICONS.edit, "case_edit", () => this.edit(), CHANGES);
     this.element = el(
       "div",
       { class: "rc-cases" },
-      this.select,
+      this.chooseButton,
       this.editButton,
       iconButton(ICONS.add, "new_case", () => this.create(), CHANGES),
     );
@@ -53,9 +66,25 @@ export class Cases extends EventTarget {
   /** Lists the cases and opens the wanted one, else the last used. */
   async load(wantedId = null) {
     this.cases = await this.server.list("api/v1/cases");
-    this.current = this.cases.find(({ id }) => id === wantedId) ?? this.cases[0] ?? null;
-    this.#draw();
-    this.dispatchEvent(new CustomEvent("open", { detail: { case: this.current } }));
+    this.#open(this.cases.find(({ id }) => id === wantedId) ?? this.cases[0] ?? null);
+  }
+
+  /** Shows all cases to choose from; others may have changed them meanwhile. */
+  async choose() {
+    this.cases = await this.server.list("api/v1/cases");
+    const find = async (query) => {
+      const found = this.cases.filter((one) => holds(wordsOf(one), query));
+      return { items: found.slice(0, MOST), total: found.length };
+    };
+    const entry = (one) => this.#entry(one, () => dialog.close());
+    const list = searchList({ hint: "case_search", find, entry, nothing: "case_none_found" });
+    const dialog = openDialog("cases", [list]);
+  }
+
+  /** Opens the case before or after this one, in the order of the list. */
+  step(by) {
+    const index = this.cases.findIndex(({ id }) => id === this.current?.id) + by;
+    if (this.cases[index]) this.#open(this.cases[index]);
   }
 
   /** Asks for a new case's title. */
@@ -79,23 +108,35 @@ export class Cases extends EventTarget {
     });
   }
 
-  #choose(id) {
-    if (id === "") {
-      this.select.value = this.current?.id ?? "";
-      return;
-    }
-    this.current = this.cases.find((one) => one.id === id);
+  #open(one) {
+    this.current = one;
     this.#draw();
-    this.dispatchEvent(new CustomEvent("open", { detail: { case: this.current } }));
+    this.dispatchEvent(new CustomEvent("open", { detail: { case: one } }));
+  }
+
+  #entry(one, close) {
+    const day = new Intl.DateTimeFormat(language() === "zh" ? "zh-CN" : "en", { dateStyle: "medium" });
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "rc-choice",
+        "aria-current": one.id === this.current?.id ? "true" : null,
+        on: {
+          click: () => {
+            close();
+            this.#open(one);
+          },
+        },
+      },
+      el("b", {}, one.title),
+      el("span", { class: "rc-quiet" }, organWords(one)),
+      el("time", { class: "rc-quiet" }, day.format(new Date(one.updated_at))),
+    );
   }
 
   #draw() {
-    this.select.replaceChildren(
-      ...this.cases.map((one) => el("option", { value: one.id }, one.title)),
-    );
-    if (!this.cases.length) this.select.append(el("option", { value: "" }, text("no_case")));
-    this.select.value = this.current?.id ?? "";
-    this.select.setAttribute("aria-label", text("cases"));
+    this.title.textContent = this.current?.title ?? text("no_case");
     this.editButton.hidden = !this.current;
     this.missing.hidden = !this.current || Boolean(this.current.context.trim());
   }
@@ -127,4 +168,14 @@ export class Cases extends EventTarget {
     );
     (shown.title ? context : name).focus();
   }
+}
+
+function organWords({ organ }) {
+  if (!organ) return "";
+  return ORGANS.includes(organ) ? text(`organ_${organ.replace(" ", "_")}`) : organ;
+}
+
+/** What a case is found by. */
+function wordsOf(one) {
+  return [one.title, one.organ, organWords(one), one.context].join(" ");
 }

@@ -29,6 +29,7 @@ export const ICONS = {
   down: "M6 9l6 6 6-6",
   theme: "M12 3a9 9 0 1 0 0 18zM12 3a9 9 0 0 1 0 18",
   out: "M10 4H5v16h5M14 8l5 4-5 4M19 12H9",
+  folder: "M3 6h6l2 2h10v11H3z",
   file: "M6 3h8l5 5v13H6zM14 3v5h5",
   download: "M12 4v12M7 11l5 5 5-5M5 20h14",
   upload: "M12 16V4M7 9l5-5 5 5M5 20h14",

@@ -55,7 +55,7 @@ export function keyTable(table) {
 
 function named(event) {
   const key = event.key.toLowerCase();
-  const shifted = event.shiftKey && (/^[a-z]$/.test(key) || key.startsWith("arrow"));
+  const shifted = event.shiftKey && /^([a-z]|arrow.*|page.*)$/.test(key);
   return shifted ? `shift+${key}` : key;
 }
 

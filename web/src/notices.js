@@ -36,10 +36,10 @@ export function complain(error) {
  *
  * @param {string | [string, object]} title wording.
  * @param {Node[]} content
- * @param {{save?: () => Promise<unknown>, remove?: () => Promise<unknown>}} actions save closes the
- *   dialog unless it fails; without it there is only a way out.
+ * @param {{save?: () => Promise<unknown>, saySave?: string, remove?: () => Promise<unknown>}} actions
+ *   save closes the dialog unless it fails; without it there is only a way out.
  */
-export function openDialog(title, content, { save = null, remove = null } = {}) {
+export function openDialog(title, content, { save = null, saySave = "save", remove = null } = {}) {
   const dialog = el("dialog", { class: "rc-dialog" });
   const run = async (action) => {
     try {
@@ -74,7 +74,7 @@ export function openDialog(title, content, { save = null, remove = null } = {}) 
           remove ? button("delete", () => run(remove), { class: "rc-button rc-danger" }) : null,
           el("span", { class: "rc-gap" }),
           button("cancel", () => dialog.close()),
-          el("button", { type: "submit", class: "rc-button rc-primary", say: "save" }),
+          el("button", { type: "submit", class: "rc-button rc-primary", say: saySave }),
         )
       : null,
   );

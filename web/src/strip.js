@@ -1,13 +1,17 @@
 // The narrow strip on the left: the case, its slides, and how they come in.
 
-import { button, el, iconButton } from "./dom.js";
+import { el, icon, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
-import { onLanguage, text } from "./language.js";
+import { label, onLanguage, text } from "./language.js";
 import { complain, field, notify, openDialog } from "./notices.js";
+import { searchList } from "./search_list.js";
 
 const STAINS = ["HE", "IHC", "PAS", "Masson", "Ag", "AB"];
 const POLL_MS = 1500;
 const THUMBNAIL_PX = 320;
+
+/** Slides of the server's folders that are shown at once; the others are found by typing. */
+const MOST = 200;
 
 /** Fires "slide" {slide} when one is chosen and "changed" when the case's slides have changed. */
 export class Strip extends EventTarget {
@@ -27,8 +31,8 @@ export class Strip extends EventTarget {
     this.foot = el(
       "div",
       { class: "rc-strip-foot" },
-      button("slide_upload", () => this.file.click(), { class: "rc-button rc-wide" }),
-      button("slide_from_folder", () => this.#chooseFromFolder(), { class: "rc-button rc-wide" }),
+      wideButton(ICONS.upload, "slide_upload", () => this.file.click()),
+      wideButton(ICONS.folder, "slide_from_folder", () => this.#chooseFromFolder()),
     );
     this.element = el(
       "nav",
@@ -52,18 +56,17 @@ export class Strip extends EventTarget {
 
   /** Asks the server for the slides again. */
   async reload() {
-    if (!this.case) {
-      this.slides = [];
-    } else {
-      const slides = await this.server.list(`api/v1/cases/${this.case.id}/slides`);
-      this.slides = await Promise.all(
-        slides.map(async (slide, index) => ({
-          ...slide,
-          letter: letterOf(index),
-          job: slide.state === "reading" ? await this.#jobOf(slide) : null,
-        })),
-      );
-    }
+    const caseId = this.case?.id;
+    const kept = caseId ? await this.server.list(`api/v1/cases/${caseId}/slides`) : [];
+    const slides = await Promise.all(
+      kept.map(async (slide, index) => ({
+        ...slide,
+        letter: letterOf(index),
+        job: slide.state === "reading" ? await this.#jobOf(slide) : null,
+      })),
+    );
+    if (this.case?.id !== caseId) return; // another case was opened meanwhile
+    this.slides = slides;
     this.#draw();
     this.#tell("changed");
   }
@@ -85,17 +88,25 @@ export class Strip extends EventTarget {
     this.file.value = "";
     if (!this.case) return;
     const caseId = this.case.id;
-    const waiting = files.map((file) => ({ file, share: 0 }));
+    await this.#add(files, 0, (item) => {
+      const form = new FormData();
+      form.append("file", item.of, item.of.name);
+      return this.server.upload(`cases/${caseId}/slides`, form, (share) => {
+        item.share = share;
+        this.#draw();
+      });
+    });
+  }
+
+  /** Brings slides in one after the other; what fails is told, and the others come. */
+  async #add(things, share, bring) {
+    const caseId = this.case.id;
+    const waiting = things.map((of) => ({ of, share }));
     this.sending.push(...waiting);
     for (const item of waiting) {
       this.#draw();
-      const form = new FormData();
-      form.append("file", item.file, item.file.name);
       try {
-        await this.server.upload(`cases/${caseId}/slides`, form, (share) => {
-          item.share = share;
-          this.#draw();
-        });
+        await bring(item);
       } catch (error) {
         complain(error);
       }
@@ -194,25 +205,31 @@ export class Strip extends EventTarget {
     );
   }
 
-  async #chooseFromFolder() {
-    try {
-      const { entries } = await this.server.get("folders");
-      const list = el("div", { class: "rc-choices" });
-      for (const entry of entries) {
-        const box = el("input", { type: "checkbox", value: entry.id });
-        list.append(el("label", {}, box, entry.name));
-      }
-      if (!entries.length) list.append(el("p", { class: "rc-quiet", say: "slide_no_folder" }));
-      const save = async () => {
-        for (const box of list.querySelectorAll("input:checked")) {
-          await this.server.post(`cases/${this.case.id}/slides/from-folder`, { entry: box.value });
-        }
-        await this.reload();
-      };
-      openDialog("slide_from_folder", [list], entries.length ? { save } : {});
-    } catch (error) {
-      complain(error);
-    }
+  #chooseFromFolder() {
+    const chosen = new Map();
+    const count = el("p", { class: "rc-quiet", role: "status" });
+    const find = async (query) => {
+      const fields = new URLSearchParams({ query, limit: MOST });
+      const { entries, total } = await this.server.get(`folders?${fields}`);
+      return { items: entries, total };
+    };
+    const entry = (slide) => {
+      const box = el("input", { type: "checkbox", checked: chosen.has(slide.id) });
+      box.addEventListener("change", () => {
+        if (box.checked) chosen.set(slide.id, slide);
+        else chosen.delete(slide.id);
+        label(count, "say", ["slide_chosen", { count: chosen.size }]);
+      });
+      return el("label", { class: "rc-choice" }, box, slide.name);
+    };
+    const list = searchList({ hint: "slide_search", find, entry, nothing: "slide_none_found" });
+    const save = async () => {
+      const caseId = this.case.id;
+      this.#add([...chosen.values()], 1, ({ of }) =>
+        this.server.post(`cases/${caseId}/slides/from-folder`, { entry: of.id }),
+      ).catch(complain);
+    };
+    openDialog("slide_from_folder", [list, count], { save, saySave: "slide_add_chosen" });
   }
 
   async #poll() {
@@ -256,14 +273,23 @@ export function letterOf(index) {
   return index < 26 ? last : letterOf(Math.floor(index / 26) - 1) + last;
 }
 
-function sendingEntry({ file, share }) {
+function wideButton(path, say, click) {
+  return el(
+    "button",
+    { type: "button", class: "rc-button rc-wide", name: say, on: { click } },
+    icon(path),
+    el("span", { say }),
+  );
+}
+
+function sendingEntry({ of, share }) {
   const percent = Math.floor(share * 100);
   const bar = el("progress", { max: "1", value: String(share) });
   const words = share < 1 ? ["slide_sending", { share: percent }] : ["slide_checking", {}];
   return el(
     "li",
     { class: "rc-sending" },
-    el("span", { class: "rc-file" }, file.name),
+    el("span", { class: "rc-file" }, of.name),
     el("span", { class: "rc-state", say: words }),
     bar,
   );

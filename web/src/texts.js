@@ -22,6 +22,16 @@ export const TEXTS = {
 
   cases: { en: "Cases", zh: "病例" },
   no_case: { en: "No case yet", zh: "还没有病例" },
+  case_choose: { en: "Choose a case", zh: "选择病例" },
+  case_search: {
+    en: "Search title, organ, clinical context",
+    zh: "搜索名称、器官、临床资料",
+  },
+  case_none_found: { en: "No case holds these words", zh: "没有符合的病例" },
+  list_cut: {
+    en: "{shown} of {total} shown; type to find others",
+    zh: "显示 {total} 项中的 {shown} 项；输入文字可查找其他",
+  },
   new_case: { en: "New case", zh: "新建病例" },
   case_title: { en: "Title", zh: "名称" },
   case_title_hint: { en: "Specimen number, not the patient's name", zh: "标本号，请勿填写患者姓名" },
@@ -53,13 +63,15 @@ export const TEXTS = {
   organ_other: { en: "other", zh: "其他" },
 
   slides: { en: "Slides", zh: "切片" },
-  slide_add: { en: "Add slides", zh: "添加切片" },
   slide_upload: { en: "From this computer", zh: "从本机上传" },
   slide_from_folder: { en: "From the server's folders", zh: "从服务器文件夹" },
-  slide_no_folder: {
-    en: "The operator has opened no folder on the server",
-    zh: "管理员未开放服务器文件夹",
+  slide_search: { en: "Search by name", zh: "按名称搜索" },
+  slide_none_found: {
+    en: "No such slide in the folders that the operator has opened on the server",
+    zh: "管理员开放的服务器文件夹中没有这样的切片",
   },
+  slide_add_chosen: { en: "Add", zh: "添加" },
+  slide_chosen: { en: "{count} chosen", zh: "已选 {count} 张" },
   slide_sending: { en: "Sending {share} %", zh: "上传 {share} %" },
   slide_checking: { en: "Checking the file…", zh: "正在检查文件…" },
   slide_new: { en: "not read yet", zh: "未读取" },
@@ -139,7 +151,7 @@ export const TEXTS = {
     en: "Every claim names the regions it rests on; click one to fly there.",
     zh: "每个论断都注明所依据的区域；点击即可定位。",
   },
-  ask_hint: { en: "Ask about the slide or a drawn region", zh: "就切片或手绘区域提问" },
+  ask_hint: { en: "Ask about the slide or a region", zh: "就切片或区域提问" },
   ask_label: { en: "Question", zh: "问题" },
   send: { en: "Send (Enter)", zh: "发送（回车）" },
   stop: { en: "Stop (Esc)", zh: "停止（Esc）" },
@@ -245,6 +257,7 @@ export const TEXTS = {
   key_presets: { en: "1×, 2×, 5×, 10×, 20×, 40×", zh: "1×、2×、5×、10×、20×、40×" },
   key_fit: { en: "Whole slide", zh: "全片" },
   key_rotate: { en: "Rotate by 90°, with Shift by 5°", zh: "旋转 90°，加 Shift 旋转 5°" },
+  key_case: { en: "Previous, next case", zh: "上一个、下一个病例" },
   key_slide: { en: "Previous, next slide", zh: "上一张、下一张切片" },
   key_move: { en: "Move", zh: "移动" },
   key_space: { en: "Move while held", zh: "按住时移动" },

@@ -1,0 +1,73 @@
+// A list that is searched by typing: cases, slides in folders.
+
+import { el } from "./dom.js";
+
+const PAUSE_MS = 150;
+
+/**
+ * A field and what it finds.
+ *
+ * Enter takes the first entry; the arrow keys go from entry to entry.
+ *
+ * @param {string} hint wording of the field's placeholder.
+ * @param {(query: string) => Promise<{items: object[], total: number}>} find the first of all that
+ *   hold the query's words.
+ * @param {(item: object) => HTMLElement} entry draws one; its first control takes the focus.
+ * @param {string} nothing wording where nothing is found.
+ */
+export function searchList({ hint, find, entry, nothing }) {
+  const list = el("div", { class: "rc-choices" });
+  const count = el("p", { class: "rc-quiet rc-count", role: "status" });
+  let asked = 0;
+  const look = async () => {
+    const number = ++asked;
+    const { items, total } = await find(field.value.trim());
+    if (number !== asked) return; // another was typed meanwhile
+    const cut = el("span", { say: ["list_cut", { shown: items.length, total }] });
+    list.replaceChildren(...items.map(entry));
+    count.replaceChildren(
+      ...(total > items.length ? [cut] : []),
+      ...(total ? [] : [el("span", { say: nothing })]),
+    );
+  };
+  let pause = null;
+  const field = el("input", {
+    type: "search",
+    autofocus: true,
+    hint,
+    on: {
+      input: () => {
+        clearTimeout(pause);
+        pause = setTimeout(look, PAUSE_MS);
+      },
+      keydown: (event) => {
+        if (event.key !== "Enter" || event.isComposing) return;
+        event.preventDefault();
+        clearTimeout(pause);
+        look().then(() => controls(list)[0]?.click());
+      },
+    },
+  });
+  const whole = el("div", { class: "rc-search", on: { keydown: walk } }, field, list, count);
+  field.setAttribute("aria-label", field.placeholder);
+  look();
+  return whole;
+
+  function walk(event) {
+    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const stops = [field, ...controls(list)];
+    stops[stops.indexOf(document.activeElement) + by]?.focus();
+  }
+}
+
+/** Words of a query in any order, whatever their case. */
+export function holds(text, query) {
+  const folded = text.toLowerCase();
+  return query.toLowerCase().split(/\s+/).every((word) => folded.includes(word));
+}
+
+function controls(list) {
+  return [...list.querySelectorAll("button, input")];
+}
