@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ class Server:
     Attributes:
         address: of the server.
         folder: of slides that it may add.
+        data: folder of its database.
         case_id: holds `slide_id`.
     """
 
     address: str
     folder: Path
+    data: Path
     case_id: str
     slide_id: str
 
@@ -45,29 +47,31 @@ def draw(path: Path, width: int, height: int, seed: int) -> Path:
     return path
 
 
-def fill(address: str, folder: Path) -> Server:
+def fill(address: str, folder: Path, data: Path) -> Server:
     """A case with the drawn slide, once that has been read."""
     case = {
         "title": "S26-01482",
         "organ": "colorectum",
         "context": "Male, 64; mass of the sigmoid, biopsy",
     }
-    return made(address, folder, case, ["HE"])
+    case_id, slide_id = made(address, case, ["HE"])
+    return Server(address, folder, data, case_id, slide_id)
 
 
-def fill_several(address: str, folder: Path) -> Server:
+def fill_several(server: Server) -> Server:
     """A case with the drawn slide several times, as of one block, once all are read."""
     case = {"title": "S26-01517", "organ": "colorectum", "context": "Female, 58; screening"}
-    return made(address, folder, case, ["HE", "IHC", "PAS", "HE"])
+    case_id, slide_id = made(server.address, case, ["HE", "IHC", "PAS", "HE"])
+    return replace(server, case_id=case_id, slide_id=slide_id)
 
 
-def made(address: str, folder: Path, case: dict[str, str], stains: list[str]) -> Server:
-    """A case with the drawn slide once for each stain."""
+def made(address: str, case: dict[str, str], stains: list[str]) -> tuple[str, str]:
+    """A case with the drawn slide once for each stain; its id and the first slide's."""
     case_id = post(address, "/api/v1/cases", case)["id"]
     slides = [add(address, case_id, "small.tif", stain=stain, block="A1") for stain in stains]
     for slide_id in slides:
         until_read(address, slide_id)
-    return Server(address, folder, case_id, slides[0])
+    return case_id, slides[0]
 
 
 def post(address: str, path: str, body: dict[str, Any]) -> Any:

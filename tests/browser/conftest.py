@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             assert process.stdout is not None
             found = re.search(r"http://\S+", process.stdout.readline())
             assert found is not None, "the server didn't start"
-            yield fill(found.group(), folder)
+            yield fill(found.group(), folder, data)
         finally:
             process.terminate()
             process.wait(timeout=30)
@@ -48,7 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def several(server: Server) -> Server:
     """The same server, with a case of several slides."""
-    return fill_several(server.address, server.folder)
+    return fill_several(server)
 
 
 @pytest.fixture(scope="module")

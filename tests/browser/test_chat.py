@@ -22,6 +22,9 @@ from driving import (
     until_answered,
 )
 
+from ruichat.storage.database import chats
+from ruichat.storage.database.connect import open_database
+
 pytestmark = pytest.mark.slow
 
 WORDS = ".rc-answer .rc-words"
@@ -180,3 +183,52 @@ def test_an_answer_is_given_anew(page: Any, server: Server) -> None:
     )
     assert page.locator(".rc-answer").count() == 1
     assert page.locator(".rc-question").count() == 1
+
+
+def test_what_an_answer_rests_on_is_seen(page: Any, server: Server) -> None:
+    """A kept answer with a thought, a claim without a source, and one that is left open."""
+    chat_id = keep_answers(server)
+    open_page(page, server.place(chat=chat_id))
+    first, second = (page.locator(".rc-answer").nth(number) for number in (0, 1))
+    thought = first.locator(".rc-thought p")
+    assert not thought.is_visible()
+    first.locator(".rc-thought summary").click()
+    assert thought.inner_text() == "Glands first, then stroma."
+    page.keyboard.press("Enter")
+    assert not thought.is_visible()
+    assert "no source cited" in first.locator(".rc-ungrounded").inner_text()
+    assert "It is old." in first.locator(".rc-ungrounded").inner_text()
+    assert "R1" not in first.locator(".rc-ungrounded").inner_text()
+    assert second.locator(".rc-badge").inner_text() == "Cannot determine"
+    assert page.get_by_text("AI-generated, not a diagnosis").count() == 2
+
+
+def keep_answers(server: Server) -> str:
+    """Two answers, kept as the server keeps them; the id of their chat."""
+    claims = [
+        {"text": "There are glands [R1].", "citations": ["R1"], "grounded": True},
+        {"text": "It is old.", "citations": [], "grounded": False},
+    ]
+    box = {"x": 0, "y": 0, "width": 224, "height": 224}
+    cited = [{"name": "R1", "box0": box, "shows": "carcinoma_glands"}]
+    told = {"claims": claims, "citations": cited, "abstained": False, "confidence": 0.8}
+    left = {"claims": [], "citations": [], "abstained": True, "confidence": None}
+    answers = [
+        ("There are glands [R1]. It is old.", "Glands first, then stroma.", told),
+        ("Cannot determine: H&E doesn't show it.", "", left),
+    ]
+    database = open_database(f"sqlite:///{server.data / 'ruichat.db'}")
+    me = httpx.get(f"{server.address}/api/v1/me").json()["id"]
+    with database.session() as session:
+        chat = chats.create_chat(
+            session, user_id=me, case_id=server.case_id, language="en", title="kept"
+        )
+        of = {"user_id": me, "slide_ids": [server.slide_id]}
+        for text, thought, answer in answers:
+            chats.add_question(session, chat.id, text="What is it?", **of)
+            chats.add_answer(
+                session, chat.id, text=text, thought=thought, state="complete", answer=answer, **of
+            )
+        chat_id = chat.id
+    database.close()
+    return chat_id

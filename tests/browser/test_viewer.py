@@ -136,3 +136,26 @@ def test_the_keys_are_shown(page: Any, server: Server) -> None:
     assert "Next, previous finding" in shown
     page.keyboard.press("Escape")
     page.wait_for_selector(".rc-dialog", state="detached")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1024, 768), (390, 844)])
+def test_everything_is_in_reach_in_a_small_window(
+    page: Any, server: Server, width: int, height: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    open_page(page, server.place())
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll('#rc-root :is(button, textarea)')]
+            .filter((node) => node.checkVisibility() && !node.closest('.rc-suggestions'))
+            .filter((node) => {
+                const { left, right, top, bottom } = node.getBoundingClientRect();
+                const sides = left < 0 || right > innerWidth || top < 0 || bottom > innerHeight;
+                return sides && !node.closest('.rc-toolbar, .rc-messages');
+            })
+            .map((node) => node.outerHTML)"""
+    )
+    assert outside == []
+    toolbar = page.locator(".rc-toolbar").bounding_box()
+    assert toolbar["x"] + toolbar["width"] <= width
+    canvas = page.locator(".rc-canvas").first.bounding_box()
+    assert canvas["width"] * canvas["height"] > 0.3 * width * height
