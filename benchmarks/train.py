@@ -210,7 +210,8 @@ def new_model() -> Any:
     """Random weights in the form of the model, wrapped in LoRA."""
     import torch
 
-    from ruichat.align.instruct import InstructConfig, wrap_in_lora
+    from ruichat.align.instruct import wrap_in_lora
+    from ruichat.align.laid_settings import LaidTraining
     from ruichat.align.loop import LoopConfig
     from ruichat.model.configuration import RuiChatConfig
     from ruichat.model.modeling import RuiChatForConditionalGeneration
@@ -228,29 +229,34 @@ def new_model() -> Any:
     }
     torch.manual_seed(0)
     model = RuiChatForConditionalGeneration(RuiChatConfig(text_config=text, bag_dim=BAG_DIM))
-    config = InstructConfig(rank=RANK, loop=LoopConfig(steps=3, learning_rate=1e-4))
+    config = LaidTraining(rank=RANK, loop=LoopConfig(steps=3, learning_rate=1e-4))
     return wrap_in_lora(model, config, whole=("region_encoder", "pointer"))
 
 
 def new_batches(folder: Path, row_tokens: int) -> Any:
     """The dialogues as our loop takes them: a step to a micro-batch."""
-    from ruichat.align.data.packing import Budget
+    from ruichat.align.data.dialogues import FiledDialogues
+    from ruichat.align.data.packing import BatchConfig, Budget
     from ruichat.align.data.slides import Reader
-    from ruichat.align.dialogue_batches import BatchConfig, DialogueBatches
+    from ruichat.align.dialogue_batches import DialogueBatches
     from ruichat.model.checkpoint import MINI_DIR
     from ruichat.model.processing import RuiChatProcessor
     from ruichat.truth.datasets.bags import Bags
     from ruichat.truth.datasets.store import DialogueFile
 
     budget = Budget(tokens=1024, tiles=65_536, row_tokens=row_tokens)
-    return DialogueBatches(
+    dialogues = FiledDialogues(
         [DialogueFile(folder / "dialogues.jsonl")],
         Bags([folder / "bags"]),
         Reader("mini"),
+        max_regions=32,
+        facts=False,
+    )
+    return DialogueBatches(
+        dialogues,
         RuiChatProcessor.from_pretrained(MINI_DIR),
         BatchConfig(budget=budget, micro_batches=1, facts=False),
         seed=0,
-        max_regions=32,
         max_positions=2048,
         log=lambda line: None,
     )
@@ -388,7 +394,6 @@ def time_card(name: str, steps: int = 8) -> Utilisation:
     """Steps of one sequence of 2,048 regions and 512 words, LoRA of rank 64, bfloat16."""
     import torch
 
-    from ruichat.align.instruct import TARGETS
     from ruichat.align.preflight.memory import Plan, memory_of, step_flops
     from ruichat.align.preflight.shapes import QWEN3, RegionShape
 
@@ -398,7 +403,7 @@ def time_card(name: str, steps: int = 8) -> Utilisation:
     tokens = NUM_REGIONS + NUM_WORDS
     plan = Plan("bf16", 64, tokens, 0, NUM_WORDS / 2 / tokens, recompute=False)
     regions = RegionShape(1536, language.width)
-    model = card_model(language, TARGETS)
+    model = card_model(language)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], fused=True)
     batch = card_batch(language)
     times = list(card_steps(model, optimiser, batch, steps))
@@ -417,11 +422,12 @@ def time_card(name: str, steps: int = 8) -> Utilisation:
     )
 
 
-def card_model(language: Any, targets: Any) -> Any:
+def card_model(language: Any) -> Any:
     """Random weights of a language model with 2,048 region names, LoRA of rank 64."""
     import torch
     from peft import LoraConfig, get_peft_model
 
+    from ruichat.model.adapter import language_matrices
     from ruichat.model.configuration import RuiChatConfig
     from ruichat.model.modeling import RuiChatForConditionalGeneration
 
@@ -443,7 +449,7 @@ def card_model(language: Any, targets: Any) -> Any:
     with torch.device("cuda"):
         model = RuiChatForConditionalGeneration(config)
     torch.set_default_dtype(torch.float32)
-    lora = LoraConfig(r=64, target_modules=list(targets))
+    lora = LoraConfig(r=64, target_modules=language_matrices(model))
     return get_peft_model(model, lora).train()
 
 

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -138,6 +139,9 @@ def require(module: str, *, extra: str = "") -> ModuleType:
 
 
 def load_object(target: str) -> object:
-    """The object named by 'package.module:attribute', as cards name their loaders."""
+    """The object named by 'package.module:attribute', as cards name their loaders.
+
+    An attribute may have further ones behind dots: a method of a class.
+    """
     module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return operator.attrgetter(attribute)(importlib.import_module(module))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ruichat.align.think.questions import Question
 from ruichat.align.think.rewards import Truth
@@ -14,6 +13,7 @@ from ruichat.model.configuration import RuiChatConfig
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
 from ruichat.model.regions import GEOMETRY_DIM
+from ruichat.truth.bags import BagBatch
 
 DIM = 4
 NUM_REGIONS = 2
@@ -45,17 +45,17 @@ class TinyQuestions:
         )
         return Question(tuple(ids), truth)
 
-    def regions(self, numbers: Sequence[int]) -> dict[str, Tensor]:
+    def regions(self, numbers: Sequence[int]) -> BagBatch:
         b = len(numbers)
         tiles = torch.zeros(b, NUM_REGIONS, DIM)
         tiles[:, :, 0] = 1.0
         tiles[range(b), self.where[list(numbers)]] = torch.eye(DIM)[1]
-        return {
-            "tile_embeddings": tiles,
-            "tile_region": torch.arange(NUM_REGIONS).expand(b, -1).clone(),
-            "region_geometry": torch.zeros(b, NUM_REGIONS, GEOMETRY_DIM),
-            "region_mask": torch.ones(b, NUM_REGIONS, dtype=torch.bool),
-        }
+        return BagBatch(
+            tile_embeddings=tiles,
+            tile_region=torch.arange(NUM_REGIONS).expand(b, -1).clone(),
+            region_geometry=torch.zeros(b, NUM_REGIONS, GEOMETRY_DIM),
+            region_mask=torch.ones(b, NUM_REGIONS, dtype=torch.bool),
+        )
 
 
 def answer(yes: bool, region: int) -> str:
@@ -107,7 +107,7 @@ def teach_form(
                 for prompt, end in zip(prompts, ends, strict=True)
             ]
         )
-        loss = model(ids, labels=labels, **questions.regions(numbers)).loss
+        loss = model(ids, labels=labels, **questions.regions(numbers).inputs).loss
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()

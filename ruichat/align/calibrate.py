@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ruichat.align.laid_settings import CalibrateConfig
 from ruichat.chat.calibration import Calibration, CalibrationRecord, fit_calibration
 from ruichat.chat.draft import Draft
 from ruichat.chat.facts import KNOWN_SCORE
 from ruichat.chat.question import question_kind
 from ruichat.chat.support import read_signal
-from ruichat.config import Config
 from ruichat.features.encoder import Encoder
 from ruichat.features.tile_classifier import TileClassifier
 from ruichat.histology import Language
@@ -20,14 +20,6 @@ from ruichat.truth.bags import SlideMaker
 from ruichat.truth.dialogues import Balance, write_dialogue
 from ruichat.truth.opening import open_laid
 from ruichat.truth.scoring import score_answer
-
-
-class CalibrateConfig(Config):
-    """Settings of the calibration stage."""
-
-    seed: int = 0
-    num_slides: int = 200
-    turns: int = 4
 
 
 def calibrate(

@@ -5,22 +5,31 @@ from __future__ import annotations
 import functools
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from ruichat.align.data.batch import DialogueBatch, collate
+from ruichat.align.data.dialogues import FiledDialogues
 from ruichat.align.data.packing import BatchConfig, Numbers, Packed, pack
-from ruichat.align.data.slides import Reader, facts_of, longest_facts
 from ruichat.align.loop import Log, MicroBatch
-from ruichat.errors import InputError, RuiChatError
+from ruichat.errors import InputError
 from ruichat.model.processing import IGNORED, Encoded, RuiChatProcessor, Turn
-from ruichat.truth.datasets.bags import Bags
-from ruichat.truth.datasets.check import EmptySplitError
 from ruichat.truth.datasets.dialogue import Dialogue, pose
-from ruichat.truth.datasets.finding import Wrong
-from ruichat.truth.datasets.laying import Laid, lay, most_regions
-from ruichat.truth.datasets.store import DialogueFile
+from ruichat.truth.datasets.laying import Laid
+
+Spoken = Callable[[Dialogue, Sequence[int]], list[Turn]]
+"""What is said in a dialogue, as it is learnt; all choices come from the seed."""
+
+
+def turns_of(dialogue: Dialogue, seed: Sequence[int]) -> list[Turn]:
+    """Questions and answers, options in an order that the seed decides."""
+    rng = np.random.default_rng(tuple(seed))
+    found: list[Turn] = []
+    for asked, said in zip(dialogue.turns[::2], dialogue.turns[1::2], strict=True):
+        order = [int(i) for i in rng.permutation(len(asked.options))]
+        question = pose(asked.text, asked.options, order)
+        found.append(Turn(question, said.text, said.thought or ""))
+    return found
 
 
 class DialogueBatches:
@@ -30,18 +39,15 @@ class DialogueBatches:
     before the first step, and rows of a like length come together.
 
     Args:
-        files: prepared dialogues.
-        bags: of their slides.
-        reader: of those bags.
+        dialogues: with their slides.
         processor: of the model that is trained.
         config: budgets.
         seed: of the run.
-        max_regions: of the model.
         max_positions: text tokens that the model reads.
         log: told how long the look through the data takes.
+        spoken: what of a dialogue is learnt.
 
     Raises:
-        EmptySplitError: there is no dialogue.
         InputError: a dialogue can't be read, has no bag, or is over a budget; it names file and
             dialogue.
         ArtifactError: a bag is of another encoder or damaged.
@@ -49,28 +55,21 @@ class DialogueBatches:
 
     def __init__(
         self,
-        files: Sequence[DialogueFile],
-        bags: Bags,
-        reader: Reader,
+        dialogues: FiledDialogues,
         processor: RuiChatProcessor,
         config: BatchConfig,
         *,
         seed: int,
-        max_regions: int,
         max_positions: int,
         log: Log,
+        spoken: Spoken = turns_of,
     ) -> None:
-        self._files, self._bags, self._reader = files, bags, reader
-        self._processor, self._config, self._seed = processor, config, seed
-        self._max_regions, self._max_positions = max_regions, max_positions
-        self._longest_facts = longest_facts(reader) if config.facts else ""
-        self._ends = np.cumsum([len(file) for file in files]).tolist()
-        if not self._ends or not self._ends[-1]:
-            raise EmptySplitError("there is no dialogue to train on", hint="Give a file with some")
+        self._dialogues, self._processor, self._config = dialogues, processor, config
+        self._seed, self._max_positions, self._spoken = seed, max_positions, spoken
         self._tokens, self._tiles = self._measure()
         self._starts = np.cumsum([0, *(len(self._epoch(e)) for e in range(config.epochs))]).tolist()
         log(
-            f"data: {self._ends[-1]} dialogues, {self._tokens.sum()} text tokens, "
+            f"data: {len(dialogues)} dialogues, {self._tokens.sum()} text tokens, "
             f"{self._starts[-1]} micro-batches in {config.epochs} epochs, {self.steps} steps"
         )
 
@@ -96,7 +95,7 @@ class DialogueBatches:
             collate(words, [laid for _, laid in made], self._processor, shared),
             num_targets=sum(label != IGNORED for one in words for label in one.labels[1:]),
             num_tokens=sum(len(one.input_ids) for one in words),
-            records=tuple(self._name(int(row)) for row in packed.dialogues),
+            records=tuple(self._dialogues.name(int(row)) for row in packed.dialogues),
         )
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - one of these lives as long as its run
@@ -104,44 +103,26 @@ class DialogueBatches:
         return pack(self._tokens, self._tiles, self._config.budget, (self._seed, epoch))
 
     def _row(self, row: int) -> tuple[Encoded, Laid]:
-        dialogue = self._dialogue(row)
-        try:
-            bags = [self._reader.read(path) for path in self._bags.of(dialogue)]
-            shown = [self._reader.shown(bag) for bag in bags]
-            laid = lay(dialogue, [bag for bag, _ in shown], self._max_regions)
-            facts = ""
-            if self._config.facts and len(bags) == 1:
-                facts = facts_of(bags[0], shown[0][1], laid.num_regions)
-            turns = turns_of(dialogue, (self._seed, row))
-            return self._processor.dialogue(turns, laid.num_regions, facts), laid
-        except RuiChatError as error:
-            raise self._named(row, error) from error
+        with self._dialogues.naming(row):
+            shown = self._dialogues.show(row)
+            return self._spell(row, shown.laid.num_regions, shown.facts), shown.laid
+
+    def _spell(self, row: int, num_regions: int, facts: str) -> Encoded:
+        turns = self._spoken(self._dialogues[row], (self._seed, row))
+        return self._processor.dialogue(turns, num_regions, facts)
 
     def _measure(self) -> tuple[Numbers, Numbers]:
         """Text tokens and tiles of every dialogue, as near as they can be known unread."""
-        sizes = np.array([self._size(row) for row in range(self._ends[-1])], np.int64)
+        sizes = np.array([self._size(row) for row in range(len(self._dialogues))], np.int64)
         return sizes[:, 0], sizes[:, 1]
 
     def _size(self, row: int) -> tuple[int, int]:
-        dialogue = self._dialogue(row)
-        try:
-            paths = self._bags.of(dialogue)
-            if not paths:
-                raise InputError(
-                    "it is about single pictures; training here reads bags of slides",
-                    hint="Extract the pictures as slides, or leave the record out",
-                )
-            tiles = [self._num_tiles(path) for path in paths]
-            k = most_regions(dialogue, tiles, self._max_regions)
-            turns = turns_of(dialogue, (self._seed, row))
-            spelled = self._processor.dialogue(turns, k, self._longest_facts)
+        with self._dialogues.naming(row):
+            size = self._dialogues.size(row)
+            spelled = self._spell(row, size.most_regions, self._dialogues.longest_facts)
             num = len(spelled.input_ids)
-            self._check(num, sum(tiles))
-        except Wrong as wrong:
-            raise self._named(row, InputError(wrong.message, hint=wrong.remedy)) from None
-        except RuiChatError as error:
-            raise self._named(row, error) from error
-        return num, sum(tiles)
+            self._check(num, size.tiles)
+        return num, size.tiles
 
     def _check(self, tokens: int, tiles: int) -> None:
         budget = self._config.budget
@@ -153,33 +134,3 @@ class DialogueBatches:
         ):
             if found > most:
                 raise InputError(f"it has {found} {what}; allowed: {most}", hint=remedy)
-
-    @functools.cache  # noqa: B019 - as above
-    def _num_tiles(self, path: Path) -> int:
-        return self._reader.num_tiles(path)
-
-    def _place(self, row: int) -> tuple[DialogueFile, int]:
-        at = bisect_right(self._ends, row)
-        return self._files[at], row - (self._ends[at - 1] if at else 0)
-
-    def _dialogue(self, row: int) -> Dialogue:
-        file, line = self._place(row)
-        return file[line]
-
-    def _name(self, row: int) -> str:
-        file, line = self._place(row)
-        return f"{file.path.name} dialogue {line + 1}"
-
-    def _named(self, row: int, error: RuiChatError) -> RuiChatError:
-        return type(error)(f"{self._name(row)}: {error.message}", hint=error.hint)
-
-
-def turns_of(dialogue: Dialogue, seed: Sequence[int]) -> list[Turn]:
-    """Questions and answers, options in an order that the seed decides."""
-    rng = np.random.default_rng(tuple(seed))
-    found: list[Turn] = []
-    for asked, said in zip(dialogue.turns[::2], dialogue.turns[1::2], strict=True):
-        order = [int(i) for i in rng.permutation(len(asked.options))]
-        question = pose(asked.text, asked.options, order)
-        found.append(Turn(question, said.text, said.thought or ""))
-    return found

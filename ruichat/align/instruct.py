@@ -9,32 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from pydantic import Field
 from torch import Tensor
 
 from ruichat.align.batches import WordBatch, collate_words, write_turns
-from ruichat.align.loop import Log, LoopConfig, MicroBatch, run_loop
-from ruichat.config import Config
+from ruichat.align.laid_settings import LaidTraining
+from ruichat.align.loop import Log, MicroBatch, run_loop
+from ruichat.model.adapter import language_matrices
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
 from ruichat.truth.bags import BagBatch, SlideMaker, collate_bags
 from ruichat.truth.dialogues import Balance
-
-
-class InstructConfig(Config):
-    """Settings of the instruction stage."""
-
-    seed: int = 0
-    slides_per_step: int = 24
-    row_tokens: int = 224
-    rank: int = 16
-    alpha: int = 32
-    tile_noise: float = 0.1
-    thoughts: float = Field(default=0.0, ge=0, le=1)
-    """Share of the answers that are thought about first; the model must know thoughts."""
-    plain_thoughts: bool = False
-    """One wording for each step of a thought, regions in their order; for small models."""
-    loop: LoopConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +29,8 @@ class InstructBatch:
     bags: BagBatch
 
 
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
 def train_instruct(
-    config: InstructConfig,
+    config: LaidTraining,
     model: RuiChatForConditionalGeneration,
     processor: RuiChatProcessor,
     bags: SlideMaker,
@@ -69,14 +50,14 @@ def train_instruct(
 
 
 def wrap_in_lora(
-    model: RuiChatForConditionalGeneration, config: InstructConfig, *, whole: Sequence[str]
+    model: RuiChatForConditionalGeneration, config: LaidTraining, *, whole: Sequence[str]
 ) -> PeftModel:
     """The model with a fresh adapter; modules named in `whole` train as they are."""
     torch.manual_seed(config.seed)
     lora = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
-        target_modules=list(TARGETS),
+        target_modules=language_matrices(model),
         modules_to_save=list(whole) or None,
     )
     return get_peft_model(model, lora)
@@ -84,7 +65,7 @@ def wrap_in_lora(
 
 def train_adapter(
     wrapped: PeftModel,
-    config: InstructConfig,
+    config: LaidTraining,
     processor: RuiChatProcessor,
     bags: SlideMaker,
     folder: Path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ruichat.align.instruct import InstructConfig
+from ruichat.align.laid_settings import LaidTraining
 from ruichat.align.preflight.memory import Plan
 from ruichat.align.preflight.room import Launch, Need
 from ruichat.align.preflight.ways import Names, Shapes, Size, need_of
@@ -11,7 +11,7 @@ from ruichat.truth.symbolic import SymbolicConfig
 
 def taught_need(
     part: str,
-    config: InstructConfig,
+    config: LaidTraining,
     shapes: Shapes,
     slides: SymbolicConfig,
     launch: Launch,

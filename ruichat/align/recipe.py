@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from ruichat.align.calibrate import CalibrateConfig, calibrate
+from ruichat.align.calibrate import calibrate
 from ruichat.align.embeddings import EmbeddingConfig, fit_embeddings
 from ruichat.align.encoder import EncoderTrainingConfig, train_encoder
-from ruichat.align.instruct import InstructConfig, train_instruct
+from ruichat.align.instruct import train_instruct
+from ruichat.align.laid_settings import CalibrateConfig, LaidTraining
 from ruichat.align.language import LanguageConfig, train_language
 from ruichat.align.loop import Log
 from ruichat.align.projector import ProjectorConfig, train_projector
@@ -42,7 +43,7 @@ class RecipeConfig(Config):
     tokenizer: TokenizerConfig
     language: LanguageConfig
     projector: ProjectorConfig
-    instruct: InstructConfig
+    instruct: LaidTraining
     calibrate: CalibrateConfig = CalibrateConfig()
     bags: SymbolicConfig = SymbolicConfig()
     """How tiles are laid into slides for the stages that see real embeddings."""

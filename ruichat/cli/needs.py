@@ -23,13 +23,13 @@ class Known:
 
     Attributes:
         field: that its settings have, and those of the stages below haven't.
-        config: its settings.
+        read: reads its settings.
         needs: what tells.
         is_rooted: whether that has to know the folder of the data.
     """
 
     field: str
-    config: str
+    read: str
     needs: str
     is_rooted: bool = False
 
@@ -37,33 +37,33 @@ class Known:
 KNOWN: dict[str, Known] = {
     "align": Known(
         "language_model",
-        "ruichat.align.stages.config:AlignConfig",
+        "ruichat.align.stages.config:AlignConfig.from_yaml",
         "ruichat.align.stages.align:align_needs",
-    ),
-    "instruct": Known(
-        "base",
-        "ruichat.align.stages.config:InstructConfig",
-        "ruichat.align.stages.instruct:instruct_needs",
     ),
     "think": Known(
         "teach",
-        "ruichat.align.think.stage:ThinkConfig",
+        "ruichat.align.think.config:read_config",
         "ruichat.align.think.stage:think_needs",
+    ),
+    "instruct": Known(
+        "base",
+        "ruichat.align.stages.config:InstructConfig.from_yaml",
+        "ruichat.align.stages.instruct:instruct_needs",
     ),
     "adapt": Known(
         "site",
-        "ruichat.align.adaptation.adapt:AdaptConfig",
+        "ruichat.align.adaptation.adapt:AdaptConfig.from_yaml",
         "ruichat.align.adaptation.adapt:adapt_needs",
         is_rooted=True,
     ),
     "distill": Known(
         "teachers",
-        "ruichat.align.pretraining.settings:DistillConfig",
+        "ruichat.align.pretraining.settings:DistillConfig.from_yaml",
         "ruichat.align.pretraining.needs:vision_needs",
     ),
     "pretrain": Known(
         "backbone",
-        "ruichat.align.pretraining.settings:PretrainConfig",
+        "ruichat.align.pretraining.settings:PretrainConfig.from_yaml",
         "ruichat.align.pretraining.needs:vision_needs",
     ),
 }
@@ -104,8 +104,8 @@ def print_needs(path: Path, data: Path, launch: Launch, room: Room, as_json: boo
 
 
 def _needs(known: Known, path: Path, data: Path, launch: Launch) -> list[Need]:
-    kind: Any = load_object(known.config)
-    settings = kind.from_yaml(path)
+    read: Any = load_object(known.read)
+    settings = read(path)
     needs: Any = load_object(known.needs)
     return needs(settings, data, launch) if known.is_rooted else needs(settings, launch)
 

@@ -19,27 +19,27 @@ Anyway = Annotated[
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: what it does, its settings and the function that runs it."""
+    """One stage: what it does, what reads its settings and the function that runs it."""
 
     summary: str
-    config: str
+    read: str
     run: str
 
 
 STAGES: dict[str, Stage] = {
     "align": Stage(
         "Align an encoder with a language model, which stays as it is.",
-        "ruichat.align.stages.config:AlignConfig",
+        "ruichat.align.stages.config:AlignConfig.from_yaml",
         "ruichat.align.stages.align:train_align",
     ),
     "instruct": Stage(
         "Tune an aligned model on dialogues with LoRA.",
-        "ruichat.align.stages.config:InstructConfig",
+        "ruichat.align.stages.config:InstructConfig.from_yaml",
         "ruichat.align.stages.instruct:train_instruct",
     ),
     "think": Stage(
         "Teach a model to think before it answers, then reward what leads to right answers.",
-        "ruichat.align.think.stage:ThinkConfig",
+        "ruichat.align.think.config:read_config",
         "ruichat.align.think.stage:think",
     ),
 }
@@ -65,8 +65,8 @@ def _command(name: str, stage: Stage) -> Callable[..., None]:
         from rich.console import Console
 
         # Settings first: what is wrong with them is told before torch is loaded.
-        kind: Any = load_object(stage.config)
-        settings = kind.from_yaml(config)
+        read: Any = load_object(stage.read)
+        settings = read(config)
         train: Any = load_object(stage.run)
         console = Console(stderr=True)
         folder = train(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ruichat.errors import ModelError
 from ruichat.model.base import BaseReference
@@ -16,6 +16,20 @@ from ruichat.model.language_model import weights_print
 from ruichat.model.weights import ADAPTER_CONFIG, ADAPTER_FILE
 
 _LANGUAGE_MODEL = ("language_model.", "lm_head.")
+
+
+def bare_model(model: Any) -> Any:
+    """The `RuiChatForConditionalGeneration` itself, or the one inside a PEFT model."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def language_matrices(model: Any) -> list[str]:
+    """Names of every matrix in the layers of a model's language model: what LoRA adapts."""
+    return [
+        f"language_model.{name}"
+        for name, module in bare_model(model).language_model.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -78,6 +80,21 @@ def load_language_model(
     return LanguageModel(model, folder, base)
 
 
+def read_text_config(folder: Path, name: str) -> Any:
+    """The config of a language model's decoder, its weights unread.
+
+    Raises:
+        ModelError: transformers has no class for it, or it isn't a decoder of attention.
+        ArtifactError: it can't be read.
+    """
+    with _refusing(folder, name):
+        text = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config(
+            decoder=True
+        )
+    _check_fields(text, name, stateful=False)
+    return text
+
+
 def load_causal(
     folder: Path,
     name: str,
@@ -88,7 +105,7 @@ def load_causal(
 ) -> PreTrainedModel:
     """A causal language model from a folder; see `load_language_model`."""
     options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
-    try:
+    with _refusing(folder, name):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if quantise == "4bit":
             options |= {"quantization_config": _four_bits(dtype), "device_map": {"": device}}
@@ -102,6 +119,16 @@ def load_causal(
             **options,
         )
         placed: Any = model if quantise == "4bit" else cast(Any, model).to(device)
+    text = placed.config.get_text_config(decoder=True)
+    _check_fields(text, name, stateful=bool(getattr(placed, "_is_stateful", False)))
+    return placed.eval()
+
+
+@contextmanager
+def _refusing(folder: Path, name: str) -> Generator[None]:
+    """What transformers raises, in our words."""
+    try:
+        yield
     except (ValueError, KeyError) as error:
         raise ModelError(
             f"transformers has no causal language model for {name!r}: {_first_line(error)}",
@@ -111,8 +138,6 @@ def load_causal(
         raise ArtifactError(
             f"{folder} can't be read: {_first_line(error)}", hint="Download it again"
         ) from error
-    _check_kind(placed, name)
-    return placed.eval()
 
 
 def _four_bits(dtype: torch.dtype | Literal["auto"]) -> Any:
@@ -131,14 +156,12 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _check_kind(model: PreTrainedModel, name: str) -> None:
-    text = model.config.get_text_config(decoder=True)
+def _check_fields(text: Any, name: str, *, stateful: bool) -> None:
     lacks = [
         field
         for field in ("hidden_size", "vocab_size", "max_position_embeddings", "num_hidden_layers")
         if not isinstance(getattr(text, field, None), int)
     ]
-    stateful = bool(getattr(model, "_is_stateful", False))
     if lacks or stateful or text.is_encoder_decoder:
         why = f"its config lacks {', '.join(lacks)}" if lacks else "it isn't a decoder of attention"
         raise ModelError(

@@ -40,8 +40,8 @@ def load_network(
         device: for example "cuda".
         dtype: of the language model, as torch names it; as it was saved if missing.
         quantise: "4bit" for a language model that the checkpoint refers to.
-        trainable: leave the adapter apart, as a PEFT model in which only it asks for gradients.
-            Otherwise it is merged, or works beside weights of 4 bits.
+        trainable: leave the adapter apart, as a PEFT model in which only it asks for gradients, and
+            rows of pieces that are new. Otherwise it is merged, or works beside weights of 4 bits.
         add_pieces: give rows to pieces that the model wasn't trained with, those of thoughts.
 
     Raises:
@@ -72,7 +72,10 @@ def load_network(
         placed = placed.to(device)
     prepare_generation(placed, processor)
     placed.requires_grad_(False)
-    return _with_adapter(placed.eval(), folder, trainable, merged=quantise == "none")
+    network = _with_adapter(placed.eval(), folder, trainable, merged=quantise == "none")
+    if grown and trainable:
+        network.pieces.requires_grad_(True)
+    return network
 
 
 def region_weights(network: Any) -> dict[str, Array]:

@@ -134,24 +134,42 @@ class BagBatch:
     region_geometry: Float[Tensor, "b k g"]
     region_mask: Bool[Tensor, "b k"]
 
+    def to(self, device: torch.device) -> BagBatch:
+        """Where it is computed with."""
+        return BagBatch(**{name: value.to(device) for name, value in self.inputs.items()})
 
-def collate_bags(slides: list[LaidSlide]) -> BagBatch:
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """As the model's arguments."""
+        return {name: getattr(self, name) for name in BagBatch.__slots__}
+
+
+def collate_bags(slides: Sequence[LaidSlide]) -> BagBatch:
     """Pad to the most tiles and the most regions."""
-    n = max(len(slide.embeddings) for slide in slides)
-    k = max(len(slide.regions) for slide in slides)
-    b, d = len(slides), slides[0].embeddings.shape[1]
-    tiles = np.zeros((b, n, d), np.float32)
-    region = np.full((b, n), -1, np.int64)
-    geometry = np.zeros((b, k, slides[0].regions.geometry.shape[1]), np.float32)
-    mask = np.zeros((b, k), bool)
-    for row, slide in enumerate(slides):
-        tiles[row, : len(slide.embeddings)] = slide.embeddings
-        region[row, : len(slide.embeddings)] = slide.regions.assignment
-        geometry[row, : len(slide.regions)] = slide.regions.geometry
-        mask[row, : len(slide.regions)] = True
-    return BagBatch(
-        torch.from_numpy(tiles),
-        torch.from_numpy(region),
-        torch.from_numpy(geometry),
-        torch.from_numpy(mask),
+    return pad_bags(
+        [slide.embeddings for slide in slides],
+        [slide.regions.assignment for slide in slides],
+        [slide.regions.geometry for slide in slides],
     )
+
+
+def pad_bags(
+    embeddings: Sequence[NDArray[np.float32]],
+    region: Sequence[NDArray[np.int64]],
+    geometry: Sequence[NDArray[np.float32]],
+) -> BagBatch:
+    """Pad to the most tiles and the most regions.
+
+    Args:
+        embeddings: [n,d] of each slide's tiles.
+        region: [n] of each slide's tiles, in which region it lies.
+        geometry: [k,g] of each slide's regions.
+    """
+    b, d, g = len(embeddings), embeddings[0].shape[1], geometry[0].shape[1]
+    n, k = max(map(len, region)), max(map(len, geometry))
+    tiles, of_tile = np.zeros((b, n, d), np.float32), np.full((b, n), -1, np.int64)
+    of_region, mask = np.zeros((b, k, g), np.float32), np.zeros((b, k), bool)
+    for row, (tile, own, place) in enumerate(zip(embeddings, region, geometry, strict=True)):
+        tiles[row, : len(tile)], of_tile[row, : len(tile)] = tile, own
+        of_region[row, : len(place)], mask[row, : len(place)] = place, True
+    return BagBatch(*map(torch.from_numpy, (tiles, of_tile, of_region, mask)))

@@ -23,9 +23,10 @@ from ruichat.align.adaptation.scores import (
     score_tiles,
 )
 from ruichat.align.adaptation.site import SiteConfig, SiteTiles, read_site
-from ruichat.align.calibrate import CalibrateConfig, calibrate
-from ruichat.align.instruct import InstructConfig, train_adapter, wrap_in_lora
+from ruichat.align.calibrate import calibrate
+from ruichat.align.instruct import train_adapter, wrap_in_lora
 from ruichat.align.laid_needs import taught_need
+from ruichat.align.laid_settings import CalibrateConfig, LaidTraining
 from ruichat.align.loop import Log
 from ruichat.align.preflight.room import Launch, Need, check_memory
 from ruichat.align.stages.needs import checkpoint_shapes
@@ -35,7 +36,7 @@ from ruichat.errors import ArtifactError, ConfigError
 from ruichat.features.encoder import Encoder, load_encoder
 from ruichat.features.tile_classifier import WEIGHTS, TileClassifier
 from ruichat.model.checkpoint import MINI_DIR, load_checkpoint, save_checkpoint
-from ruichat.model.trainable import Trainable, load_trainable
+from ruichat.model.trainable import Trainable, find_checkpoint, load_trainable
 from ruichat.truth.bags import BagMaker, MixedBags
 from ruichat.truth.bank import TileBank, join_banks
 from ruichat.truth.replay import REPLAY_FILE, load_replay, save_replay
@@ -62,7 +63,7 @@ class AdaptConfig(Config):
     site_share: float = Field(default=0.5, gt=0, le=1)
     """Share of the slides laid from the site's tiles, in training and calibration."""
     head: HeadConfig = HeadConfig()
-    lora: InstructConfig | None = None
+    lora: LaidTraining | None = None
     """How the language model learns on; None leaves it as it is."""
     calibrate: CalibrateConfig = CalibrateConfig()
     scores: ScoreConfig = ScoreConfig()
@@ -96,7 +97,7 @@ def adapt_needs(config: AdaptConfig, root: Path, launch: Launch) -> list[Need]:
     """
     if config.lora is None:
         return []
-    shapes = checkpoint_shapes(_folder(config, root))
+    shapes = checkpoint_shapes(find_checkpoint(config.model, root))
     return [taught_need("lora", config.lora, shapes, config.bags, launch)]
 
 
@@ -172,12 +173,8 @@ def _timed(seconds: dict[str, float], step: str) -> Generator[None]:
     seconds[step] = time.perf_counter() - began
 
 
-def _folder(config: AdaptConfig, root: Path) -> Path:
-    return MINI_DIR if config.model == "mini" else root / config.model
-
-
 def _load(config: AdaptConfig, root: Path) -> _Start:
-    folder = _folder(config, root)
+    folder = find_checkpoint(config.model, root)
     trainable = load_trainable(folder)
     encoder = load_encoder(trainable.manifest.details["encoder"])
     made_for = trainable.manifest.made_from.get("encoder", "")

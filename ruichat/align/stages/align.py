@@ -15,6 +15,7 @@ from ruichat.align.preflight.ways import Names, Shapes, base_of, need_of
 from ruichat.align.stages.config import AlignConfig
 from ruichat.align.stages.contrast import Contrast
 from ruichat.align.stages.needs import RECOMPUTE, language_shape, plan_of, sizes_of
+from ruichat.align.stages.outline import outline_of_source
 from ruichat.align.stages.running import Built, Stage, run_stage
 from ruichat.align.training.processes import start_processes
 from ruichat.model.language_model import build_model, load_language_model
@@ -111,6 +112,7 @@ def train_align(
     stage = Stage(
         "align",
         lambda launch: align_needs(config, launch),
+        lambda: outline_of_source(config),
         lambda whole: build(config, whole),
     )
     return run_stage(stage, config, root, out, log, anyway=anyway)

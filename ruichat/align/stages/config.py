@@ -108,8 +108,7 @@ class LoraOptions(Config):
     alpha: int = Field(default=128, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     dora: bool = False
-    """Weights' lengths apart from their directions (Liu et al. 2024, arXiv:2402.09353); merged
-    into the weights when the stage ends."""
+    """Weights' lengths apart from their directions (Liu et al. 2024, arXiv:2402.09353)."""
 
 
 class InstructConfig(StageConfig):
@@ -117,7 +116,7 @@ class InstructConfig(StageConfig):
 
     base: str
     """Folder of the checkpoint that `align` wrote, from where the command is run; or that this
-    stage wrote, whose adapter then learns on."""
+    stage wrote, or mini, whose adapter then learns on."""
     quantise: Quantise = "none"
     """4bit keeps the matrices of a language model that the checkpoint refers to as NF4 while the
     adapter learns; needs bitsandbytes and a GPU."""

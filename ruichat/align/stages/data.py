@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ruichat.align.data.dialogues import FiledDialogues
 from ruichat.align.data.slides import Reader
-from ruichat.align.dialogue_batches import DialogueBatches
-from ruichat.align.loop import Log
 from ruichat.align.stages.config import StageConfig
+from ruichat.align.stages.outline import Outline
 from ruichat.align.training.processes import Processes
-from ruichat.errors import ConfigError
+from ruichat.errors import ArtifactError, ConfigError
 from ruichat.features import tile_classifier as shipped
 from ruichat.features.bag import peek_bag
-from ruichat.model.configuration import RuiChatConfig
-from ruichat.model.processing import RuiChatProcessor
 from ruichat.storage.hdf5 import has_manifest
 from ruichat.truth.datasets.bags import Bags
-from ruichat.truth.datasets.prepare import prepare
+from ruichat.truth.datasets.check import Extra
+from ruichat.truth.datasets.prepare import DataConfig, prepare
 from ruichat.truth.datasets.store import DialogueFile
 
 
@@ -44,21 +43,30 @@ class StageData:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def open_data(config: StageConfig, root: Path, out: Path, processes: Processes) -> StageData:
+def open_data(
+    config: DataConfig, root: Path, out: Path, processes: Processes, *, more: Extra | None = None
+) -> StageData:
     """Check and convert the data, by the main process; the others read what it wrote.
+
+    Args:
+        config: which data.
+        root: folder that its paths are relative to.
+        out: folder for what is written.
+        processes: all of the run.
+        more: what else makes a record one that can't be used.
 
     Raises:
         RuiChatError: as `truth.datasets.prepare.prepare`.
         ConfigError: no folder of bags is given.
     """
-    if not config.data.bags:
+    if not config.bags:
         raise ConfigError("data.bags names no folder", hint="Give the folders of the slides' bags")
     if processes.is_main:
-        prepare(config.data, root, out)
+        prepare(config, root, out, more=more)
     processes.sums([0.0])
-    paths = [out / f"{at:02d}.jsonl" for at in range(len(config.data.train))]
+    paths = [out / f"{at:02d}.jsonl" for at in range(len(config.train))]
     files = tuple(DialogueFile(path) for path in paths)
-    bags = Bags([root / folder for folder in config.data.bags])
+    bags = Bags([root / folder for folder in config.bags])
     return StageData(files, bags, _encoder_digest(files, bags))
 
 
@@ -72,34 +80,35 @@ def _encoder_digest(files: Sequence[DialogueFile], bags: Bags) -> str:
     return ""
 
 
-def batches_of(
-    config: StageConfig,
-    data: StageData,
-    model: RuiChatConfig,
-    processor: RuiChatProcessor,
-    log: Log,
-) -> DialogueBatches:
-    """Global batches for a model; raises as `DialogueBatches`."""
+def dialogues_of(config: StageConfig, data: StageData, outline: Outline) -> FiledDialogues:
+    """A stage's dialogues with their slides, as a model reads them.
+
+    Raises:
+        ArtifactError: the bags were made by other weights of the encoder than those before.
+    """
+    if outline.encoder_digest and data.encoder_digest not in ("", outline.encoder_digest):
+        raise ArtifactError(
+            f"the bags were made by weights {data.encoder_digest[:8]} of encoder "
+            f"{outline.encoder!r}; the checkpoint was trained on those of "
+            f"{outline.encoder_digest[:8]}",
+            hint="Extract the slides with the encoder's weights that the checkpoint was made for",
+        )
     classifier = None
-    if model.encoder == shipped.ENCODER:
+    if outline.encoder == shipped.ENCODER:
         found = shipped.load_tile_classifier()
         classifier = found if found.encoder_digest == data.encoder_digest else None
     reader = Reader(
-        model.encoder,
+        outline.encoder,
         digest=data.encoder_digest,
         classifier=classifier,
         mpp=config.bags.mpp,
         tile_mpp=config.bags.tile_mpp,
-        dim=model.bag_dim,
+        dim=outline.bag_dim,
     )
-    return DialogueBatches(
+    return FiledDialogues(
         data.files,
         data.bags,
         reader,
-        processor,
-        config.batches,
-        seed=config.seed,
-        max_regions=model.max_regions,
-        max_positions=model.text_config.max_position_embeddings,
-        log=log,
+        max_regions=outline.max_regions,
+        facts=config.batches.facts,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from ruichat.align.preflight.room import Launch, Need
 from ruichat.align.preflight.ways import Names, need_of
 from ruichat.align.stages.config import InstructConfig, LoraOptions
 from ruichat.align.stages.needs import RECOMPUTE, checkpoint_shapes, plan_of, sizes_of
+from ruichat.align.stages.outline import Outline, outline_of_checkpoint
 from ruichat.align.stages.running import Built, Stage, run_stage
 from ruichat.align.training.processes import start_processes
 from ruichat.errors import ConfigError
+from ruichat.model.adapter import language_matrices
 from ruichat.model.base import BASE_FILE
-from ruichat.model.checkpoint_files import ADAPTER_DIR
-from ruichat.model.trainable import load_trainable
+from ruichat.model.checkpoint_files import ADAPTER_DIR, read_json
+from ruichat.model.trainable import find_checkpoint, load_trainable
+from ruichat.model.weights import ADAPTER_CONFIG
 
 OURS = ("region_encoder", "pointer", "pieces")
 """Modules of ours that train as a whole."""
@@ -38,26 +42,40 @@ class InstructObjective(nn.Module):
         return words_loss(self.model, batch, encode_batch(self.model, batch))
 
 
-def build(config: InstructConfig, whole: bool = False) -> Built:
+def outline(config: InstructConfig) -> Outline:
+    """Of the checkpoint that is tuned, before its weights are loaded.
+
+    Raises:
+        ArtifactError: something of it is missing or damaged.
+        ConfigError: it is none, or its adapter can't learn on with these settings.
+    """
+    folder = find_checkpoint(config.base)
+    found = outline_of_checkpoint(folder)
+    if (folder / ADAPTER_DIR).is_dir():
+        _check_adapter(config, read_json(folder / ADAPTER_DIR / ADAPTER_CONFIG))
+    return found
+
+
+def build(config: InstructConfig, whole: bool = False, *, add_pieces: bool = False) -> Built:
     """A checkpoint in its own adapter or a fresh one, the same for the same seed.
 
     Args:
         config: of the stage.
         whole: leave its weights as they came, whatever `quantise` says.
+        add_pieces: give rows to the pieces of thoughts where the checkpoint has none.
     """
     is_quantised = config.quantise != "none" and not whole
     found = load_trainable(
-        Path(config.base),
+        find_checkpoint(config.base),
         quantise=config.quantise if is_quantised else "none",
         # As in `align`: quantised weights are made on the device.
         device=str(start_processes().device) if is_quantised else "cpu",
+        add_pieces=add_pieces,
     )
-    if hasattr(found.model, "peft_config"):
-        model = found.model
-        _check_adapter(config, model.peft_config["default"])
-    else:
+    model = found.model
+    if not hasattr(model, "peft_config"):
         torch.manual_seed(config.seed)
-        model = get_peft_model(found.model, _lora_config(config.lora, found.model))
+        model = get_peft_model(model, _lora_config(config.lora, model))
     objective = InstructObjective(model)
     group = Group("projector", ("modules_to_save.",), config.projector_rate)
     made_from = (("base", found.manifest.sha256),)
@@ -70,15 +88,18 @@ def _lora_config(options: LoraOptions, model: Any) -> LoraConfig:
         lora_alpha=options.alpha,
         lora_dropout=options.dropout,
         use_dora=options.dora,
-        target_modules=_matrices(model),
+        target_modules=language_matrices(model),
         modules_to_save=[name for name in OURS if getattr(model, name, None) is not None],
     )
 
 
-def _check_adapter(config: InstructConfig, found: Any) -> None:
+def _check_adapter(config: InstructConfig, found: Mapping[str, Any]) -> None:
     """Refuse settings that an adapter which learns on can't follow."""
     own = LoraOptions(
-        rank=found.r, alpha=found.lora_alpha, dropout=found.lora_dropout, dora=found.use_dora
+        rank=found["r"],
+        alpha=found["lora_alpha"],
+        dropout=found["lora_dropout"],
+        dora=found["use_dora"],
     )
     if own != config.lora:
         said = ", ".join(f"{name}: {value}" for name, value in own.model_dump().items())
@@ -89,23 +110,14 @@ def _check_adapter(config: InstructConfig, found: Any) -> None:
         )
 
 
-def _matrices(model: Any) -> list[str]:
-    """Every matrix of the language model's layers."""
-    return [
-        f"language_model.{name}"
-        for name, module in model.language_model.named_modules()
-        if isinstance(module, nn.Linear)
-    ]
-
-
-def instruct_needs(config: InstructConfig, launch: Launch) -> list[Need]:
-    """Memory that the stage takes, from its settings alone.
+def instruct_needs(config: InstructConfig, launch: Launch, part: str = "instruct") -> list[Need]:
+    """Memory that the stage takes, from its settings alone; `part` is what messages call it.
 
     Raises:
         ArtifactError: the checkpoint can't be read.
         UnknownShapeError: its memory isn't computed here.
     """
-    folder = Path(config.base)
+    folder = find_checkpoint(config.base)
     shapes = checkpoint_shapes(folder, config.quantise)
     names = Names(
         recompute=RECOMPUTE,
@@ -113,7 +125,7 @@ def instruct_needs(config: InstructConfig, launch: Launch) -> list[Need]:
         quantise="quantise" if (folder / BASE_FILE).is_file() else "",
     )
     plan = plan_of(config, config.lora.rank)
-    return [need_of("instruct", shapes, plan, sizes_of(config), names, launch)]
+    return [need_of(part, shapes, plan, sizes_of(config), names, launch)]
 
 
 def train_instruct(
@@ -123,6 +135,7 @@ def train_instruct(
     stage = Stage(
         "instruct",
         lambda launch: instruct_needs(config, launch),
+        lambda: outline(config),
         lambda whole: build(config, whole),
     )
     return run_stage(stage, config, root, out, log, anyway=anyway)

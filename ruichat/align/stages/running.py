@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ruichat.align.data.batch import DialogueBatch
+from ruichat.align.data.dialogues import FiledDialogues
+from ruichat.align.dialogue_batches import DialogueBatches, Spoken, turns_of
 from ruichat.align.loop import Group, Log, run_loop
 from ruichat.align.preflight.room import Launch, Need, check_memory
 from ruichat.align.stages.config import StageConfig
-from ruichat.align.stages.data import StageData, batches_of, open_data
+from ruichat.align.stages.data import StageData, dialogues_of, open_data
+from ruichat.align.stages.outline import Outline
 from ruichat.align.training.processes import start_processes
 from ruichat.align.training.state import load_trained, newest_tensors
 from ruichat.model.checkpoint import save_checkpoint
@@ -53,13 +56,17 @@ class Stage:
     Attributes:
         name: of it.
         needs: memory that it takes, given how it is started.
+        outline: of the model, before anything of it is loaded.
         build: makes the model, the same each time; given whether that is to be saved, and so has
             to be whole and unquantised.
+        spoken: what of a dialogue is learnt.
     """
 
     name: str
     needs: Callable[[Launch], Sequence[Need]]
+    outline: Callable[[], Outline]
     build: Callable[[bool], Built]
+    spoken: Spoken = turns_of
 
 
 def run_stage(
@@ -77,21 +84,51 @@ def run_stage(
 
     Raises:
         NoRoomError: memory doesn't suffice.
-        RuiChatError: whatever can be known to be wrong before the first step; see `run_loop`.
+        RuiChatError: whatever can be known to be wrong before the model is loaded; see `run_loop`.
     """
     processes = start_processes()
-    log = log if processes.is_main else _quiet
+    log = log if processes.is_main else quiet
     check_memory(stage.needs, log, anyway=anyway)
-    data = open_data(config, root, out / "data", processes)
+    outline = stage.outline()
+    data = open_data(config.data, root, out / "data", processes)
+    dialogues = dialogues_of(config, data, outline)
+    batches = batches_of(stage, config, dialogues, outline, log)
+    return train_stage(stage, config, data, batches, out, log)
+
+
+def batches_of(
+    stage: Stage, config: StageConfig, dialogues: FiledDialogues, outline: Outline, log: Log
+) -> DialogueBatches:
+    """Global batches for a model; raises as `DialogueBatches`."""
+    return DialogueBatches(
+        dialogues,
+        outline.processor,
+        config.batches,
+        seed=config.seed,
+        max_positions=outline.max_positions,
+        log=log,
+        spoken=stage.spoken,
+    )
+
+
+def train_stage(
+    stage: Stage,
+    config: StageConfig,
+    data: StageData,
+    batches: DialogueBatches,
+    out: Path,
+    log: Log,
+    result: str = CHECKPOINT_DIR,
+) -> Path:
+    """Load the model, train it, and write `out/result`; see `run_stage`."""
+    processes = start_processes()
     built = stage.build(False)
-    _use_float32(built.trained)
-    batches = batches_of(config, data, _config_of(built.model), built.processor, log)
-    loop = config.training.for_steps(batches.steps)
+    use_float32(built.trained)
     run_loop(
         built.trained,
         batches.micro_batches,
         built.loss_of,
-        loop,
+        config.training.for_steps(batches.steps),
         out / stage.name,
         name=stage.name,
         log=log,
@@ -103,9 +140,9 @@ def run_stage(
         if processes.layout == "shards" or built.is_quantised:
             built = stage.build(True)
             load_trained(built.trained, newest_tensors(out / stage.name))
-        _save(stage.name, config, built, data, out / CHECKPOINT_DIR)
+        _save(stage.name, config, built, data, out / result)
     processes.sums([0.0])
-    return out / CHECKPOINT_DIR
+    return out / result
 
 
 def _fingerprint(config: StageConfig) -> str:
@@ -113,11 +150,7 @@ def _fingerprint(config: StageConfig) -> str:
     return config.model_copy(update={"training": type(config.training)()}).fingerprint()
 
 
-def _config_of(model: Any) -> Any:
-    return model.get_base_model().config if hasattr(model, "peft_config") else model.config
-
-
-def _use_float32(trained: nn.Module) -> None:
+def use_float32(trained: nn.Module) -> None:
     """What trains is kept in float32, whatever the language model is kept in."""
     for parameter in trained.parameters():
         if parameter.requires_grad and parameter.dtype != torch.float32:
@@ -138,5 +171,5 @@ def _save(stage: str, config: StageConfig, built: Built, data: StageData, folder
     )
 
 
-def _quiet(_: str) -> None:
-    pass
+def quiet(_: str) -> None:
+    """Takes lines of processes that nobody reads."""

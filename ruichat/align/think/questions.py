@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from torch import Tensor
 
 from ruichat.align.think.rewards import Truth
 from ruichat.histology import Language
 from ruichat.model.processing import RuiChatProcessor
-from ruichat.truth.bags import BagMaker, LaidSlide, collate_bags
+from ruichat.truth.bags import BagBatch, BagMaker, LaidSlide, collate_bags
 from ruichat.truth.dialogues import write_dialogue
 from ruichat.truth.facts import draw_facts
 
@@ -46,8 +45,8 @@ class Questions(Protocol):
         """One of them."""
         ...
 
-    def regions(self, numbers: Sequence[int]) -> dict[str, Tensor]:
-        """What the model reads of the slides they are about, padded to one batch."""
+    def regions(self, numbers: Sequence[int]) -> BagBatch:
+        """The slides that they are about, padded to one batch."""
         ...
 
 
@@ -82,15 +81,9 @@ class LaidQuestions:
         """See `Questions`."""
         return self._draw(number)[0]
 
-    def regions(self, numbers: Sequence[int]) -> dict[str, Tensor]:
+    def regions(self, numbers: Sequence[int]) -> BagBatch:
         """See `Questions`."""
-        batch = collate_bags([self._draw(number)[1] for number in numbers])
-        return {
-            "tile_embeddings": batch.tile_embeddings,
-            "tile_region": batch.tile_region,
-            "region_geometry": batch.region_geometry,
-            "region_mask": batch.region_mask,
-        }
+        return collate_bags([self._draw(number)[1] for number in numbers])
 
     def _draw_one(self, number: int) -> tuple[Question, LaidSlide]:
         rng = np.random.default_rng((*self._seed, number))

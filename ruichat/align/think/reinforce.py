@@ -15,7 +15,6 @@ from transformers import PrinterCallback
 from transformers.integrations.integration_utils import TensorBoardCallback
 from trl.trainer.grpo_config import GRPOConfig
 
-from ruichat.align.instruct import TARGETS
 from ruichat.align.loop import Log
 from ruichat.align.think.questions import Questions
 from ruichat.align.think.rewards import NAMES
@@ -23,14 +22,14 @@ from ruichat.align.think.rules import ReinforceConfig
 from ruichat.align.think.sheet import Sheet
 from ruichat.align.think.telling import States, Telling
 from ruichat.align.think.trainer import SlideGRPOTrainer, build_rewards
-from ruichat.errors import ConfigError
+from ruichat.model.adapter import bare_model, language_matrices
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
 
 
 def reinforce(
     config: ReinforceConfig,
-    model: RuiChatForConditionalGeneration,
+    model: RuiChatForConditionalGeneration | PeftModel,
     processor: RuiChatProcessor,
     train: Questions,
     held_out: Questions,
@@ -39,11 +38,12 @@ def reinforce(
     settings: str = "",
     log: Log = print,
 ) -> PeftModel:
-    """Train LoRA and pointer on rewards; goes on from `out` if a whole state is there.
+    """Train on rewards; goes on from `out` if a whole state is there.
 
     Args:
         config: settings.
-        model: knows thoughts; its weights stay as they are.
+        model: knows thoughts. Its adapter learns on where it has one; else a fresh one and the
+            pointer learn. All other weights stay as they are.
         processor: of the model.
         train: at least `config.num_questions`.
         held_out: asked, never learnt from.
@@ -63,7 +63,7 @@ def reinforce(
     curves = TensorBoardCallback()
     curves.logging_dir = str(out / "tensorboard")
     sheet = Sheet({"train": train, "held_out": held_out})
-    with _lent(model, processor):
+    with _lent(bare_model(model), processor):
         telling = Telling(log, out / "held_out.jsonl")
         trainer = _trainer(config, model, processor, sheet, out, [states, telling, curves])
         if resumed is None:
@@ -71,7 +71,15 @@ def reinforce(
         else:
             log(f"think: going on from {resumed.name}")
         trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
-        return trainer.accelerator.unwrap_model(trainer.model)
+        return _without_reference(trainer.accelerator.unwrap_model(trainer.model))
+
+
+def _without_reference(model: PeftModel) -> PeftModel:
+    """The trainer keeps a copy of an adapter that it was given, to measure how far it is left."""
+    if "ref" in model.peft_config:
+        model.delete_adapter("ref")
+        model.set_adapter("default")
+    return model
 
 
 @contextmanager
@@ -97,12 +105,20 @@ def _lent(model: RuiChatForConditionalGeneration, processor: RuiChatProcessor) -
 
 def _trainer(
     config: ReinforceConfig,
-    model: RuiChatForConditionalGeneration,
+    model: RuiChatForConditionalGeneration | PeftModel,
     processor: RuiChatProcessor,
     sheet: Sheet,
     out: Path,
     callbacks: list[Any],
 ) -> SlideGRPOTrainer:
+    fresh = None
+    if not hasattr(model, "peft_config"):
+        fresh = LoraConfig(
+            r=config.rank,
+            lora_alpha=config.alpha,
+            target_modules=language_matrices(model),
+            modules_to_save=["pointer"],
+        )
     trainer = SlideGRPOTrainer(
         sheet=sheet,
         processor=processor,
@@ -111,12 +127,7 @@ def _trainer(
         reward_funcs=build_rewards(sheet, processor, config.rewards),
         train_dataset=Dataset.from_dict({"prompt": sheet.names("train")}),
         eval_dataset=Dataset.from_dict({"prompt": sheet.names("held_out")}),
-        peft_config=LoraConfig(
-            r=config.rank,
-            lora_alpha=config.alpha,
-            target_modules=list(TARGETS),
-            modules_to_save=["pointer"],
-        ),
+        peft_config=fresh,
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
@@ -126,14 +137,7 @@ def _trainer(
 def _arguments(config: ReinforceConfig, out: Path, processor: RuiChatProcessor) -> GRPOConfig:
     from accelerate import PartialState
 
-    processes = PartialState().num_processes
-    rows = config.questions_per_step * config.group
-    if rows % (config.rows * processes):
-        raise ConfigError(
-            f"{rows} completions of a step can't be divided among {processes} processes of "
-            f"{config.rows} rows",
-            hint="Lower rows, or raise questions_per_step",
-        )
+    parts = config.parts_of_a_step(PartialState().num_processes)
     weights = config.rewards.model_dump()
     return GRPOConfig(
         output_dir=str(out),
@@ -144,7 +148,7 @@ def _arguments(config: ReinforceConfig, out: Path, processor: RuiChatProcessor) 
         warmup_steps=round(config.warmup * config.steps),
         per_device_train_batch_size=config.rows,
         per_device_eval_batch_size=config.rows,
-        gradient_accumulation_steps=rows // (config.rows * processes),
+        gradient_accumulation_steps=parts,
         num_generations=config.group,
         num_generations_eval=1,
         max_completion_length=config.max_tokens,

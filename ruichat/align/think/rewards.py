@@ -16,12 +16,15 @@ from pydantic import Field
 from ruichat.align.think.written import Written
 from ruichat.config import Config
 from ruichat.model.vocabulary import CANNOT
-from ruichat.truth.datasets.dialogue import Turn, cited_numbers, is_polar
+from ruichat.truth.datasets.checkable import Checkable, plain_value, polar_of
+from ruichat.truth.datasets.dialogue import Turn, cited_numbers
 from ruichat.truth.dialogues import QA
 from ruichat.truth.dialogues.qa import first_said
 
 _RUN = re.compile(r"(?:\[R\d{1,9}\]\s*)+")
 _FACT = re.compile(r"\{[a-z0-9_]+\}")
+
+_POLES = (("Yes", "No"), ("是", "否"))
 
 REPEAT_TOKENS = 12
 """Text tokens in a row that no honest thought repeats. Ours: looking at a region takes fewer and
@@ -61,7 +64,8 @@ class Truth:
         evidence: regions that support the answer.
         allowed: regions whose citation isn't wrong; holds all of `evidence`.
         area_mm2: of every region of the slide.
-        whole_words: markers are found as whole words only, whatever their case.
+        loose: of a dialogue file, whose words aren't ours: markers are found as whole words only,
+            values compared by their words, both whatever their case.
     """
 
     kind: str
@@ -73,7 +77,7 @@ class Truth:
     evidence: tuple[int, ...] = ()
     allowed: tuple[int, ...] = ()
     area_mm2: tuple[float, ...] = ()
-    whole_words: bool = False
+    loose: bool = False
 
     @classmethod
     def of_question(cls, qa: QA, area_mm2: Sequence[float]) -> Truth:
@@ -91,27 +95,35 @@ class Truth:
         )
 
     @classmethod
-    def of_turn(cls, asked: Turn, said: Turn, kind: str, area_mm2: Sequence[float]) -> Truth:
-        """Of a question in a dialogue file: an option, yes or no, or a value word for word.
+    def of_turn(cls, asked: Turn, said: Turn, kind: Checkable, area_mm2: Sequence[float]) -> Truth:
+        """Of a question in a dialogue file: an option, yes or no, a value word for word, a refusal.
 
         The regions that the file's answer cites are the truth; without any, none is asked for.
+
+        Args:
+            asked: the question.
+            said: its answer.
+            kind: by what the answer can be checked; see `truth.datasets.checkable`.
+            area_mm2: of every region of the slide.
         """
-        options, key = asked.options, said.text.strip()
-        if not options and is_polar(key):
-            pairs = (("Yes", "No"), ("是", "否"))
-            options = next(pair for pair in pairs if key.rstrip(".。").capitalize() in pair)
-            key = key.rstrip(".。").capitalize()
+        options, key = (), ""
+        if kind == "option":
+            options, key = tuple(one.strip() for one in asked.options), said.text.strip()
+        elif kind == "polar":
+            key = polar_of(said.text) or ""
+            options = next(pair for pair in _POLES if key in pair)
         regions = tuple(sorted({n - 1 for n in cited_numbers(said.text)}))
         return cls(
             kind=kind,
             answer=said.text,
-            key=key if options else "",
-            options=tuple(option.strip() for option in options),
-            markers=tuple(option.strip() for option in options),
+            key=key,
+            options=options,
+            markers=options,
+            refuse=kind == "refusal",
             evidence=regions,
             allowed=regions,
             area_mm2=tuple(area_mm2),
-            whole_words=True,
+            loose=True,
         )
 
 
@@ -129,16 +141,19 @@ def right(truth: Truth, answer: str) -> float:
     facts = set(_FACT.findall(truth.answer))
     if facts:
         return float(facts == set(_FACT.findall(answer)))
+    if truth.loose:
+        return float(plain_value(answer) == plain_value(truth.answer))
     return float(" ".join(answer.split()) == " ".join(truth.answer.split()))
 
 
 def _chosen(truth: Truth, answer: str) -> str | None:
-    if not truth.whole_words:
+    if not truth.loose:
         return first_said(truth.options, truth.markers, answer)
     found: list[tuple[int, int, str]] = []
     for option, marker in zip(truth.options, truth.markers, strict=True):
-        # Chinese has no spaces between words: only letters and digits end a word.
-        pattern = rf"(?<![A-Za-z0-9]){re.escape(marker)}(?![A-Za-z0-9])"
+        # Chinese has no spaces between words: only letters and digits end a word, and what is
+        # denied is another.
+        pattern = rf"(?<![A-Za-z0-9不]){re.escape(marker)}(?![A-Za-z0-9])"
         if match := re.search(pattern, answer, re.IGNORECASE):
             found.append((match.start(), -len(marker), option))
     return min(found)[2] if found else None

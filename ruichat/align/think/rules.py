@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from ruichat.align.think.rewards import RewardConfig
 from ruichat.config import Config
+from ruichat.errors import ConfigError
 
 Loss = Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo"]
 
@@ -64,5 +65,20 @@ class ReinforceConfig(Config):
 
     @property
     def num_questions(self) -> int:
-        """Questions of the whole run, each asked once."""
+        """Questions of the whole run."""
         return self.steps * self.questions_per_step
+
+    def parts_of_a_step(self, processes: int) -> int:
+        """Forwards of a step in each process.
+
+        Raises:
+            ConfigError: its completions can't be divided so.
+        """
+        completions = self.questions_per_step * self.group
+        if completions % (self.rows * processes):
+            raise ConfigError(
+                f"{completions} completions of a step can't be divided among {processes} "
+                f"processes of {self.rows} rows",
+                hint="Lower reinforce.rows, or raise reinforce.questions_per_step",
+            )
+        return completions // (self.rows * processes)

@@ -6,9 +6,8 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-from torch import Tensor
-
 from ruichat.align.think.questions import Question, Questions
+from ruichat.truth.bags import BagBatch
 
 
 class Sheet:
@@ -39,8 +38,8 @@ class Sheet:
         of, _, number = name.partition("/")
         return self._sets[of].question(int(number))
 
-    def regions(self, numbers: Sequence[int]) -> dict[str, Tensor]:
-        """What the model reads of the slides of questions of one set, by their numbers."""
+    def regions(self, numbers: Sequence[int]) -> BagBatch:
+        """The slides of questions of one set, by their numbers."""
         names, starts = list(self._starts), list(self._starts.values())
         at = bisect_right(starts, numbers[0]) - 1
         return self._sets[names[at]].regions([number - starts[at] for number in numbers])

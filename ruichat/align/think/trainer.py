@@ -21,6 +21,7 @@ from ruichat.align.think.sheet import Sheet
 from ruichat.align.think.tokenizer import TrainerTokenizer
 from ruichat.align.think.written import Marks, read_written
 from ruichat.errors import ModelError
+from ruichat.model.adapter import bare_model
 from ruichat.model.processing import RuiChatProcessor
 
 Reward = Callable[..., list[float]]
@@ -78,7 +79,18 @@ class SlideGRPOTrainer(GRPOTrainer):
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         ids = [list(self._sheet.question(name).prompt_ids) for name in prompts]
-        return ids, None, self._sheet.regions([self._sheet.number(name) for name in prompts])
+        with torch.no_grad():
+            regions = self._regions([self._sheet.number(name) for name in prompts])
+        return ids, None, regions
+
+    def _regions(self, numbers: Sequence[int]) -> dict[str, Tensor]:
+        """Region vectors of the slide of each row; a slide that rows share is encoded once."""
+        found = {number: place for place, number in enumerate(dict.fromkeys(numbers))}
+        bags = self._sheet.regions(list(found)).to(self.accelerator.device)
+        model = bare_model(self.accelerator.unwrap_model(self.model))
+        embeds = model.encode_regions(bags.tile_embeddings, bags.tile_region, bags.region_geometry)
+        rows = [found[number] for number in numbers]
+        return {"region_embeds": embeds[rows], "region_mask": bags.region_mask[rows]}
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         numbers = [self._sheet.number(row["prompt"]) for row in inputs]
@@ -113,15 +125,15 @@ class SlideGRPOTrainer(GRPOTrainer):
             batch_size or len(input_ids)
         ):
             ids, mask = input_ids[rows], attention_mask[rows]
-            regions = self._sheet.regions(self._numbers[rows].tolist())
             with self.accelerator.autocast():
+                regions = self._regions(self._numbers[rows].tolist())
                 logits = model(
                     input_ids=ids,
                     attention_mask=mask,
                     position_ids=(mask.cumsum(1) - 1).clamp(min=0),
                     logits_to_keep=logits_to_keep + 1,
                     use_cache=False,
-                    **{name: value.to(ids.device) for name, value in regions.items()},
+                    **regions,
                 ).logits[:, :-1]
             logits[..., self._barred] = float("-inf")
             logprobs = torch.log_softmax(logits.float() / self.temperature, dim=-1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from pydantic import Field
@@ -11,7 +13,8 @@ from ruichat.errors import InputError
 from ruichat.truth.datasets.bags import Bags, looking_for
 from ruichat.truth.datasets.check import Extra, Report, open_report, read_dialogues
 from ruichat.truth.datasets.convert import Converted, convert
-from ruichat.truth.datasets.finding import Finding, name_of
+from ruichat.truth.datasets.dialogue import Dialogue
+from ruichat.truth.datasets.finding import Finding, Severity, Wrong, name_of
 from ruichat.truth.datasets.formats import FORMATS
 from ruichat.truth.datasets.overlap import find_overlap
 from ruichat.truth.datasets.patients import Patients
@@ -80,7 +83,12 @@ class DataConfig(Config):
 
 
 def prepare(
-    config: DataConfig, root: Path, out: Path, *, on_bytes: OnBytes | None = None
+    config: DataConfig,
+    root: Path,
+    out: Path,
+    *,
+    more: Extra | None = None,
+    on_bytes: OnBytes | None = None,
 ) -> tuple[DialogueFile, ...]:
     """Check all data of a training and convert it, one file for each source.
 
@@ -88,6 +96,7 @@ def prepare(
         config: what to train on.
         root: folder that its paths are relative to.
         out: folder for the converted files.
+        more: what else makes a record one that can't be used.
         on_bytes: told how far each file was read.
 
     Returns:
@@ -101,9 +110,10 @@ def prepare(
         EmptySplitError: a file holds nothing.
         InputError, ConfigError, ArtifactError: a file or a setting can't be used.
     """
-    extra = looking_for(Bags([root / one for one in config.bags])) if config.bags else None
+    looks = [looking_for(Bags([root / one for one in config.bags]))] if config.bags else []
+    looks += [more] if more is not None else []
     for source in config.train:
-        _check(source, extra, root, on_bytes)
+        _check(source, looks, root, on_bytes)
     if config.evaluation:
         find_overlap(
             [(source.report(root), source.rule(root)) for source in config.train],
@@ -117,9 +127,15 @@ def prepare(
     )
 
 
-def _check(source: DataSource, extra: Extra | None, root: Path, on_bytes: OnBytes | None) -> None:
+def _check(
+    source: DataSource, looks: Sequence[Extra], root: Path, on_bytes: OnBytes | None
+) -> None:
     report = source.report(root)
-    for _ in read_dialogues(report, patients=source.rule(root), extra=extra, on_bytes=on_bytes):
+
+    def look(dialogue: Dialogue) -> Iterator[tuple[Wrong, Severity]]:
+        return chain.from_iterable(one(dialogue) for one in looks)
+
+    for _ in read_dialogues(report, patients=source.rule(root), extra=look, on_bytes=on_bytes):
         pass
     report.require_sound()
     num = report.counts["no_bag"]

@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ruichat.align.data.batch import encode_batch, words_loss
-from ruichat.align.data.packing import STEP, Budget, Packed, pack
+from ruichat.align.data.dialogues import FiledDialogues
+from ruichat.align.data.packing import STEP, BatchConfig, Budget, Packed, pack
 from ruichat.align.data.slides import Reader, facts_of
-from ruichat.align.dialogue_batches import BatchConfig, DialogueBatches
+from ruichat.align.dialogue_batches import DialogueBatches
 from ruichat.align.loop import MicroBatch
 from ruichat.errors import ArtifactError, ConfigError, InputError
 from ruichat.model.processing import IGNORED, RuiChatProcessor
@@ -53,16 +54,15 @@ def batches(
         "reader": Reader("mini"),
     }
     options |= changes
-    reader = options.pop("reader")
-    return DialogueBatches(
+    config = options.pop("config")
+    dialogues = FiledDialogues(
         [DialogueFile(folder / name)],
         Bags([folder / "bags"]),
-        reader,
-        processor,
-        options.pop("config"),
-        log=lambda line: None,
-        **options,
+        options.pop("reader"),
+        max_regions=options.pop("max_regions"),
+        facts=config.facts,
     )
+    return DialogueBatches(dialogues, processor, config, log=lambda line: None, **options)
 
 
 def made(all_of_it: DialogueBatches, step: int) -> list[MicroBatch[Any]]:

@@ -19,12 +19,14 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from ruichat.align.data.batch import encode_batch
+from ruichat.align.dialogue_batches import DialogueBatches
 from ruichat.align.stages.align import AlignConfig, build
-from ruichat.align.stages.config import Training
+from ruichat.align.stages.config import InstructConfig, Training
 from ruichat.align.stages.contrast import Contrast
-from ruichat.align.stages.data import batches_of, open_data
-from ruichat.align.stages.instruct import InstructConfig
+from ruichat.align.stages.data import dialogues_of, open_data
 from ruichat.align.stages.instruct import build as build_instruct
+from ruichat.align.stages.instruct import outline as outline_instruct
+from ruichat.align.stages.outline import outline_of_source
 from ruichat.align.training.processes import start_processes
 from ruichat.cli.main import app
 from ruichat.errors import ConfigError, PrerequisiteError
@@ -112,7 +114,7 @@ def test_an_adapter_learns_on(root: Path, aligned: tuple[Path, str]) -> None:
     assert read_manifest(second).made_from["base"] == read_manifest(first).sha256
     other = InstructConfig.model_validate(settings_of(base=str(first)))
     with pytest.raises(ConfigError, match="with other settings of lora") as error:
-        build_instruct(other)
+        outline_instruct(other)
     assert "lora: {rank: 2, alpha: 4, dropout: 0.0, dora: False}" in error.value.hint
     assert "align merge" in error.value.hint
 
@@ -191,8 +193,15 @@ def test_other_settings_need_another_folder(root: Path, aligned: tuple[Path, str
 def test_the_contrastive_loss_tells_slides_apart(root: Path, tmp_path: Path) -> None:
     config = AlignConfig.model_validate(align_settings(root, contrastive=1.0))
     built = build(config)
-    data = open_data(config, root, tmp_path / "data", start_processes())
-    batches = batches_of(config, data, built.model.config, built.processor, lambda line: None)
+    data = open_data(config.data, root, tmp_path / "data", start_processes())
+    batches = DialogueBatches(
+        dialogues_of(config, data, outline_of_source(config)),
+        built.processor,
+        config.batches,
+        seed=0,
+        max_positions=512,
+        log=lambda line: None,
+    )
     batch = batches.micro_batches(0)[0]().content
     torch.manual_seed(0)
     contrast = Contrast(32, shared=8)

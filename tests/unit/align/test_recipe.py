@@ -20,7 +20,7 @@ from ruichat.align.ablation import AblationConfig, run_ablation
 from ruichat.align.corpus import CorpusConfig, read_corpus
 from ruichat.align.embeddings import EmbeddingConfig
 from ruichat.align.encoder import EncoderTrainingConfig
-from ruichat.align.instruct import InstructConfig
+from ruichat.align.laid_settings import LaidTraining
 from ruichat.align.language import LanguageConfig
 from ruichat.align.loop import LoopConfig
 from ruichat.align.projector import ProjectorConfig
@@ -79,7 +79,7 @@ CONFIG = RecipeConfig(
         symbolic=SMALL,
     ),
     projector=ProjectorConfig(slides_per_step=2, loop=LOOP),
-    instruct=InstructConfig(slides_per_step=2, rank=2, loop=LOOP),
+    instruct=LaidTraining(slides_per_step=2, rank=2, loop=LOOP),
     bags=SMALL,
     threads=0,
 )

@@ -18,9 +18,10 @@ from fakes_model import ONE_LAYER
 from peft import PeftModel
 from torch import Tensor, nn
 
-from ruichat.align.calibrate import CalibrateConfig, calibrate
+from ruichat.align.calibrate import calibrate
 from ruichat.align.corpus import CorpusConfig, read_corpus
-from ruichat.align.instruct import TARGETS, InstructConfig, train_instruct
+from ruichat.align.instruct import train_instruct
+from ruichat.align.laid_settings import CalibrateConfig, LaidTraining
 from ruichat.align.language import LanguageConfig, LanguageStage, build_model, train_language
 from ruichat.align.loop import LoopConfig
 from ruichat.align.projector import ProjectorConfig, region_loss, train_projector
@@ -43,7 +44,7 @@ LANGUAGE = LanguageConfig(
     symbolic=SymbolicConfig(max_regions=4),
 )
 PROJECTOR = ProjectorConfig(slides_per_step=2, row_tokens=200, loop=LOOP)
-INSTRUCT = InstructConfig(slides_per_step=2, row_tokens=200, rank=2, alpha=4, loop=LOOP)
+INSTRUCT = LaidTraining(slides_per_step=2, row_tokens=200, rank=2, alpha=4, loop=LOOP)
 
 State = dict[str, Tensor]
 
@@ -272,7 +273,8 @@ def test_instruct_adapts_every_matrix_of_the_decoder(
         if "lora_A" in name
     }
     assert adapted == matrices
-    assert {name.rsplit(".", 1)[1] for name in adapted} == set(TARGETS)
+    kinds = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert {name.rsplit(".", 1)[1] for name in adapted} == kinds
 
 
 def test_instruct_resumes_where_it_stopped(

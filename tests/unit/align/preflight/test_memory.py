@@ -9,7 +9,6 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from ruichat.align.instruct import TARGETS
 from ruichat.align.preflight.memory import Plan, activation_bytes, logit_bytes, memory_of
 from ruichat.align.preflight.propose import CARDS, propose
 from ruichat.align.preflight.shapes import QWEN3, LanguageShape, RegionShape
@@ -48,7 +47,7 @@ def kept_bytes(forward: Callable[[], object], weights: set[int]) -> int:
 
 @pytest.mark.parametrize("tokens", [64, 256])
 def test_activations_are_foretold(tokens: int) -> None:
-    model = get_peft_model(Qwen3ForCausalLM(CONFIG), LoraConfig(r=8, target_modules=list(TARGETS)))
+    model = get_peft_model(Qwen3ForCausalLM(CONFIG), LoraConfig(r=8, target_modules="all-linear"))
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     # The first layer's inputs carry gradients in training: regions are added to them.
     embeds = torch.randn(1, tokens, 128, requires_grad=True)
@@ -64,7 +63,7 @@ def test_parameters_are_counted() -> None:
     shape = LanguageShape.of(CONFIG.to_dict())
     model = Qwen3ForCausalLM(CONFIG)
     assert shape.parameters == pytest.approx(sum(p.numel() for p in model.parameters()), rel=0.01)
-    adapted = get_peft_model(model, LoraConfig(r=8, target_modules=list(TARGETS)))
+    adapted = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear"))
     trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     assert shape.lora_parameters(8) == trained
 

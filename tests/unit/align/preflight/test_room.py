@@ -27,7 +27,8 @@ from ruichat.align.pretraining.settings import DistillConfig, PretrainConfig
 from ruichat.align.pretraining.stage import train_tile_encoder
 from ruichat.align.stages.align import AlignConfig, align_needs, train_align
 from ruichat.align.stages.instruct import InstructConfig, train_instruct
-from ruichat.align.think.stage import ThinkConfig, think
+from ruichat.align.think.config import LaidThinkConfig
+from ruichat.align.think.stage import think
 from ruichat.cli.main import app
 from ruichat.cli.needs import KNOWN, stage_of
 from ruichat.cli.planning import CARD_NAMES
@@ -111,7 +112,7 @@ def configs(site: Path) -> dict[str, Any]:
     return {
         "align": AlignConfig.model_validate(align_settings(site)),
         "instruct": InstructConfig.model_validate(settings_of(base=str(MINI_DIR))),
-        "think": ThinkConfig.model_validate(
+        "think": LaidThinkConfig.model_validate(
             {"bank": "bank.npz", "teach": {"thoughts": 0.5, "loop": loop}}
         ),
         "adapt": AdaptConfig.from_yaml(Path("configs/mini/adapt_polito.yaml")),

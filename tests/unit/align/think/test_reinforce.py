@@ -159,7 +159,7 @@ def test_log_probabilities_are_those_of_sampling(
     found, entropy, _ = trainer._get_per_token_logps_and_entropies(
         trainer.model, ids, mask, len(said) + 1, compute_entropy=True
     )
-    logits = taught(torch.tensor([prompt + said]), **sheet.regions([1])).logits[0]
+    logits = taught(torch.tensor([prompt + said]), **sheet.regions([1]).inputs).logits[0]
     logits[:, list(processor.pieces.never_written)] = float("-inf")
     alone = torch.log_softmax(logits / 0.7, -1)[len(prompt) - 1 : -1]
     expected = alone.gather(-1, torch.tensor(said)[:, None])[:, 0]

@@ -199,7 +199,7 @@ def test_a_perfect_completion_earns_everything() -> None:
 def option_truth() -> Truth:
     asked = Turn(role="user", text="Which?", options=("Grade 1", "Grade 10", "grade 2"))
     said = Turn(role="assistant", text="Grade 1", choice=1)
-    return Truth.of_turn(asked, said, "question", (1.0, 1.0))
+    return Truth.of_turn(asked, said, "option", (1.0, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -223,12 +223,12 @@ def test_options_of_a_dialogue_file(answer: str, earned: float) -> None:
 )
 def test_yes_and_no_of_a_dialogue_file(said: str, answer: str, earned: float) -> None:
     asked = Turn(role="user", text="Is it?")
-    truth = Truth.of_turn(asked, Turn(role="assistant", text=said), "question", ())
+    truth = Truth.of_turn(asked, Turn(role="assistant", text=said), "polar", ())
     assert right(truth, answer) == earned
 
 
 def test_citations_of_a_dialogue_file_are_its_truth() -> None:
     asked, said = Turn(role="user", text="Where?"), Turn(role="assistant", text="In [R2].")
-    truth = Truth.of_turn(asked, said, "question", (1.0, 1.0, 1.0))
+    truth = Truth.of_turn(asked, said, "regions", (1.0, 1.0, 1.0))
     assert cited(truth, "In [R2].") == 1 and cited(truth, "In [R1].") == 0
     assert right(truth, "In [R2].") == 1

@@ -14,12 +14,12 @@ pytest.importorskip("trl")
 from fakes_model import TEXT, tiny_slide
 
 from ruichat.align.batches import write_turns
-from ruichat.align.instruct import InstructConfig
+from ruichat.align.laid_settings import LaidTraining
 from ruichat.align.loop import LoopConfig
-from ruichat.align.think.opening import open_thinker
+from ruichat.align.think.config import LaidThinkConfig
 from ruichat.align.think.questions import LaidQuestions
 from ruichat.align.think.rules import ReinforceConfig
-from ruichat.align.think.stage import ThinkConfig, think
+from ruichat.align.think.stage import think
 from ruichat.cli import main as cli
 from ruichat.errors import ConfigError, PrerequisiteError
 from ruichat.features.encoder import ENCODERS
@@ -27,6 +27,7 @@ from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
 from ruichat.model.configuration import RuiChatConfig
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
+from ruichat.model.trainable import load_trainable
 from ruichat.truth.bags import BagMaker
 from ruichat.truth.bank import TileBank
 from ruichat.truth.dialogues import Balance
@@ -50,13 +51,13 @@ def start(processor: RuiChatProcessor, tmp_path_factory: pytest.TempPathFactory)
     )
 
 
-def config_of(start: Path, bank: Path, **more: Any) -> ThinkConfig:
-    return ThinkConfig(
+def config_of(start: Path, bank: Path, **more: Any) -> LaidThinkConfig:
+    return LaidThinkConfig(
         model=str(start),
         name="thinker",
         bank=bank,
         bags=LAYOUT,
-        teach=InstructConfig(
+        teach=LaidTraining(
             slides_per_step=1,
             row_tokens=16,
             thoughts=1.0,
@@ -107,18 +108,19 @@ def test_what_is_missing_is_told_before_anything_starts(
 
 def test_the_shipped_recipe_is_read() -> None:
     recipe = Path(__file__).parents[4] / "configs" / "mini" / "think.yaml"
-    config = ThinkConfig.from_yaml(recipe)
+    config = LaidThinkConfig.from_yaml(recipe)
     assert config.reinforce is not None and config.teach.thoughts > 0
 
 
 def test_rows_of_thoughts_are_kept_where_a_model_has_them(start: Path, tmp_path: Path) -> None:
-    model, processor, _ = open_thinker(start)
+    found = load_trainable(start, add_pieces=True, fold=True)
+    model, processor = found.model, found.processor
     assert model.config.num_added == len(processor.pieces.added) == 2
     assert model.pieces is not None
     with torch.no_grad():
         model.pieces.embed.fill_(0.5)
     folder = save_checkpoint(tmp_path / "lm", model, processor, name="two", encoder_digest="ab")
-    again, _, _ = open_thinker(folder)
+    again = load_trainable(folder, add_pieces=True, fold=True).model
     assert again.pieces is not None and bool((again.pieces.embed == 0.5).all())
 
 
@@ -133,7 +135,7 @@ def test_questions_are_the_same_by_number(bags: BagMaker, processor: RuiChatProc
         assert one.question(number).prompt_ids[-1] == processor.pieces.think
     assert len({one.question(number).prompt_ids for number in range(6)}) > 3
     batch = one.regions([1, 2])
-    assert batch["tile_embeddings"].shape[0] == batch["region_mask"].shape[0] == 2
+    assert batch.tile_embeddings.shape[0] == batch.region_mask.shape[0] == 2
 
 
 def test_answers_are_thought_about_as_often_as_asked(
