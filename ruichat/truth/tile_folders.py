@@ -108,6 +108,24 @@ def read_folder(config: FolderConfig, root: Path, *, tile_px: int, tile_mpp: flo
     return FolderTiles(np.stack(rgb), label, group, number.astype(np.int64), notes)
 
 
+def read_labels(config: FolderConfig, root: Path) -> tuple[str, ...]:
+    """Labels that a folder's `labels.csv` names, without opening a tile.
+
+    Raises:
+        InputError: the listing is missing or can't be read, or a file that it names isn't there.
+    """
+    folder = root / config.folder
+    rows = _listing(folder, config.group_column)[:: config.every]
+    for rank, row in enumerate(rows):
+        _place(config, row, rank)
+        if not _inside(folder, row["file"]).is_file():
+            raise InputError(
+                f"labels.csv names {row['file']!r}, which isn't in {folder}",
+                hint="Restore the file, or take its line out",
+            )
+    return tuple(sorted({row["label"] for row in rows}))
+
+
 def _listing(folder: Path, group_column: str) -> list[dict[str, str]]:
     path = folder / "labels.csv"
     try:
@@ -130,15 +148,19 @@ def _listing(folder: Path, group_column: str) -> list[dict[str, str]]:
     return rows
 
 
-def _open(folder: Path, name: str) -> Image.Image:
+def _inside(folder: Path, name: str) -> Path:
     inside = not Path(name).is_absolute() and ".." not in Path(name).parts
     if not inside or Path(name).suffix.lower() not in _SUFFIXES:
         raise InputError(
             f"labels.csv names {name!r}; allowed are images inside {folder}",
             hint=f"Use one of {', '.join(sorted(_SUFFIXES))}, with a path relative to the folder",
         )
+    return folder / name
+
+
+def _open(folder: Path, name: str) -> Image.Image:
     try:
-        with Image.open(folder / name) as image:
+        with Image.open(_inside(folder, name)) as image:
             return image.convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         raise InputError(f"{name} in {folder} can't be read as an image: {error}") from error

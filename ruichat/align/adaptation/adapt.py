@@ -22,7 +22,7 @@ from ruichat.align.adaptation.scores import (
     score_questions,
     score_tiles,
 )
-from ruichat.align.adaptation.site import SiteConfig, SiteTiles, read_site
+from ruichat.align.adaptation.site import SiteConfig, SiteTiles, check_site, read_site
 from ruichat.align.calibrate import calibrate
 from ruichat.align.instruct import train_adapter, wrap_in_lora
 from ruichat.align.laid_needs import taught_need
@@ -30,13 +30,16 @@ from ruichat.align.laid_settings import CalibrateConfig, LaidTraining
 from ruichat.align.loop import Log
 from ruichat.align.preflight.room import Launch, Need, check_memory
 from ruichat.align.stages.needs import checkpoint_shapes
+from ruichat.align.stages.outline import outline_of_checkpoint
 from ruichat.chat.backend import CLASSIFIER_FILE
 from ruichat.config import Config
 from ruichat.errors import ArtifactError, ConfigError
 from ruichat.features.encoder import Encoder, load_encoder
 from ruichat.features.tile_classifier import WEIGHTS, TileClassifier
 from ruichat.model.checkpoint import MINI_DIR, load_checkpoint, save_checkpoint
+from ruichat.model.checkpoint_files import ADAPTER_DIR, read_json
 from ruichat.model.trainable import Trainable, find_checkpoint, load_trainable
+from ruichat.model.weights import ADAPTER_CONFIG
 from ruichat.truth.bags import BagMaker, MixedBags
 from ruichat.truth.bank import TileBank, join_banks
 from ruichat.truth.replay import REPLAY_FILE, load_replay, save_replay
@@ -174,16 +177,47 @@ def _timed(seconds: dict[str, float], step: str) -> Generator[None]:
 
 
 def _load(config: AdaptConfig, root: Path) -> _Start:
+    """All that is there before, the largest last: what doesn't fit is told before it is loaded."""
+    check_site(config.site, root)
     folder = find_checkpoint(config.model, root)
-    trainable = load_trainable(folder)
-    encoder = load_encoder(trainable.manifest.details["encoder"])
-    made_for = trainable.manifest.made_from.get("encoder", "")
-    if made_for not in ("", encoder.digest):
+    outline = outline_of_checkpoint(folder)
+    _check_adapter(config, folder)
+    classifier = _classifier(config, folder)
+    encoder = load_encoder(outline.encoder)
+    if outline.encoder_digest not in ("", encoder.digest):
         raise ArtifactError(
-            f"model {config.model} reads encoder weights {made_for[:8]}; those here are "
-            f"{encoder.digest[:8]}",
+            f"model {config.model} reads encoder weights {outline.encoder_digest[:8]}; those here "
+            f"are {encoder.digest[:8]}",
             hint="Give the encoder's weights that the model was trained with",
         )
+    replay = _replay(config, folder, root, encoder)
+    if replay is not None:
+        # Slides are laid of both, of the second after all training.
+        for split in ("train", "val"):
+            BagMaker(replay, split, config.bags)
+    return _Start(load_trainable(folder), encoder, classifier, replay, folder)
+
+
+def _check_adapter(config: AdaptConfig, folder: Path) -> None:
+    """Refuse sizes of LoRA that an adapter which learns on can't take.
+
+    Raises:
+        ConfigError: naming its own.
+    """
+    path = folder / ADAPTER_DIR / ADAPTER_CONFIG
+    if config.lora is None or not path.is_file():
+        return
+    found = read_json(path)
+    own = (found["r"], found["lora_alpha"])
+    if own != (config.lora.rank, config.lora.alpha):
+        raise ConfigError(
+            f"the adapter of {config.model}, which learns on, has rank {own[0]} and alpha "
+            f"{own[1]}; lora says {config.lora.rank} and {config.lora.alpha}",
+            hint=f"Set lora.rank: {own[0]} and lora.alpha: {own[1]}",
+        )
+
+
+def _classifier(config: AdaptConfig, folder: Path) -> TileClassifier:
     own = folder / CLASSIFIER_FILE
     if not own.is_file() and config.model != "mini":
         raise ConfigError(
@@ -196,7 +230,7 @@ def _load(config: AdaptConfig, root: Path) -> _Start:
             f"{config.model} has been adapted to {classifier.site.name} before",
             hint="Adapt the model it came from, with the labels of both sites",
         )
-    return _Start(trainable, encoder, classifier, _replay(config, folder, root, encoder), folder)
+    return classifier
 
 
 def _replay(config: AdaptConfig, folder: Path, root: Path, encoder: Encoder) -> TileBank | None:

@@ -18,7 +18,13 @@ from ruichat.histology import KEYS
 from ruichat.truth.bank import TileBank
 from ruichat.truth.colour import colour_statistics
 from ruichat.truth.holding_out import group_folds, split_runs
-from ruichat.truth.tile_folders import FolderConfig, FolderTiles, Strings, read_folder
+from ruichat.truth.tile_folders import (
+    FolderConfig,
+    FolderTiles,
+    Strings,
+    read_folder,
+    read_labels,
+)
 
 Tick = Callable[[int, int], None]
 
@@ -99,6 +105,21 @@ class SiteTiles:
         return np.sort(np.concatenate([rng.permutation(one)[:per_label] for one in rows]))
 
 
+def check_site(config: SiteConfig, root: Path) -> None:
+    """Look at what `labels.csv` names, before a tile is opened.
+
+    Raises:
+        ConfigError: it has labels that the config doesn't know.
+        InputError: it can't be read, or a file that it names isn't there.
+    """
+    unknown = sorted(set(read_labels(config.tiles, root)) - set(config.labels))
+    if unknown:
+        raise ConfigError(
+            f"labels.csv of {config.tiles.name} has labels without a class: {', '.join(unknown)}",
+            hint="Name the tissue class that each is a kind of, under site.labels",
+        )
+
+
 def read_site(
     config: SiteConfig, root: Path, encoder: Encoder, *, tick: Tick | None = None
 ) -> SiteTiles:
@@ -111,17 +132,12 @@ def read_site(
         tick: told how many tiles are encoded, and of how many.
 
     Raises:
-        ConfigError: labels.csv has labels that the config doesn't know.
-        InputError: a file can't be read, or a label has too few tiles to hold some out.
+        ConfigError, InputError: see `check_site`; or a file can't be read, or a label has too few
+            tiles to hold some out.
     """
+    check_site(config, root)
     card = encoder.card
     read = read_folder(config.tiles, root, tile_px=card.tile_px, tile_mpp=card.tile_mpp)
-    unknown = sorted(set(read.label) - set(config.labels))
-    if unknown:
-        raise ConfigError(
-            f"labels.csv of {config.tiles.name} has labels without a class: {', '.join(unknown)}",
-            hint="Name the tissue class that each is a kind of, under site.labels",
-        )
     labels = tuple(label for label in config.labels if label in set(read.label))
     label = np.array([labels.index(str(name)) for name in read.label], np.int64)
     test = _held_out(config, read)

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ruichat.align.pretraining.settings import BackboneConfig, EncoderChoice, Rgb
+from ruichat.align.pretraining.settings import BackboneConfig, EncoderChoice
 from ruichat.errors import ConfigError
 from ruichat.features.card import IMAGENET_MEAN, IMAGENET_STD, EncoderCard
 from ruichat.features.encoder import choose_encoder
-from ruichat.features.encoders.folder import VitShape
+from ruichat.features.encoders.folder import Rgb, VitShape
 from ruichat.features.encoders.loading import load_module, read_state
 from ruichat.features.encoders.vit import TileViT, build
 from ruichat.features.encoders.weights import find_weights
@@ -57,18 +57,16 @@ def first_backbone(config: BackboneConfig, image_px: int, seed: int) -> Source:
 
     Raises:
         ConfigError, PrerequisiteError, ModelError: the encoder isn't there, or isn't a vision
-            transformer that can be trained; or its body can't drop paths.
+            transformer that can be trained.
     """
     extra: dict[str, Any] = {"mask_token": True, "drop_path": config.drop_path}
     if config.start is None:
         assert config.shape is not None
-        _check_drop_path(config.shape, config.drop_path)
         torch.manual_seed(seed)
         given = {**config.shape.model_dump(), "layer_scale": config.layer_scale}
         module = build(**given, image_px=image_px, **extra)
         return Source(module, config.shape, IMAGENET_MEAN, IMAGENET_STD, image_px, "", None)
     loaded = frozen_encoder(config.start)
-    _check_drop_path(loaded.shape, config.drop_path)
     module = build(**loaded.shape.model_dump(), image_px=loaded.input_px, **extra)
     module.load_state_dict(loaded.module.state_dict(), strict=False)
     _restore_mask_token(module, config.start)
@@ -115,7 +113,12 @@ def shape_of(card: EncoderCard) -> VitShape:
     return VitShape.checked(fields, source=f"the card of {card.name}")
 
 
-def _check_drop_path(shape: VitShape, drop_path: float) -> None:
+def check_drop_path(shape: VitShape, drop_path: float) -> None:
+    """Refuse a share of blocks to leave out where a body can't.
+
+    Raises:
+        ConfigError: it can't.
+    """
     if shape.body == "vit" and drop_path:
         raise ConfigError(
             f"drop_path is {drop_path:g}, and blocks of body 'vit' can't be left out",

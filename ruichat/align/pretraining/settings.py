@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -16,10 +16,7 @@ from ruichat.align.pretraining.smeka import SmekaConfig
 from ruichat.align.pretraining.tiles import TileSourceConfig
 from ruichat.align.stain import ConcentrationConfig
 from ruichat.config import Config
-from ruichat.features.encoders.folder import VitShape
-
-Rgb = tuple[float, float, float]
-Spread = Annotated[float, Field(gt=0)]
+from ruichat.features.encoders.folder import Rgb, Spread, VitShape
 
 
 class EncoderChoice(Config):

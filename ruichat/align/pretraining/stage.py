@@ -13,7 +13,8 @@ import torch
 from ruichat.align.loop import Group, Log, MicroBatch, StepReport, run_loop
 from ruichat.align.preflight.room import check_memory
 from ruichat.align.pretraining.backbone import Source, first_backbone, frozen_encoder
-from ruichat.align.pretraining.crops import CropConfig, cut_crops
+from ruichat.align.pretraining.crops import cut_crops
+from ruichat.align.pretraining.fitting import check_encoders, cropping
 from ruichat.align.pretraining.needs import vision_needs
 from ruichat.align.pretraining.network import (
     Following,
@@ -26,11 +27,9 @@ from ruichat.align.pretraining.objective import Batch, Objective
 from ruichat.align.pretraining.order import tiles_of_step
 from ruichat.align.pretraining.reading import open_tiles
 from ruichat.align.pretraining.settings import DistillConfig, PretrainConfig
-from ruichat.align.pretraining.smeka import check_slots
 from ruichat.align.pretraining.tiles import TileSet
 from ruichat.align.stain import draw_concentrations
 from ruichat.align.training.processes import start_processes
-from ruichat.errors import ConfigError
 from ruichat.features.encoders.folder import FolderCard
 from ruichat.features.encoders.saving import save_encoder
 
@@ -59,16 +58,16 @@ def train_tile_encoder(
         DivergedError: a loss isn't finite.
     """
     check_memory(lambda launch: vision_needs(config, launch), log, anyway=anyway)
+    check_encoders(config)
     tiles = open_tiles([source.under(data) for source in config.tiles])
     source = first_backbone(config.backbone, config.crops.global_px, config.seed)
     mean, std = config.result.mean or source.mean, config.result.std or source.std
     source = replace(source, mean=mean, std=std)
     card = result_card(config, source)
-    frozen = _frozen(config, source)
+    frozen = _frozen(config)
     anchor = None
     if config.gram is not None and config.gram.teacher is not None:
         anchor = frozen_encoder(config.gram.teacher)
-    _check_grids(config, source, [*frozen, *([anchor] if anchor else [])])
     torch.manual_seed(config.seed)
     width = source.shape.width
     network = Network(source.module, width, config)
@@ -129,18 +128,6 @@ def micro_batches(
     return [partial(make, i) for i in range(len(parts))]
 
 
-def cropping(config: PretrainConfig) -> CropConfig:
-    """The crops that somebody sees: clean ones only frozen encoders, local ones only DINO."""
-    crops = config.crops
-    watched = config.gram is not None or isinstance(config, DistillConfig)
-    return crops.model_copy(
-        update={
-            "clean_px": (crops.clean_px or crops.global_px) if watched else 0,
-            "num_local": crops.num_local if config.dino.weight else 0,
-        }
-    )
-
-
 def rate_groups(config: PretrainConfig, source: Source) -> list[Group]:
     """Learning rates that fall from the last block to the first, and further for the patches."""
     if config.layer_decay == 1 and config.patch_rate == 1:
@@ -177,37 +164,10 @@ def result_card(config: PretrainConfig, source: Source) -> FolderCard:
     return FolderCard.checked(fields, source="result")
 
 
-def _frozen(config: PretrainConfig, source: Source) -> list[Source]:
+def _frozen(config: PretrainConfig) -> list[Source]:
     if not isinstance(config, DistillConfig):
         return []
-    check_slots(len(config.teachers), source.shape.registers)
     return [frozen_encoder(choice) for choice in config.teachers]
-
-
-def _check_grids(config: PretrainConfig, source: Source, others: Sequence[Source]) -> None:
-    """Refuse crops that aren't whole patches.
-
-    Raises:
-        ConfigError: naming which.
-    """
-    crops, patch = cropping(config), source.shape.patch_px
-    sides = {"global_px": crops.global_px}
-    if crops.num_local:
-        sides["local_px"] = crops.local_px
-    wrong = [f"{name} {side}" for name, side in sides.items() if side % patch]
-    if wrong:
-        raise ConfigError(
-            f"{', '.join(wrong)} isn't a multiple of the patch's {patch} px",
-            hint="Set crops to whole patches",
-        )
-    if config.gram is not None:
-        anchored = others[-1] if config.gram.teacher is not None else source
-        if crops.clean_px % anchored.shape.patch_px:
-            raise ConfigError(
-                f"clean_px {crops.clean_px} isn't a multiple of the {anchored.shape.patch_px} px "
-                "of a patch of the earlier teacher",
-                hint="Set crops.clean_px to whole patches",
-            )
 
 
 def _after_step(
