@@ -70,6 +70,12 @@ class Services:
         self.library.close()
         self.database.close()
 
+    def forget_slide(self, slide_id: str) -> None:
+        """Have a slide opened and read anew, or nothing kept of one that was deleted."""
+        self.library.forget(slide_id)
+        self.tiles.forget(slide_id)
+        self.engine.memory.forget_slide(slide_id)
+
 
 def open_services(settings: ServeSettings) -> Services:
     """The parts of a server, not started yet.

@@ -126,7 +126,7 @@ def delete_case(request: Request, user: Writer, case_id: IdPath) -> None:
         cases.delete_case(session, case_id, user_id=user.id)
     services.slide_access.forget_all()
     for slide_id in gone:
-        services.library.forget(slide_id)
+        services.forget_slide(slide_id)
 
 
 @router.get("/cases/{case_id}/members", responses=problems(NOT_FOUND))

@@ -120,7 +120,7 @@ def delete_slide(request: Request, user: Writer, slide_id: IdPath) -> None:
     with services.database.session() as session:
         slides.delete_slide(session, slide_id, user_id=user.id)
     services.slide_access.forget_all()
-    services.library.forget(slide_id)
+    services.forget_slide(slide_id)
 
 
 @router.get("/slides/{slide_id}/jobs", responses=problems(NOT_FOUND))

@@ -80,7 +80,7 @@ def give_mpp(services: Services, slide_id: str, mpp: float, *, user_id: str) -> 
     with services.database.session() as session:
         rows.update_slide(session, slide_id, user_id=user_id, given_mpp=mpp)
         rows.record_slide(session, slide_id, **known)
-    services.library.forget(slide_id)
+    services.forget_slide(slide_id)
     services.engine.read_slide(slide_id, user_id)
 
 

@@ -62,6 +62,12 @@ class TileCache:
             raise
         return future
 
+    def drop(self, is_gone: Callable[[Key], bool]) -> None:
+        """Forget what is kept under some keys."""
+        with self._lock:
+            for key in [key for key in self._tiles if is_gone(key)]:
+                self.num_bytes -= len(self._tiles.pop(key)) + OVERHEAD_BYTES
+
     def _make(self, key: Key, make: Callable[[], bytes], future: Future[bytes]) -> None:
         try:
             made = make()

@@ -72,6 +72,18 @@ class Tiles:
         """Make no more tiles."""
         self._threads.shutdown(cancel_futures=True)
 
+    @property
+    def num_bytes(self) -> int:
+        """Of the tiles that are kept."""
+        return self._cache.num_bytes
+
+    def forget(self, slide_id: str) -> None:
+        """Drop what is kept of a slide."""
+        self._shown.pop(slide_id, None)
+        with self._lock:
+            self._overviews.pop(slide_id, None)
+        self._cache.drop(lambda key: key[0] == slide_id)
+
     def shown(self, slide_id: str) -> Shown | None:
         """What is known of a slide since it was opened; None if it has to be opened first."""
         shown = self._shown.get(slide_id)

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from drawn import write_pyramid
+from fakes_chat import make_backend, write_two_halves
 from house import PICTURE, write_jpeg_pyramid
 
+from ruichat.chat.ask import open_chat
+from ruichat.serve.engine.memory import View
 from ruichat.serve.settings import ServeSettings
 from ruichat.serve.slides import uploads as uploads_module
 from ruichat.serve.slides.entries import Entries
@@ -208,6 +211,22 @@ def test_a_slide_that_is_removed_takes_its_file_along(sent, services, slide_byte
         rows.delete_slide(session, slide_id, user_id=house.user_id)
     services.library.forget(slide_id)
     assert left(services) == []
+
+
+def test_nothing_of_a_slide_that_is_removed_stays_in_memory(sent, services, slide_bytes, tmp_path):
+    house, client, _ = sent
+    slide_id = upload(client, house.case_id, slide_bytes).json()["id"]
+    for tile in ("9/0_0", "0/0_0"):
+        assert client.get(f"/slides/{slide_id}/tiles/{tile}.jpg").status_code == 200
+    shown = services.tiles.shown(slide_id)
+    with open_chat(write_two_halves(tmp_path / "c.tif"), backend=make_backend("Yes.")) as chat:
+        services.engine.memory.keep(View(slide_id), chat.read)
+    assert services.tiles.cached(slide_id, shown, 9, 0, 0)
+    assert client.delete(f"/api/v1/slides/{slide_id}").status_code == 204
+    assert services.tiles.shown(slide_id) is None
+    assert services.tiles.cached(slide_id, shown, 9, 0, 0) is None
+    assert services.tiles.num_bytes == 0
+    assert services.engine.memory.get(View(slide_id)) is None
 
 
 def test_what_a_server_that_died_left_is_removed_but_nothing_young(
