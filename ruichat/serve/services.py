@@ -74,7 +74,7 @@ class Services:
         """Have a slide opened and read anew, or nothing kept of one that was deleted."""
         self.library.forget(slide_id)
         self.tiles.forget(slide_id)
-        self.engine.memory.forget_slide(slide_id)
+        self.engine.forget_slide(slide_id)
 
 
 def open_services(settings: ServeSettings) -> Services:

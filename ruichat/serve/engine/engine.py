@@ -178,6 +178,11 @@ class Engine:
         """
         return self.jobs.start(slide_id, user_id)
 
+    def forget_slide(self, slide_id: str) -> None:
+        """Keep nothing of a slide that was removed or changed, and read it no further."""
+        self.reader.drop(slide_id)
+        self.memory.forget_slide(slide_id)
+
     def close(self) -> None:
         """Stop every question and end the threads."""
         self.model.close()

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 from ruichat.chat.reading import ReadSlide
-from ruichat.errors import RuiChatError
+from ruichat.errors import NotFoundError, RuiChatError
 from ruichat.serve.engine.reading import SlideReader
 from ruichat.storage.database import jobs
 from ruichat.storage.database import slides as rows
@@ -118,6 +118,8 @@ class ReadingJobs:
                 elif rows.any_slide(session, follower.slide_id).state == "reading":
                     # It can still be looked at: only what breaks its decoder marks it as failed.
                     rows.record_slide(session, follower.slide_id, state="new", error=message)
+        except NotFoundError:
+            pass  # the slide was removed meanwhile, and its jobs with it
         except RuiChatError as problem:
             log.error("job %s: its end isn't kept: %s", follower.job_id, problem.message)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ruichat.chat.reading import Clock, ReadSlide, is_encoded, read_slide
-from ruichat.errors import BrokenDecoderError, ModelError, RuiChatError
+from ruichat.errors import BrokenDecoderError, ModelError, NotFoundError, RuiChatError
 from ruichat.serve.engine.gate import Gate
 from ruichat.serve.engine.loading import LoadedModel
 from ruichat.serve.engine.memory import Memory, View
@@ -129,6 +129,16 @@ class SlideReader:
                 # Whoever wants it from now on starts afresh, after the last finished shard.
                 del self._jobs[slide_id]
 
+    def drop(self, slide_id: str) -> None:
+        """Read a slide no further that was removed or changed; who waits for it is told."""
+        with self._lock:
+            job = self._jobs.pop(slide_id, None)
+            watchers = [] if job is None else list(job.watchers)
+            if job is not None:
+                job.watchers.clear()
+        for watcher in watchers:
+            watcher.failed(slide_id, NotFoundError("the slide was removed or changed meanwhile"))
+
     def _run(self, job: _Job) -> None:
         """Read one slide and tell everybody, also what went wrong."""
         read, error = None, None
@@ -143,8 +153,9 @@ class SlideReader:
             log.error("slide %s: %s\n%s", job.slide_id, type(problem).__name__, where)
             error = ModelError("the slide couldn't be read", hint="See the server's log")
         with self._lock:
-            if self._jobs.get(job.slide_id) is job:
-                del self._jobs[job.slide_id]
+            if self._jobs.get(job.slide_id) is not job:
+                return  # nobody waits any more, and the slide may be gone
+            del self._jobs[job.slide_id]
             watchers = list(job.watchers)
             if read is not None:
                 self._memory.keep(View(job.slide_id), read)

@@ -14,7 +14,7 @@ from fakes_engine import FolderSlides, ask, events_of, held_backend, until
 
 from ruichat.errors import NotFoundError
 from ruichat.serve.engine.engine import Engine
-from ruichat.serve.engine.events import Done
+from ruichat.serve.engine.events import Done, Failed
 from ruichat.serve.engine.settings import EngineSettings
 from ruichat.storage.database import cases, jobs, slides, users
 from ruichat.storage.database.connect import Database, open_database
@@ -163,6 +163,29 @@ def test_a_cancelled_question_does_not_stop_the_job(
     assert engine.reader.num_reading == 1
     going.set()
     until(lambda: job_of(database, job_id, user_id).state == "done")
+
+
+def test_a_slide_that_is_removed_is_read_no_further_and_not_kept(
+    engine: Engine,
+    database: Database,
+    user_id: str,
+    going: threading.Event,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    slide_id = add(database, user_id, "halves.tif")
+    going.clear()
+    job_id = engine.read_slide(slide_id, user_id)
+    ticket = ask(engine, slide_id, "Is there tumour?")
+    until(lambda: job_of(database, job_id, user_id).stage == "features")
+    with database.session() as session:
+        slides.delete_slide(session, slide_id, user_id=user_id)
+    engine.forget_slide(slide_id)
+    last = events_of(ticket)[-1]
+    assert isinstance(last, Failed) and isinstance(last.error, NotFoundError)
+    going.set()
+    until(lambda: not any(thread.name == "read" for thread in threading.enumerate()))
+    assert engine.status().num_slides == engine.status().num_reading == 0
+    assert caplog.records == []
 
 
 def test_a_stopped_server_goes_on_where_it_was(
