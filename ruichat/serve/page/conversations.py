@@ -125,8 +125,9 @@ class Conversations:
         Raises:
             NotFoundError: there is no such chat for the user.
         """
-        kept = await asyncio.to_thread(self._read, chat_id, user_id)
+        # In this order: an answer that ends in between is read again below.
         answering = self._open.get(chat_id)
+        kept = await asyncio.to_thread(self._read, chat_id, user_id)
         if answering is not None:
             with answering.watched():
                 async for shown in _follow(kept, answering):

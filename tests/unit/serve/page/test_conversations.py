@@ -19,6 +19,7 @@ from ruichat.serve.engine.settings import EngineSettings
 from ruichat.serve.page import answering
 from ruichat.serve.page.asked import asked_of, looked_of
 from ruichat.serve.page.conversations import Conversations
+from ruichat.serve.page.shown import ChatShown
 from ruichat.storage.database import cases, chats, regions, slides, users
 from ruichat.storage.database.connect import Database, open_database
 
@@ -119,6 +120,23 @@ def test_an_answer_is_seen_growing_and_then_whole(desk: Desk) -> None:
     assert (citation["name"], citation["slide_id"]) == ("R1", desk.slide_id)
     assert citation["box0"]["width"] > 0
     assert answer["answer"]["claims"][0]["grounded"]
+
+
+def test_an_answer_that_comes_while_its_chat_is_read_is_seen(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.model.going.clear()
+    chat_id = desk.ask()
+    read = Conversations._read
+
+    def slowly(self: Conversations, chat_id: str, user_id: str) -> ChatShown:
+        found = read(self, chat_id, user_id)
+        desk.model.going.set()
+        until(lambda: not self.is_open(chat_id))
+        return found
+
+    monkeypatch.setattr(Conversations, "_read", slowly)
+    assert desk.watch(chat_id)["messages"][-1]["text"] == WORDS
 
 
 def test_what_is_told_holds_no_path_and_no_digest(desk: Desk) -> None:
