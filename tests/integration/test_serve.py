@@ -8,13 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 
 import httpx
 import pytest
+from house import write_jpeg_pyramid
+from processes import family
 
 from ruichat.cli.serve import listen
 from ruichat.errors import PrerequisiteError
@@ -90,6 +94,57 @@ def test_a_broken_model_is_told_and_slides_are_shown_all_the_same(tmp_path):
         assert httpx.get(f"{address}/folders").json()["entries"] == []
         until((tmp_path / "opened").exists)
         assert (tmp_path / "opened").read_text() == address
+
+
+def test_decoders_that_crash_cost_their_slide_and_nothing_else(tmp_path):
+    glass, model = tmp_path / "glass", tmp_path / "no-model"
+    glass.mkdir(), model.mkdir()
+    write_jpeg_pyramid(glass / "bad.tif")
+    write_jpeg_pyramid(glass / "good.tif")
+    options = ("--slides", str(glass), "--model", str(model))
+    with (
+        served(tmp_path, *options) as (address, process),
+        httpx.Client(base_url=address, timeout=60) as http,
+    ):
+        bad, good = add_slides(http, "glass/bad.tif", "glass/good.tif")
+        tiles = cycle(f"/slides/{bad}/tiles/{level}/0_0.jpg" for level in range(10, -1, -1))
+        with crashing_decoders(process.pid) as killed:
+            said = next(told for path in tiles if (told := http.get(path)).status_code != 200)
+        assert said.status_code == 422 and said.json()["error"]["hint"], said.text
+        assert "decoder" in said.json()["error"]["message"] and len(killed) >= 2
+        assert http.get(f"/slides/{bad}/info").json()["state"] == "failed"
+        assert http.get(f"/slides/{good}/tiles/9/0_0.jpg").status_code == 200
+        assert process.poll() is None
+
+
+def add_slides(http: httpx.Client, *names: str) -> list[str]:
+    """Slides of the allowed folder in a new case; their ids."""
+    case = http.post("/api/v1/cases", json={"title": "S26-1"}).json()["id"]
+    entries = {entry["name"]: entry["id"] for entry in http.get("/folders").json()["entries"]}
+    bodies = [{"entry": entries[name]} for name in names]
+    return [http.post(f"/cases/{case}/slides/from-folder", json=b).json()["id"] for b in bodies]
+
+
+@contextmanager
+def crashing_decoders(pid: int) -> Iterator[list[int]]:
+    """A server's processes that decode slides crash soon after they have begun; their ids."""
+    killed, ending = [], threading.Event()
+
+    def kill():
+        while not ending.wait(0.002):
+            for child in family(pid):
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    if b"sandbox_worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        os.kill(child, signal.SIGSEGV)
+                        killed.append(child)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        ending.set()
+        thread.join()
 
 
 def test_with_a_user_it_asks_for_a_login(tmp_path):
