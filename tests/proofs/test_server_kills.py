@@ -1,4 +1,4 @@
-"""The server killed at random while chats, regions and findings are written through its API."""
+"""The server killed at random while people ask, draw and decide through its page and its API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,34 @@ from typing import Any
 import httpx
 import pytest
 from databases import Postgres, why_no_postgres
+from drawn import draw_tissue, write_pyramid
+from fakes_server import says, serve
 from nursery import Nursery
+from page_chat import ASK, say, seen
 
 from ruichat.storage.database import slides
 from ruichat.storage.database.connect import open_database
 from ruichat.storage.database.copying import check_database
 
-NUM_KILLS = 200
+NUM_KILLS = int(os.environ.get("RUICHAT_KILLS", "200"))
 
-NUM_CLIENTS = 3
+NUM_WRITERS = 2
 """Each writes chats, regions and findings of its own, all into one case."""
+
+NUM_ASKERS = 2
+"""Each asks in a chat of its own, life after life."""
+
+LONGEST_CHAT = 40
+"""Messages, after which an asker begins another one."""
 
 LONGEST_LIFE_S = 1.0
 """Of a server, from the first answer that it gives."""
+
+LONG_FROM = 6
+"""The last lives of every eight last until the model has answered: the slide is opened first."""
+
+PATIENCE_S = 120.0
+"""Longest wait for that."""
 
 FIRST_TITLE = "有肿瘤吗？"
 
@@ -38,6 +54,12 @@ pytestmark = [
     pytest.mark.proof,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
 ]
+
+
+SHOWN = ("id", "role", "text", "state", "slide_ids")
+"""Of a message, alike in the page and in the API."""
+
+Records = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -56,28 +78,26 @@ class GoneError(Exception):
 class Client:
     """One that writes until the server is gone, and keeps what it was told is kept."""
 
-    address: str
     desk: Desk
-    began: threading.Event
-    """Set with the first answer."""
-    records: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By path, what a GET has to give."""
+    records: Records = field(default_factory=dict[str, dict[str, Any]])
+    """By path, what a GET has to give; messages by their ids."""
     num_writes: int = 0
     failure: BaseException | None = None
 
-    def live(self) -> None:
-        """Write until the server is gone."""
+    def live(self, address: str, began: threading.Event) -> None:
+        """Write until the server is gone; `began` is set with the first answer."""
+        self._began = began
         try:
-            with httpx.Client(base_url=f"{self.address}/api/v1/", timeout=60) as http:
+            with httpx.Client(base_url=address, timeout=60) as http:
                 while True:
-                    self._turn(http, os.urandom(500).hex())
+                    self.turn(http, os.urandom(500).hex())
         except (httpx.TransportError, GoneError):
             pass
         except BaseException as error:
             self.failure = error
-        self.began.set()
+        began.set()
 
-    def _turn(self, http: httpx.Client, words: str) -> None:
+    def turn(self, http: httpx.Client, words: str) -> None:
         """A finding is drawn and decided on, a chat is begun and renamed, a region drawn."""
         of_slide, place = f"slides/{self.desk.slide}", f"cases/{self.desk.case}/chats"
         finding = self._write(http, "findings", f"{of_slide}/findings", geometry=BOX, note=words)
@@ -87,25 +107,65 @@ class Client:
         chat = self._write(http, "chats", place, language="zh", title=FIRST_TITLE)
         self._write(http, "chats", f"chats/{chat['id']}", "PATCH", title=words[:100])
         corners, name = [[0, 0], [100, 100]], words[:100]
-        shape = {"shape": "rectangle", "points": corners, "name": name}
+        shape: dict[str, Any] = {"shape": "rectangle", "points": corners, "name": name}
         self._write(http, "regions", f"{of_slide}/regions", **shape)
 
     def _write(
         self, http: httpx.Client, kind: str, place: str, method: str = "POST", **body: Any
     ) -> dict[str, Any]:
-        answer = http.request(method, place, json=body)
-        if answer.status_code == 503:
-            raise GoneError
-        assert answer.status_code in (200, 201), answer.text
+        answer = http.request(method, f"/api/v1/{place}", json=body)
+        check_there(answer)
         kept = answer.json()
-        self.records[f"{kind}/{kept['id']}"] = kept
-        self.num_writes += 1
-        self.began.set()
+        self._note(f"{kind}/{kept['id']}", kept)
         return kept
+
+    def _note(self, path: str, kept: dict[str, Any]) -> None:
+        self.num_writes += self.records.get(path) != kept
+        self.records[path] = kept
+        self._began.set()
+
+
+@dataclass
+class Asker(Client):
+    """One that asks through the page, and reads the answers.
+
+    Attributes:
+        chat_id: asked in; None begins a chat.
+    """
+
+    chat_id: str | None = None
+
+    def turn(self, http: httpx.Client, words: str) -> None:
+        """A question, which counts as kept when it is shown, and its answer, once it is whole."""
+        asked = {"case_id": self.desk.case, "chat_id": self.chat_id, "slide_ids": [self.desk.slide]}
+        tab = os.urandom(6).hex()
+        check_there(say(http, ASK, tab, asked | {"text": f"Is there tumour? {words[:500]}"}))
+        try:
+            for shown in seen(http, tab):
+                if error := shown.get("error") or shown["messages"][-1].get("error"):
+                    assert "database" in error["message"], error
+                    raise GoneError
+                self.chat_id = shown["chat_id"] if len(shown["messages"]) < LONGEST_CHAT else None
+                for message in shown["messages"][-2:]:
+                    if message["id"] != "running":
+                        about = {key: message[key] for key in SHOWN}
+                        self._note(
+                            f"messages/{message['id']}", about | {"chat_id": shown["chat_id"]}
+                        )
+        except httpx.HTTPStatusError as error:
+            check_there(error.response)
+            raise
+
+
+def check_there(answer: httpx.Response) -> None:
+    """Raise `GoneError` where the database doesn't answer; any other failure is a bug."""
+    if answer.status_code == 503:
+        raise GoneError
+    assert answer.status_code in (200, 201), answer.read()
 
 
 def make_desk(url: str, address: str) -> Desk:
-    """A case through the API, and a slide of it that has no file: nobody looks at it."""
+    """A case through the API, and a slide in it."""
     case = httpx.post(f"{address}/api/v1/cases", json={"title": "S26-1"}, timeout=60).json()
     database = open_database(url)
     with database.session() as session:
@@ -115,32 +175,40 @@ def make_desk(url: str, address: str) -> Desk:
             case_id=case["id"],
             name="A1",
             root="glass",
-            path="a.svs",
+            path="a.tif",
         ).id
     database.close()
     return Desk(case["id"], slide)
 
 
-Records = dict[str, dict[str, Any]]
-
-
 def live_once(
-    nursery: Nursery, desk: Desk, before: Records, seconds: float, kill: Callable[[int], None]
-) -> list[Client]:
+    nursery: Nursery,
+    clients: list[Client],
+    before: Records,
+    seconds: float,
+    kill: Callable[[int], None],
+    *,
+    is_long: bool,
+) -> None:
     """Start a server, look for what was there, write, kill so long after the first answer.
 
     Args:
+        clients: who write.
         before: what the server before it has acknowledged.
         kill: given the server's process id; it may kill the database instead.
+        is_long: the model has to have answered too.
     """
     pid, address = nursery.start()
     check(address, before)
     began = threading.Event()
-    clients = [Client(address, desk, began) for _ in range(NUM_CLIENTS)]
-    threads = [threading.Thread(target=client.live) for client in clients]
+    threads = [threading.Thread(target=each.live, args=(address, began)) for each in clients]
     for thread in threads:
         thread.start()
     began.wait()
+    ends = time.monotonic() + PATIENCE_S
+    while is_long and not any(has_answer(client) for client in clients):
+        assert time.monotonic() < ends and all(thread.is_alive() for thread in threads)
+        time.sleep(0.02)
     time.sleep(seconds)
     kill(pid)
     for thread in threads:
@@ -149,13 +217,20 @@ def live_once(
         if client.failure is not None:
             raise client.failure
     nursery.kill(pid)
-    return clients
 
 
 def check(address: str, records: Records) -> None:
     """What was acknowledged is what a server gives now."""
     with httpx.Client(base_url=f"{address}/api/v1/", timeout=60) as http:
+        said: dict[str, dict[str, Any]] = {}
+        for chat in {body["chat_id"] for path, body in records.items() if is_message(path)}:
+            answer = http.get(f"chats/{chat}/messages", params={"limit": 2 * LONGEST_CHAT})
+            said |= {each["id"]: each for each in answer.json()["items"]}
         for path, body in records.items():
+            if is_message(path):
+                now = said[path.partition("/")[2]]
+                assert {key: now[key] for key in body} == body, path
+                continue
             answer = http.get(path)
             assert answer.status_code == 200, path
             now = answer.json()
@@ -167,25 +242,41 @@ def check(address: str, records: Records) -> None:
                     assert path.startswith("chats") and body["title"] == FIRST_TITLE, path
 
 
-def prove(nursery: Nursery, desk: Desk, kill: Callable[[int, int], None]) -> tuple[int, int]:
-    """Kill so many times; returns how many records were kept, and how many writes made them.
+def has_answer(client: Client) -> bool:
+    """Whether the model has answered what it asked."""
+    return any(body.get("role") == "assistant" for body in list(client.records.values()))
+
+
+def is_message(path: str) -> bool:
+    """Whether a record is a message's."""
+    return path.startswith("messages/")
+
+
+def prove(nursery: Nursery, desk: Desk, kill: Callable[[int, int], None]) -> tuple[int, Records]:
+    """Kill so many times; returns how many writes were acknowledged, and the records of them.
 
     Args:
         kill: given the number of the life and the server's process id.
     """
-    rng, num_writes = random.Random(0), 0
-    latest: Records = {}
-    records: Records = {}
+    rng, latest, records = random.Random(0), Records(), Records()
+    clients = [
+        *(Client(desk) for _ in range(NUM_WRITERS)),
+        *(Asker(desk) for _ in range(NUM_ASKERS)),
+    ]
     for number in range(NUM_KILLS):
         seconds = rng.uniform(0, LONGEST_LIFE_S)
-        clients = live_once(nursery, desk, latest, seconds, lambda pid, n=number: kill(n, pid))
+        is_long = number % 8 >= LONG_FROM
+        live_once(
+            nursery, clients, latest, seconds, lambda pid, n=number: kill(n, pid), is_long=is_long
+        )
         latest = {path: body for client in clients for path, body in client.records.items()}
-        num_writes += sum(client.num_writes for client in clients)
         records |= latest
+        for client in clients:
+            client.records = {}
     pid, address = nursery.start()
     check(address, records)
     nursery.kill(pid)
-    return len(records), num_writes
+    return sum(client.num_writes for client in clients), records
 
 
 def test_a_server_on_sqlite_keeps_what_it_acknowledged(
@@ -227,28 +318,39 @@ def test_a_server_on_postgresql_keeps_what_it_acknowledged(
 
 
 @contextlib.contextmanager
-def nursing(data: Path, url: str) -> Iterator[tuple[Nursery, Desk]]:
-    """Servers on a database, and a case in it."""
-    environment = {
-        "RUICHAT_SERVE_DATABASE_URL": url,
-        "RUICHAT_SERVE_REQUESTS_PER_MINUTE": "1000000",
-    }
-    nursery = Nursery(data, environment)
-    try:
-        pid, address = nursery.start()
-        desk = make_desk(url, address)
-        nursery.kill(pid)
-        yield nursery, desk
-    finally:
-        nursery.close()
+def nursing(folder: Path, url: str) -> Generator[tuple[Nursery, Desk]]:
+    """Servers on a database, and a case in it with a slide that a scripted model answers about."""
+    glass = folder / "glass"
+    glass.mkdir()
+    write_pyramid(glass / "a.tif", draw_tissue(900, 600, margin=40), mpp=0.5)
+    with serve(says("Yes, ", "carcinoma.")) as model:
+        environment = {
+            "RUICHAT_SERVE_DATABASE_URL": url,
+            "RUICHAT_SERVE_REQUESTS_PER_MINUTE": "1000000",
+            "RUICHAT_SERVE_SLIDE_FOLDERS": str(glass),
+            "RUICHAT_SERVE_MODEL": "openai:vision",
+            "RUICHAT_SERVE_MODEL_BASE_URL": model.url,
+        }
+        nursery = Nursery(folder, environment)
+        try:
+            pid, address = nursery.start()
+            desk = make_desk(url, address)
+            nursery.kill(pid)
+            yield nursery, desk
+        finally:
+            nursery.close()
 
 
 def report(
-    capsys: pytest.CaptureFixture[str], what: str, kept: tuple[int, int], began: float
+    capsys: pytest.CaptureFixture[str], what: str, kept: tuple[int, Records], began: float
 ) -> None:
+    num_writes, records = kept
+    kinds = Counter(path.partition("/")[0] for path in records)
+    answers = [body for body in records.values() if body.get("role") == "assistant"]
     with capsys.disabled():
         sys.stdout.write(
-            f"\n{what}; {kept[1]} writes acknowledged, their {kept[0]} records all kept; "
+            f"\n{what}; {num_writes} writes acknowledged, their {len(records)} records all kept "
+            f"({dict(kinds)}, {len(answers)} answers among them); "
             f"{time.monotonic() - began:.0f} s\n"
         )
-    assert kept[0] > 0
+    assert answers and all(answer["state"] == "complete" for answer in answers)
