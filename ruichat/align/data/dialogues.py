@@ -19,7 +19,7 @@ from ruichat.truth.datasets.bags import Bags
 from ruichat.truth.datasets.check import EmptySplitError
 from ruichat.truth.datasets.dialogue import Dialogue
 from ruichat.truth.datasets.finding import Wrong
-from ruichat.truth.datasets.laying import Laid, lay, most_regions
+from ruichat.truth.datasets.laying import Laid, check_cited, lay, most_regions
 from ruichat.truth.datasets.store import DialogueFile
 
 
@@ -109,7 +109,7 @@ class FiledDialogues(Sequence[Dialogue]):
 
         Raises:
             Wrong: a slide has no bag.
-            InputError: it is about pictures.
+            InputError: it is about pictures, or cites a region that there won't be.
             ArtifactError: a bag is of another encoder or damaged.
         """
         dialogue = self[row]
@@ -120,7 +120,9 @@ class FiledDialogues(Sequence[Dialogue]):
                 hint="Extract the pictures as slides, or leave the record out",
             )
         tiles = [self._num_tiles(path) for path in paths]
-        return Size(sum(tiles), most_regions(dialogue, tiles, self._max_regions))
+        most = most_regions(dialogue, tiles, self._max_regions)
+        check_cited(dialogue, most)
+        return Size(sum(tiles), most)
 
     def show(self, row: int) -> Shown:
         """Read a dialogue's slides and cut them into regions; raises as `Reader`, `Bags`, `lay`."""

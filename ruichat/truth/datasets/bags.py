@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ruichat.errors import InputError
 from ruichat.registry import require
 from ruichat.truth.datasets.check import Extra
-from ruichat.truth.datasets.dialogue import Dialogue, cited_numbers
+from ruichat.truth.datasets.dialogue import Box, Dialogue, cited_numbers
 from ruichat.truth.datasets.fields import slide_name, tcga_patient
 from ruichat.truth.datasets.finding import Severity, Wrong
 
@@ -22,6 +24,12 @@ SUFFIXES = frozenset({".h5", ".hdf5", ".pt", ".csv"})
 
 _TABLES = ("features", "feats", "coords")
 """Datasets with a row per tile, in the HDF5 files of whatever program."""
+
+_SIDE = "patch_size_level0"
+"""Attribute of `coords`: side of a tile, level-0 pixels."""
+
+Centres = NDArray[np.int64]
+"""Of tiles, level-0 pixels [n,2]."""
 
 _SIZE = ("level0_width", "level0_height")
 """Attributes of `coords`, as TRIDENT and we write them."""
@@ -63,6 +71,8 @@ class Bags:
             if tcga_patient(name):
                 self._short.setdefault(name.split(".")[0], []).append(path)
         self._names = sorted(self._paths)
+        # Dialogues about a slide follow each other.
+        self._centres = functools.lru_cache(4)(_read_centres)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -124,12 +134,16 @@ class Bags:
             self._outlines[path] = _outline(path)
         return self._outlines[path]
 
+    def centres(self, path: Path) -> Centres | None:
+        """Centres of a bag's tiles, level-0 pixels; None if its file doesn't tell them plainly."""
+        return self._centres(path)
+
 
 def looking_for(bags: Bags) -> Extra:
     """Look for the bags of a dialogue's slides, and for regions that they can't have.
 
     A missing bag is a warning: the folders may not hold all yet. A region beyond what the bag
-    can be cut into, or outside the slide, is an error.
+    can be cut into, outside the slide, or without a tile of it, is an error.
     """
 
     def look(dialogue: Dialogue) -> Iterator[tuple[Wrong, Severity]]:
@@ -142,6 +156,8 @@ def looking_for(bags: Bags) -> Extra:
             size0 = bags.outline(paths[box.slide]).size0
             if size0 and (box.x + box.width > size0[0] or box.y + box.height > size0[1]):
                 yield _outside(f"regions.{at}", size0), "error"
+            elif not _holds_a_tile(box, bags.centres(paths[box.slide])):
+                yield _without_tiles(f"regions.{at}"), "error"
         if dialogue.num_regions is None or len(paths) != 1:
             return
         num_tiles = bags.outline(paths[0]).num_tiles
@@ -183,6 +199,39 @@ def _outline(path: Path) -> BagOutline:
     known = [int(length) for length in size if isinstance(length, int | np.integer) and length > 0]
     size0 = (known[0], known[1]) if len(known) == 2 else None
     return BagOutline(num_tiles[0] if num_tiles else None, size0)
+
+
+def _read_centres(path: Path) -> Centres | None:
+    """As TRIDENT and we write them: corners, and the side of a tile as an attribute."""
+    if path.suffix.lower() not in (".h5", ".hdf5"):
+        return None
+    h5py = require("h5py")
+    try:
+        with h5py.File(path, "r") as file:
+            corners = file.get("coords")
+            side = None if corners is None else corners.attrs.get(_SIDE)
+            if not isinstance(side, int | np.integer) or corners.shape[-1:] != (2,):
+                return None
+            return np.asarray(corners[...], np.int64).reshape(-1, 2) + int(side) // 2
+    except (OSError, ValueError):
+        return None
+
+
+def _holds_a_tile(box: Box, centres: Centres | None) -> bool:
+    """Whether a tile's centre lies in a box, as `laying.lay` will ask; true where nobody knows."""
+    if centres is None:
+        return True
+    low, high = (box.x, box.y), (box.x + box.width, box.y + box.height)
+    return bool(((centres >= low) & (centres < high)).all(axis=1).any())
+
+
+def _without_tiles(field: str) -> Wrong:
+    return Wrong(
+        field,
+        "region_without_tiles",
+        "it holds the centre of no tile of the slide's bag",
+        "Give level-0 pixels of the slide whose bag this is, or leave the region out",
+    )
 
 
 def _outside(field: str, size0: tuple[int, int]) -> Wrong:

@@ -60,14 +60,23 @@ def lay(dialogue: Dialogue, bags: Sequence[FeatureBag], max_regions: int) -> Lai
         most = dialogue.num_regions or max_regions
         shares = _shares([len(bag) for bag in bags], most)
         laid = _joined([_cut(bag, share) for bag, share in zip(bags, shares, strict=True)], bags)
+    check_cited(dialogue, laid.num_regions)
+    return laid
+
+
+def check_cited(dialogue: Dialogue, num_regions: int) -> None:
+    """Refuse a dialogue that cites more regions than its slides are cut into.
+
+    Raises:
+        InputError: it does.
+    """
     for turn in dialogue.turns:
         for number in cited_numbers(turn.text + (turn.thought or "")):
-            if number > laid.num_regions:
+            if number > num_regions:
                 raise InputError(
-                    f"it cites [R{number}]; its slides are cut into R1 to R{laid.num_regions}",
+                    f"it cites [R{number}]; its slides are cut into R1 to R{num_regions}",
                     hint="Correct the number, or state the regions in `regions` or `num_regions`",
                 )
-    return laid
 
 
 def most_regions(dialogue: Dialogue, num_tiles: Sequence[int], max_regions: int) -> int:

@@ -112,3 +112,27 @@ def test_regions_lie_on_the_slide(folder: Path, tmp_path: Path) -> None:
     (finding,) = check_file(path, extra=looking_for(Bags([folder]))).findings
     assert (finding.code, finding.record, finding.field) == ("region_outside", 2, "regions.0")
     assert "1000 x 800 px" in finding.message
+
+
+def test_regions_hold_a_tile(tmp_path: Path) -> None:
+    path = bag(tmp_path / "bags" / "s.h5", num_tiles=2)
+    with h5py.File(path, "a") as file:
+        file["coords"] = np.array([[0, 0], [512, 0]])
+        file["coords"].attrs["patch_size_level0"] = 256
+
+    def about(x: int) -> dict[str, Any]:
+        turns = [{"role": "user", "text": "?"}, {"role": "assistant", "text": "In [R1]."}]
+        return {
+            "format": "ruichat-dialogue-1",
+            "id": f"at-{x}",
+            "slides": ["s"],
+            "regions": [{"x": x, "y": 0, "width": 200, "height": 200}],
+            "turns": turns,
+        }
+
+    # The first tile's centre is at 128, the second's at 640.
+    (tmp_path / "set.jsonl").write_text(lines([about(0), about(128), about(129), about(500)]))
+    report = check_file(tmp_path / "set.jsonl", extra=looking_for(Bags([tmp_path / "bags"])))
+    (finding,) = report.findings
+    assert (finding.code, finding.record) == ("region_without_tiles", 3)
+    assert "leave the region out" in finding.remedy
