@@ -44,6 +44,7 @@ class ScriptedSession:
     counts: Counter[str] = field(default_factory=Counter)
     turns: tuple[str, ...] = ()
     """Questions of this session alone."""
+    was_cut: bool = False
 
     def stream(
         self, question: str, *, max_tokens: int = 160, think: bool | None = None
@@ -58,7 +59,9 @@ class ScriptedSession:
                 for text in _PIECE.findall(self.thought):
                     yield Piece(text, 81, -2.0, thought=True)
                 yield Piece("", 6001, SURE, thought=True)
-            for text in _PIECE.findall(self.answer(question))[:max_tokens]:
+            pieces = _PIECE.findall(self.answer(question))
+            self.was_cut = len(pieces) > max_tokens
+            for text in pieces[:max_tokens]:
                 self.counts["pieces"] += 1
                 if self.counts["pieces"] == self.interrupt_after:
                     raise KeyboardInterrupt

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ruichat.chat.context import ContextUse
 from ruichat.chat.facts import Share, SlideFacts
 from ruichat.chat.guard import GuardTopic
 from ruichat.histology import BY_KEY, Language
@@ -137,6 +138,7 @@ class Answer:
         thought: what the model wrote for itself before, unchecked; empty where it didn't, or where
             its words are withheld.
         drawn: the region that it is about; None if it is about the whole slide.
+        context: whether there was clinical context, and whether the model was told it.
     """
 
     text: str
@@ -160,6 +162,7 @@ class Answer:
     files: Mapping[str, str] = field(default_factory=dict[str, str])
     thought: str = ""
     drawn: DrawnRecord | None = None
+    context: ContextUse = "none"
 
     def to_json(self) -> dict[str, object]:
         """The answer as plain JSON values, class names in both languages."""
@@ -187,6 +190,7 @@ class Answer:
             "warnings": list(self.warnings),
             "files": dict(self.files),
             "drawn": None if self.drawn is None else _drawn_json(self.drawn),
+            "context": self.context,
         }
 
 

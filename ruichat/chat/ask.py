@@ -16,6 +16,7 @@ from pydantic import Field
 
 from ruichat.chat.answer import Answer, Thought
 from ruichat.chat.backend import Backend, load_backend
+from ruichat.chat.context import ContextUse, quoted_context
 from ruichat.chat.drawn import read_drawn
 from ruichat.chat.facts import SlideFacts
 from ruichat.chat.model_options import ModelOptions
@@ -73,6 +74,8 @@ class AskConfig(Config):
     """Whether the model thinks before it answers."""
     show_thinking: bool = False
     """Whether its thought is shown before the answer."""
+    context: str = ""
+    """What people say about the case; told to models that take it, as data."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class SlideChat:
         read: the slide as the model has read it.
         seconds: wall-clock seconds by stage of opening it.
         usage: of the last answer.
+        was_cut: whether that ended because it had become too long.
     """
 
     def __init__(
@@ -122,6 +126,7 @@ class SlideChat:
         self.read = read
         self.seconds = seconds or {}
         self.usage = NO_USAGE
+        self.was_cut = False
         self._slide = slide
         self._fresh = read.session
         self._last: ChatSession | None = None
@@ -198,7 +203,7 @@ class SlideChat:
         """
         continues = self._last is not None and follows_up(question)
         session = (self._last if continues and self._last else self._fresh).fork()
-        view, written = self.view, 0
+        view, written, use = self.view, 0, self._inform(session, continues=continues)
 
         def count() -> None:
             nonlocal written
@@ -206,7 +211,7 @@ class SlideChat:
             if watch is not None:
                 watch()
 
-        self.usage = NO_USAGE
+        self.usage, self.was_cut = NO_USAGE, False
         if self._config.think:
             view = dataclasses.replace(view, calibration=self.read.backend.thinking_calibration)
         events = answer_question(
@@ -222,11 +227,29 @@ class SlideChat:
         with closing(events):
             for event in events:
                 if isinstance(event, Answer):
+                    # What the model wasn't asked, it wasn't told anything for.
+                    told = use if written or use == "none" else "unread"
+                    event = dataclasses.replace(event, context=told)
                     self._language, self._unrecorded_s = event.language, {}
                     self.usage = _usage(session, self._fresh, written)
+                    # Words that are withheld, or are not the model's, were cut by nobody.
+                    self.was_cut = written > 0 and bool(getattr(session, "was_cut", False))
                     if event.claims or event.reason in (None, "model"):
                         self._last = session
                 yield event
+
+    def _inform(self, session: ChatSession, *, continues: bool) -> ContextUse:
+        """Tell a dialogue what people say about the case, where its model takes it."""
+        from ruichat.model.chat_model import CaseListener
+
+        context = self._config.context.strip()
+        if not context:
+            return "none"
+        if not self.read.backend.reads_context or not isinstance(session, CaseListener):
+            return "unread"
+        if not continues:
+            session.know(quoted_context(context))
+        return "read"
 
     def recall(self, earlier: Sequence[str], question: str, *, watch: Watch | None = None) -> None:
         """Get ready for a question that goes on from earlier ones which this chat never heard.

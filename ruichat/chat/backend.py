@@ -82,6 +82,16 @@ class Thinker(Protocol):
         ...
 
 
+@runtime_checkable
+class ContextReader(Protocol):
+    """A language model whose dialogues may be `chat_model.CaseListener`s."""
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether they are."""
+        ...
+
+
 @dataclass(frozen=True)
 class Backend:
     """Everything loaded that a chat needs beside the slide.
@@ -116,6 +126,12 @@ class Backend:
     def thinks(self) -> bool:
         """Whether the model can be told to think before it answers."""
         return isinstance(self.model, Thinker) and self.model.thinks
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether the model is told the clinical context: never one on another machine."""
+        reads = isinstance(self.model, ContextReader) and self.model.reads_context
+        return reads and not self.sends_to
 
 
 def load_backend(

@@ -78,7 +78,10 @@ class SlideContext:
 
 @runtime_checkable
 class ChatSession(Protocol):
-    """One dialogue about one slide; the slide is read once, turns follow each other."""
+    """One dialogue about one slide; the slide is read once, turns follow each other.
+
+    A session may say in an attribute `was_cut` whether its last answer ended at `max_tokens`.
+    """
 
     def stream(
         self, question: str, *, max_tokens: int = MAX_TOKENS, think: bool | None = None
@@ -110,6 +113,18 @@ class ChatSession(Protocol):
 
     def fork(self) -> ChatSession:
         """A dialogue that goes its own way from here; nothing is read again."""
+        ...
+
+
+@runtime_checkable
+class CaseListener(Protocol):
+    """A dialogue of a model that makes use of what people say about the case.
+
+    Our own models aren't: they were taught on slides and measured facts alone.
+    """
+
+    def know(self, context: str) -> None:
+        """Tell it before the first question; every line is quoted, none is an instruction."""
         ...
 
 

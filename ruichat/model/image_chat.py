@@ -46,6 +46,11 @@ class ImageChatModel:
         """Prompts, with their versions, that its answers record."""
         return prompt_labels()
 
+    @property
+    def reads_context(self) -> bool:
+        """It understands what people write about a case."""
+        return True
+
     def open(self, slide: SlideContext | None) -> ImageChatSession:
         """Look at a slide's overview and regions; the pictures are read and encoded here, once.
 
@@ -215,6 +220,9 @@ class ImageChatSession:
 
     def __init__(self, opened: _Opened, exchanges: tuple[Exchange, ...] = ()) -> None:
         self._opened, self._exchanges = opened, exchanges
+        self.was_cut = False
+        """Whether the last answer ended because it had become too long."""
+        self._context = ""
 
     @property
     def num_turns(self) -> int:
@@ -226,7 +234,7 @@ class ImageChatSession:
     ) -> Generator[Piece, None, None]:
         """See `chat_model.ChatSession`."""
         opened, model = self._opened, self._opened.model
-        asked = Exchange(question_parts(question, opened.slide))
+        asked = Exchange(question_parts(question, opened.slide, self._untold))
         logits, cache, prompt = opened.ask([*self._exchanges, asked], max_tokens, think)
         opening = prompt.rstrip()
         thinking = next((t for t in OPENINGS if opening.endswith(t)), "")
@@ -238,6 +246,7 @@ class ImageChatSession:
         words, text = ForeignWords(opened.num_regions, thinking=thinking), ""
         written: list[int] = []
         said = shown = 0
+        self.was_cut = False
         try:
             while shown < max_tokens and len(written) - shown < MAX_THOUGHT:
                 if written:
@@ -255,6 +264,7 @@ class ImageChatSession:
                     text += "" if piece.thought else piece.text
                     yield piece
                 shown += not words.is_thinking
+                self.was_cut = shown == max_tokens
             for piece in words.end():
                 text += "" if piece.thought else piece.text
                 yield piece
@@ -264,7 +274,7 @@ class ImageChatSession:
     def score(self, question: str, options: Sequence[str]) -> list[OptionScore]:
         """See `chat_model.ChatSession`."""
         opened, model = self._opened, self._opened.model
-        asked = Exchange(question_parts(question, opened.slide))
+        asked = Exchange(question_parts(question, opened.slide, self._untold))
         answers = [model.reader.ids(option) for option in options]
         longest = max(map(len, answers), default=0)
         logits, cache, _ = opened.ask([*self._exchanges, asked], longest + 1)
@@ -279,9 +289,20 @@ class ImageChatSession:
             scores.append(OptionScore(float(logprobs.sum()), len(ids)))
         return scores
 
+    def know(self, context: str) -> None:
+        """See `chat_model.CaseListener`."""
+        self._context = context
+
+    @property
+    def _untold(self) -> str:
+        """What the next question has to say about the case: only the first of a dialogue does."""
+        return "" if self._exchanges else self._context
+
     def fork(self) -> ImageChatSession:
         """See `chat_model.ChatSession`."""
-        return ImageChatSession(self._opened, self._exchanges)
+        twin = ImageChatSession(self._opened, self._exchanges)
+        twin._context = self._context
+        return twin
 
 
 def _turning(network: Any) -> list[Any]:

@@ -125,6 +125,8 @@ class NativeSession:
         # Read before the next question: what the last turn wrote but the state hasn't seen.
         self._pending: list[int] = []
         self._turns: list[Turn] = []
+        self.was_cut = False
+        """Whether the last answer ended because it had become too long."""
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -159,7 +161,7 @@ class NativeSession:
         gate = self._gate(think, num, max_thought_tokens)
         self._check_room(num)
         logits = self._read(ids)
-        self._pending = [end_id]
+        self._pending, self.was_cut = [end_id], False
         speller, words, left = Speller(processor), {True: "", False: ""}, max_tokens
         try:
             while left > 0:
@@ -174,6 +176,7 @@ class NativeSession:
                 left -= not thought
                 entry, spelled = processor.entry(token_id), speller.feed(token_id)
                 words[thought] += spelled
+                self.was_cut = left == 0
                 yield Piece(spelled, token_id, logprob, entry.region, entry.fact, thought)
         finally:
             stopped_within = gate is not None and gate.is_open

@@ -88,6 +88,11 @@ class OpenAiChatModel:
         """Prompts, with their versions, that its answers record."""
         return prompt_labels()
 
+    @property
+    def reads_context(self) -> bool:
+        """It understands what people write about a case."""
+        return True
+
     def open(self, slide: SlideContext | None) -> OpenAiSession:
         """Read the pictures of a slide; they are sent with each question, not before.
 
@@ -118,6 +123,9 @@ class OpenAiSession:
     ) -> None:
         self._model, self._slide, self._parts = model, slide, parts
         self._exchanges = exchanges
+        self.was_cut = False
+        """Whether the last answer ended because it had become too long."""
+        self._context = ""
 
     def stream(
         self, question: str, *, max_tokens: int = MAX_TOKENS, think: bool | None = None
@@ -128,7 +136,7 @@ class OpenAiSession:
             InputError: the question is empty or too long.
             ModelError, PrerequisiteError: the server can't be reached, fails or breaks off.
         """
-        asked = Exchange(question_parts(question, self._slide))
+        asked = Exchange(question_parts(question, self._slide, self._untold))
         body: dict[str, Any] = {
             "model": self._model.served,
             "messages": self._messages([*self._exchanges, asked]),
@@ -141,6 +149,7 @@ class OpenAiSession:
             body["chat_template_kwargs"] = {"enable_thinking": think}
         words = ForeignWords(0 if self._slide is None else len(self._slide.regions))
         text, room = "", body["max_tokens"] * MAX_CHARS_PER_TOKEN
+        self.was_cut = False
         try:
             with closing(self._bits(body)) as bits:
                 for bit in bits:
@@ -150,6 +159,7 @@ class OpenAiSession:
                         yield piece
                     room -= len(bit.text)
                     if room <= 0:
+                        self.was_cut = True
                         break
             for piece in words.end():
                 text += "" if piece.thought else piece.text
@@ -169,9 +179,20 @@ class OpenAiSession:
             hint="Let it answer in words, or load the model from a folder",
         )
 
+    def know(self, context: str) -> None:
+        """See `chat_model.CaseListener`."""
+        self._context = context
+
+    @property
+    def _untold(self) -> str:
+        """What the next question has to say about the case: only the first of a dialogue does."""
+        return "" if self._exchanges else self._context
+
     def fork(self) -> OpenAiSession:
         """See `chat_model.ChatSession`."""
-        return OpenAiSession(self._model, self._slide, self._parts, self._exchanges)
+        twin = OpenAiSession(self._model, self._slide, self._parts, self._exchanges)
+        twin._context = self._context
+        return twin
 
     def _messages(self, exchanges: Sequence[Exchange]) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = []
@@ -186,6 +207,7 @@ class OpenAiSession:
     def _bits(self, body: dict[str, Any]) -> Generator[_Bit]:
         """Words and thoughts as they come."""
         for choice in self._model.server.stream("/chat/completions", body):
+            self.was_cut = self.was_cut or choice.get("finish_reason") == "length"
             said = choice.get("delta") or choice.get("message")
             if not isinstance(said, dict):
                 continue

@@ -55,8 +55,15 @@ def slide_parts(slide: SlideContext) -> tuple[Part, ...]:
     return _fill(prompt, text, places)
 
 
-def question_parts(question: str, slide: SlideContext | None) -> tuple[Part, ...]:
+def question_parts(
+    question: str, slide: SlideContext | None, context: str = ""
+) -> tuple[Part, ...]:
     """One question, with a closer view of each region that it names.
+
+    Args:
+        question: as typed.
+        slide: what it is about; None if about none.
+        context: what people wrote about the case, quoted line by line.
 
     Raises:
         InputError: it is empty or too long, or the file is damaged.
@@ -75,9 +82,10 @@ def question_parts(question: str, slide: SlideContext | None) -> tuple[Part, ...
     text = prompt.render(
         language="zh" if _CJK.search(question) else "en",
         details=[_announce(picture, slide) for picture in closer],
+        has_context=bool(context),
     )
     places: Mapping[str, Part] = {picture.name: picture for picture in closer}
-    return _fill(prompt, text, {**places, "question": question})
+    return _fill(prompt, text, {**places, "question": question, "context": context})
 
 
 def pictures_in(parts: Sequence[Part]) -> list[Picture]:

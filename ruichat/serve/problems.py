@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.types import Scope
 
 from ruichat.errors import (
     ArtifactError,
@@ -26,6 +27,7 @@ from ruichat.errors import (
     RuiChatError,
     StorageFullError,
 )
+from ruichat.serve.openai_errors import openai_response, speaks_openai
 
 log = logging.getLogger(__name__)
 
@@ -91,14 +93,28 @@ def status_of(error: RuiChatError) -> int:
 
 
 def problem_response(
-    status: int, kind: str, message: str, hint: str = "", headers: Mapping[str, str] | None = None
+    scope: Scope,
+    status: int,
+    kind: str,
+    message: str,
+    hint: str = "",
+    headers: Mapping[str, str] | None = None,
+    *,
+    param: str | None = None,
 ) -> JSONResponse:
-    """An error as JSON."""
+    """An error as JSON, in the form of whoever asked.
+
+    Args:
+        scope: of the request.
+        param: field of the request that is wrong; told where that form has a place for it.
+    """
+    if speaks_openai(scope):
+        return openai_response(status, kind, message, hint, headers, param=param)
     body = ErrorBody(error=Problem(type=kind, message=message, hint=hint))
     return JSONResponse(body.model_dump(), status, dict(headers or {}))
 
 
-def error_response(error: RuiChatError) -> JSONResponse:
+def error_response(error: RuiChatError, scope: Scope) -> JSONResponse:
     """An error of ours as JSON, with Retry-After where it says when to come back."""
     status = status_of(error)
     headers: dict[str, str] = {}
@@ -107,7 +123,8 @@ def error_response(error: RuiChatError) -> JSONResponse:
         headers["Retry-After"] = str(wait_s)
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return problem_response(status, type(error).__name__, error.message, error.hint, headers)
+    kind, param = type(error).__name__, getattr(error, "param", None)
+    return problem_response(scope, status, kind, error.message, error.hint, headers, param=param)
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -118,27 +135,29 @@ def add_handlers(app: FastAPI) -> None:
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
-    return error_response(cast(RuiChatError, error))
+    return error_response(cast(RuiChatError, error), request.scope)
 
 
 async def _unfit(request: Request, error: Exception) -> JSONResponse:
     """What doesn't fit the declared form; values aren't repeated, they may name a patient."""
     items: list[dict[str, Any]] = list(cast(RequestValidationError, error).errors())
     said = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in items)
-    return problem_response(422, "InputError", said, "See /openapi.json for the form")
+    # Below "body" comes the field.
+    param = ".".join(str(part) for part in items[0]["loc"][1:]) if items else None
+    hint = "See /openapi.json for the form"
+    return problem_response(request.scope, 422, "InputError", said, hint, param=param or None)
 
 
 async def _frameworks(request: Request, error: Exception) -> JSONResponse:
     raised = cast(HTTPException, error)
     status = HTTPStatus(raised.status_code)
-    return problem_response(
-        status, status.phrase.replace(" ", ""), raised.detail, headers=raised.headers
-    )
+    kind = status.phrase.replace(" ", "")
+    return problem_response(request.scope, status, kind, raised.detail, headers=raised.headers)
 
 
-def bug_response() -> JSONResponse:
+def bug_response(scope: Scope) -> JSONResponse:
     """The answer where something unexpected was raised."""
-    return problem_response(500, "InternalError", "the server failed", "Tell the operator")
+    return problem_response(scope, 500, "InternalError", "the server failed", "Tell the operator")
 
 
 def log_bug(error: BaseException) -> None:

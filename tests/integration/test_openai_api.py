@@ -159,11 +159,11 @@ def test_a_picture_is_asked_about(live: Live, kind: str) -> None:
 @pytest.mark.parametrize(
     ("messages", "status", "said"),
     [
-        (asked("Is there tumour?"), 422, "0 slides"),
-        (asked({"type": "image_url", "image_url": {"url": picture_url()}}, "?"), 422, "resolution"),
+        (asked("Is there tumour?"), 400, "0 slides"),
+        (asked({"type": "image_url", "image_url": {"url": picture_url()}}, "?"), 400, "resolution"),
         (
             asked({"type": "image_url", "image_url": {"url": "http://evil/x.png", "mpp": 1}}, "?"),
-            422,
+            400,
             "url",
         ),
         (
@@ -174,12 +174,12 @@ def test_a_picture_is_asked_about(live: Live, kind: str) -> None:
                 },
                 "Is there tumour?",
             ),
-            422,
+            400,
             "neither JPEG nor PNG",
         ),
         (asked({"type": "ruichat_slide", "slide_id": "f" * 32}, "?"), 404, "no such slide"),
-        (asked({"type": "ruichat_slide", "slide_id": "../etc"}, "?"), 422, "slide_id"),
-        ([{"role": "assistant", "content": "Yes."}], 422, "last message"),
+        (asked({"type": "ruichat_slide", "slide_id": "../etc"}, "?"), 400, "slide_id"),
+        ([{"role": "assistant", "content": "Yes."}], 400, "last message"),
     ],
 )
 def test_wrong_requests_are_refused_in_openais_form(
@@ -190,6 +190,32 @@ def test_wrong_requests_are_refused_in_openais_form(
     assert error.value.status_code == status
     assert said in error.value.message
     assert set(error.value.body) == {"message", "type", "param", "code"}  # type: ignore[arg-type]
+
+
+def test_a_short_answer_says_that_it_was_cut(live: Live) -> None:
+    for stream in (False, True):
+        answer: Any = live.ann.chat.completions.create(
+            model="mini",
+            messages=[
+                {"role": "system", "content": "You are a pirate."},
+                *asked(live.slide(), "Describe this slide."),  # type: ignore[list-item]
+            ],
+            max_completion_tokens=3,
+            temperature=0,
+            stream=stream,
+        )
+        last = list(answer)[-1] if stream else answer
+        assert last.choices[0].finish_reason in ("length", "stop")
+        written = last.ruichat["claims"] and not last.ruichat["abstained"]
+        assert not written or last.choices[0].finish_reason == "length"
+        assert last.ruichat["context"] == "unread"
+    with pytest.raises(openai.BadRequestError) as error:
+        live.ann.chat.completions.create(
+            model="mini",
+            messages=asked(live.slide(), "Is there tumour?"),  # type: ignore[arg-type]
+            temperature=0.7,
+        )
+    assert error.value.param == "temperature"
 
 
 def test_others_slides_and_other_models_are_not_there(live: Live) -> None:

@@ -45,7 +45,7 @@ def test_every_class_of_model_answers_a_slide(
     assert answer["model"] == name
     assert answer["diagnosis_class"] in ("III", "IV") and answer["confidence"] is None
     assert answer["facts"]["composition"] == {} and answer["facts"]["num_regions"] == 4
-    assert answer["prompt_version"] == "facts/2 pictures/1 pictures-question/1"
+    assert answer["prompt_version"] == "facts/2 pictures/1 pictures-question/2"
     for told in ("no tile classifier", "no calibration"):
         assert sum(told in warning for warning in answer["warnings"]) == 1
     assert {c["name"] for c in answer["citations"]} <= {"R1", "R2", "R3", "R4"}

@@ -62,7 +62,7 @@ class GradioGate:
         allowed = OPEN.fullmatch(f"{scope['method']} {path}") is not None
         if not allowed or not self._is_own(scope, path):
             missing = NotFoundError("there is nothing here")
-            await error_response(missing)(scope, receive, send)
+            await error_response(missing, scope)(scope, receive, send)
         elif path == "/":
             await _Page(self._app)(scope, receive, send)
         elif path.startswith("/assets/"):

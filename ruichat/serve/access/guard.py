@@ -90,7 +90,7 @@ class Guard:
             log_bug(error)
             if status:
                 raise ConnectionAbortedError("an answer broke off") from None
-            await bug_response()(scope, receive, send_protected)
+            await bug_response(scope)(scope, receive, send_protected)
         finally:
             seconds = time.perf_counter() - started
             pattern = pattern_of(self._outer, scope)
@@ -114,7 +114,7 @@ class Guard:
             if user is not None and not is_uncounted(scope["method"], scope["path"]):
                 self._limit.take(user.id)
         except RuiChatError as error:
-            return error_response(error)
+            return error_response(error, scope)
         return None
 
     def _check_page(self, connection: HTTPConnection, user: CurrentUser) -> None:
@@ -129,9 +129,8 @@ def _turn_away(connection: HTTPConnection) -> Response:
     if connection.scope["method"] == "GET" and wants_page:
         path = connection.url.path
         return RedirectResponse(f"/login?next={quote(path, safe='')}", 303)
-    return error_response(
-        AccessError("no login", hint="Log in at /login, or send a bearer token", status=401)
-    )
+    error = AccessError("no login", hint="Log in at /login, or send a bearer token", status=401)
+    return error_response(error, connection.scope)
 
 
 def _log(scope: Scope, pattern: str | None, status: int, seconds: float) -> None:

@@ -27,6 +27,8 @@ class ModelShown(BaseModel):
     hint: str = ""
     thinks: bool | None = None
     """Whether it can think before it answers; not known before it is loaded."""
+    reads_context: bool | None = None
+    """Whether it is told the clinical context of a case; not known before it is loaded."""
     sends_to: str = ""
     """Address of another machine that gets pictures of slides with questions; empty: none."""
 
@@ -42,4 +44,10 @@ def model(request: Request, user: Reader) -> ModelShown:
     if status.backend is None:
         return shown
     backend = status.backend
-    return shown.model_copy(update={"thinks": backend.thinks, "sends_to": backend.sends_to})
+    return shown.model_copy(
+        update={
+            "thinks": backend.thinks,
+            "reads_context": backend.reads_context,
+            "sends_to": backend.sends_to,
+        }
+    )

@@ -7,21 +7,19 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 from anyio import to_thread
 from fastapi import APIRouter
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ruichat.chat.outline import Outline0
-from ruichat.errors import InputError, MissingMppError, ModelError, NotFoundError, RuiChatError
+from ruichat.errors import InputError, MissingMppError, ModelError, NotFoundError
 from ruichat.serve.access.roles import CurrentUser
 from ruichat.serve.access.routes import Asker, Reader
 from ruichat.serve.api.openai_forms import (
@@ -31,7 +29,6 @@ from ruichat.serve.api.openai_forms import (
     Model,
     Models,
     OpenAiErrorBody,
-    OpenAiProblem,
     Part,
     RegionPart,
     SlidePart,
@@ -47,56 +44,24 @@ from ruichat.serve.engine.events import (
     Waiting,
     Words,
 )
+from ruichat.serve.engine.pictures import PREFIX
 from ruichat.serve.engine.requests import Ask, DrawnRegion, Ticket
+from ruichat.serve.openai_errors import openai_error
 from ruichat.serve.problems import status_of
 from ruichat.serve.services import Services, services_of
+from ruichat.storage.database import cases, slides
 
 LOOK_S = 0.25
 """Between two looks at whether the client is still there: well within the second in which what
 nobody wants must be gone."""
 
 
-def _problem_response(error: RuiChatError) -> JSONResponse:
-    """An error in OpenAI's form."""
-    headers: dict[str, str] = {}
-    if wait_s := getattr(error, "retry_after_s", 0):
-        headers["Retry-After"] = str(wait_s)
-    return JSONResponse(_problem(error).model_dump(), status_of(error), headers)
-
-
-def _problem(error: RuiChatError) -> OpenAiErrorBody:
-    status = status_of(error)
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    if status == 429:
-        kind = "rate_limit_error"
-    problem = OpenAiProblem(message=str(error), type=kind, code=type(error).__name__)
-    return OpenAiErrorBody(error=problem)
-
-
-class _OpenAiRoute(APIRoute):
-    """Answers errors in OpenAI's form."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def answer(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except RuiChatError as error:
-                return _problem_response(error)
-            except RequestValidationError as error:
-                # What was sent isn't repeated: it may name a patient.
-                said = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-                return _problem_response(InputError("; ".join(said)))
-
-        return answer
-
-
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": OpenAiErrorBody} for status in (404, 422, 429, 503)
+    status: {"model": OpenAiErrorBody}
+    for status in (400, 401, 403, 404, 409, 413, 421, 422, 429, 503, 507)
 }
 
-router = APIRouter(prefix="/v1", tags=["openai"], route_class=_OpenAiRoute)
+router = APIRouter(prefix="/v1", tags=["openai"])
 
 
 @router.get("/models", responses=_ERRORS)
@@ -152,9 +117,30 @@ def _take_in(services: Services, user: CurrentUser, body: Completion) -> Ticket:
         language=body.ruichat.language,
         think=body.ruichat.think or body.ruichat.show_thinking,
         show_thinking=body.ruichat.show_thinking,
+        context=_context(services, user, body.messages, slide_ids),
         max_tokens=min(limits, default=None),
     )
     return services.engine.ask(ask)
+
+
+def _context(
+    services: Services, user: CurrentUser, messages: Sequence[Message], slide_ids: Sequence[str]
+) -> str:
+    """What is said about the case: its clinical context, and turns of system and developer.
+
+    None of it can change how questions are answered; models that take it read it as a quotation.
+    """
+    found: dict[str, str] = {}
+    with services.database.session() as session:
+        for slide_id in slide_ids:
+            if not slide_id.startswith(PREFIX):
+                case_id = slides.get_slide(session, slide_id, user_id=user.id).case_id
+                found[case_id] = cases.get_case(session, case_id, user_id=user.id).context
+    if len(found) > 1:
+        # Whose context is whose can't be told to the model: slides are asked one by one.
+        found.clear()
+    told = [_text(message) for message in messages if message.role in ("system", "developer")]
+    return "\n".join(text for text in (*found.values(), *told) if text.strip())
 
 
 def _parts(message: Message) -> Sequence[Part]:
@@ -214,7 +200,8 @@ class _Told:
     def whole(self, done: Done) -> dict[str, Any]:
         """The body of an answer that isn't streamed."""
         message = {"role": "assistant", "content": done.answer.text, "refusal": None}
-        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+        finish = finish_reason(done)
+        choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}
         return self._head | {
             "object": "chat.completion",
             "choices": [choice],
@@ -243,6 +230,11 @@ class _Told:
 
     def _line(self, values: dict[str, Any]) -> str:
         return _line(self._head | {"object": "chat.completion.chunk"} | values)
+
+
+def finish_reason(done: Done) -> str:
+    """Why an answer ended, in OpenAI's words."""
+    return "length" if done.was_cut else "stop"
 
 
 def _line(values: dict[str, Any]) -> str:
@@ -277,9 +269,9 @@ async def _stream(
                 case Waiting(position):
                     yield f": waiting {position}\n\n"
                 case Failed(error):
-                    yield _line(_problem(error).model_dump())
+                    yield _line(openai_error(error, status_of(error)))
                 case Done(answer):
-                    yield told.chunk({}, "stop", ruichat=answer.to_json())
+                    yield told.chunk({}, finish_reason(event), ruichat=answer.to_json())
                     if with_usage:
                         yield told.usage_chunk(event)
                 case Stopped():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -60,12 +60,17 @@ class Message(BaseModel):
     """One turn of the dialogue."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    """Turns of system and developer aren't shown to the model: it takes questions alone."""
+    """What system and developer say is taken as data about the case, never as an instruction: it
+    changes neither how answers cite nor when they stay open. A model that takes no such data, as
+    `mini`, isn't shown it; the answer's `ruichat.context` is then "unread". Turns of the assistant
+    aren't read: earlier questions are answered anew where the next one goes on from them."""
     content: str | Annotated[list[Part], Field(max_length=MAX_PARTS)] | None = None
 
 
 class StreamOptions(BaseModel):
     """What a stream holds beside words."""
+
+    model_config = ConfigDict(extra="forbid")
 
     include_usage: bool = False
 
@@ -83,8 +88,21 @@ class Wishes(BaseModel):
     """Whether its thought comes as reasoning_content."""
 
 
+class TextFormat(BaseModel):
+    """Answers are text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["text"]
+
+
 class Completion(BaseModel):
-    """A request; answers are greedy, so temperature and its like are taken and change nothing."""
+    """A request. Settings that this server can't heed are refused, never passed over.
+
+    Answers are greedy, one at a time and in words: the same question always gets the same answer.
+    """
+
+    model_config = ConfigDict(extra="forbid")
 
     model: str
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
@@ -93,6 +111,30 @@ class Completion(BaseModel):
     max_tokens: int | None = Field(None, gt=0)
     max_completion_tokens: int | None = Field(None, gt=0)
     n: Literal[1] | None = None
+    temperature: float | None = Field(None, ge=0, le=0)
+    """0: answers are greedy."""
+    top_p: float | None = Field(None, ge=0, le=1)
+    """Of greedy answers it changes nothing."""
+    seed: int | None = None
+    """Whatever it is, the answer is the same each time."""
+    presence_penalty: float | None = Field(None, ge=0, le=0)
+    frequency_penalty: float | None = Field(None, ge=0, le=0)
+    logprobs: Literal[False] | None = None
+    response_format: TextFormat | None = None
+    """A whole answer as JSON is in the field `ruichat` of every answer."""
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
+    """Of no tools it changes nothing."""
+    stop: Annotated[list[str], Field(max_length=0)] | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+    top_logprobs: None = None
+    reasoning_effort: None = None
+    """See `ruichat.think`."""
+    user: str | None = None
+    """Taken, and neither kept nor logged: the token says who asks."""
+    store: Literal[False] | None = None
+    """Chats under /v1 aren't kept."""
     ruichat: Wishes = Wishes()
 
 

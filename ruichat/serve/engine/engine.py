@@ -334,7 +334,8 @@ class _Question:
                 chats[key] = self._open(key)
                 chats[key].recall(ask.earlier, ask.question, watch=self.ticket.check)
             answer = self._speak({key.view.slide_id: chat for key, chat in chats.items()})
-            return Done(answer, sum((chat.usage for chat in chats.values()), NO_USAGE))
+            usage = sum((chat.usage for chat in chats.values()), NO_USAGE)
+            return Done(answer, usage, any(chat.was_cut for chat in chats.values()))
         finally:
             for key, chat in chats.items():
                 if ask.chat_id:
@@ -357,6 +358,7 @@ class _Question:
             language=ask.language,
             think=ask.think,
             show_thinking=ask.show_thinking,
+            context=ask.context,
         )
         return chat
 

@@ -60,10 +60,12 @@ class Done:
     Attributes:
         answer: the whole answer, a `CaseAnswer` where several slides were asked.
         usage: text tokens that it took.
+        was_cut: whether it ended because it had become too long.
     """
 
     answer: Answer | CaseAnswer
     usage: Usage = NO_USAGE
+    was_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

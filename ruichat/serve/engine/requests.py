@@ -64,6 +64,7 @@ class Ask:
         language: of fixed wordings; None follows the question.
         think: whether the model thinks before it answers.
         show_thinking: whether its thought is shown.
+        context: what people say about the case; models that take it are told it as data.
         max_tokens: longest answer, text tokens; None, or more than the engine's bound, is that.
     """
 
@@ -76,6 +77,7 @@ class Ask:
     language: Language | None = None
     think: bool = False
     show_thinking: bool = False
+    context: str = ""
     max_tokens: int | None = None
 
     @property

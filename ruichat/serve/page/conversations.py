@@ -19,7 +19,7 @@ from ruichat.serve.engine.requests import Ask, DrawnRegion, Ticket
 from ruichat.serve.page.answering import Answering
 from ruichat.serve.page.asked import Asked
 from ruichat.serve.page.shown import ChatShown, Shown, read_chat
-from ruichat.storage.database import chats, regions
+from ruichat.storage.database import cases, chats, regions
 from ruichat.storage.database.connect import Database
 from ruichat.storage.database.models import Message
 
@@ -43,6 +43,7 @@ class _Question:
     kept: Message
     earlier: tuple[str, ...]
     region: DrawnRegion | None
+    context: str
 
 
 class Conversations:
@@ -182,7 +183,9 @@ class Conversations:
         if kept.region_id is not None:
             row = regions.get_region(session, kept.region_id, user_id=user_id)
             region = DrawnRegion(row.slide_id, Outline0.of(row.points))
-        return _Question(kept, answered_before(messages, kept), region)
+        case_id = chats.get_chat(session, chat_id, user_id=user_id).case_id
+        context = cases.get_case(session, case_id, user_id=user_id).context
+        return _Question(kept, answered_before(messages, kept), region, context)
 
     def _request(self, asked: Asked, question: _Question, *, user_id: str) -> Ask:
         return Ask(
@@ -194,6 +197,7 @@ class Conversations:
             earlier=question.earlier,
             think=asked.think,
             show_thinking=asked.think,
+            context=question.context,
         )
 
     def _forget(self, answering: Answering) -> None:

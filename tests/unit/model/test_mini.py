@@ -37,8 +37,11 @@ def test_answers_keep_their_ids(runtime):
     for question, (ids, text) in ANSWERS.items():
         assert [p.token_id for p in session.stream(question, max_tokens=24)] == ids
         assert session.turns[-1] == Turn(question, text)
+        assert not session.was_cut
     scores = session.score("Which side?", ["left", "<|cannot|>"])
     assert [round(s.logprob, 3) for s in scores] == pytest.approx([-29.964, -16.663], abs=0.02)
+    assert len(list(session.stream("Is there tumour?", max_tokens=2))) == 2
+    assert session.was_cut
     with pytest.raises(ModelError, match="think"):
         next(session.stream("why", think=True))
 

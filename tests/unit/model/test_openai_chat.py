@@ -334,6 +334,32 @@ def test_a_proxy_sees_nothing_that_is_meant_for_this_machine(
         assert text_of(ask(fake, context)) == "Yes."
 
 
+def test_only_the_first_question_tells_of_the_case(context: SlideContext) -> None:
+    with serve(says("Yes [R1].")) as fake:
+        session = connect(fake).open(context)
+        session.know("> Woman, 62.")
+        for question in ("Is there tumour?", "Is there fat?"):
+            list(session.stream(question))
+            session = session.fork()
+    sent = json.dumps(fake.requests[-1])
+    assert sent.count("> Woman, 62.") == 1
+
+
+def test_an_answer_that_is_cut_off_says_so(context: SlideContext) -> None:
+    def cut(handler: Any, body: dict[str, Any]) -> None:
+        handler.begin()
+        handler.word("Yes, and")
+        handler.word("", None, "length")
+        handler.end()
+
+    with serve(in_turn(cut, says("No."))) as fake:
+        session = connect(fake).open(context)
+        list(session.stream("Is there tumour?"))
+        assert session.was_cut
+        list(session.stream("Is there fat?"))
+        assert not session.was_cut
+
+
 def test_markers_in_a_question_are_broken_up() -> None:
     hostile = "<|im_end|> <start_of_turn> [INST] </s> <image> <unused94> a < b, <5 mm> kept"
     broken = plain(hostile)
