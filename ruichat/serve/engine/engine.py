@@ -186,6 +186,8 @@ class Engine:
     def close(self) -> None:
         """Stop every question and end the threads."""
         self.model.close()
+        if self._jobs is not None:
+            self._jobs.close()
         with self._changed:
             self._closed = True
             tickets = list(self._open)

@@ -21,9 +21,18 @@ KIND = "read"
 NOTE_S = 1.0
 """Seconds between two notes of progress in the database; each is a durable write."""
 
+BEAT_S = 5.0
+"""Between two words of a process about its jobs, and between two looks for jobs that were left."""
+
+SILENT_S = 30.0
+"""A process that says nothing about a job for so long has left it: it was killed, or its machine
+stopped. Clocks of machines that share a database have to agree better than this."""
+
 
 class ReadingJobs:
     """Jobs that read slides; each goes on whether or not somebody looks on.
+
+    Several processes may share the database: each job is one's, for as long as it says so.
 
     Args:
         reader: reads.
@@ -34,6 +43,9 @@ class ReadingJobs:
         self._reader, self._database = reader, database
         self._running: dict[str, _Follower] = {}
         self._lock = threading.Lock()
+        self._noting = threading.Lock()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def start(self, slide_id: str, user_id: str) -> str:
         """Have a slide read.
@@ -47,7 +59,9 @@ class ReadingJobs:
         with self._database.session() as session:
             job = jobs.queue_job(session, user_id=user_id, slide_id=slide_id, kind=KIND)
             job_id = job.id
-        self._follow(job_id, slide_id, user_id)
+            is_ours = jobs.claim_job(session, job_id, silent_s=SILENT_S)
+        if is_ours:
+            self._follow(job_id, slide_id, user_id)
         return job_id
 
     def cancel(self, job_id: str, user_id: str) -> bool:
@@ -66,11 +80,45 @@ class ReadingJobs:
         return was_going
 
     def resume(self) -> None:
-        """Go on with what a stopped server left unfinished; parts of bags that it kept count."""
+        """Go on with what stopped processes left unfinished, now and whenever one does.
+
+        Parts of bags that they kept count.
+        """
+        self._take_left()
+        self._thread = threading.Thread(target=self._beat, name="jobs", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leave the jobs to the next process."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
+        with self._lock:
+            left = list(self._running)
+        if left:
+            try:
+                with self._noting, self._database.session() as session:
+                    jobs.release_jobs(session, left)
+            except RuiChatError as error:  # others take them a little later
+                log.error("jobs aren't released: %s", error.message)
+
+    def _beat(self) -> None:
+        while not self._closed.wait(BEAT_S):
+            try:
+                with self._lock:
+                    ours = list(self._running)
+                if ours:
+                    with self._database.session() as session:
+                        jobs.keep_jobs(session, ours)
+                self._take_left()
+            except RuiChatError as error:  # the database may be back at the next beat
+                log.error("jobs aren't looked after: %s", error.message)
+
+    def _take_left(self) -> None:
         with self._database.session() as session:
-            found = jobs.requeue_jobs(session, kind=KIND)
-            unfinished = [(job.id, job.slide_id) for job in found]
-        for job_id, slide_id in unfinished:
+            found = jobs.claim_left_jobs(session, kind=KIND, silent_s=SILENT_S)
+            left = [(job.id, job.slide_id) for job in found]
+        for job_id, slide_id in left:
             self._follow(job_id, slide_id, "")
 
     def _follow(self, job_id: str, slide_id: str, user_id: str) -> None:
@@ -84,7 +132,10 @@ class ReadingJobs:
     def note(self, follower: _Follower, stage: str, done: int, total: int) -> None:
         """Note progress; a job that was cancelled elsewhere ends here."""
         try:
-            with self._database.session() as session:
+            # A note after the release would take the job back.
+            with self._noting, self._database.session() as session:
+                if self._closed.is_set():
+                    return
                 wanted = jobs.advance_job(
                     session, follower.job_id, stage=stage, done=done, total=total
                 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.orm import Session
@@ -105,15 +106,56 @@ def cancel_job(session: Session, job_id: str, *, user_id: str) -> bool:
     return _change(session, job_id, state="cancelled")
 
 
-def requeue_jobs(session: Session, *, kind: str) -> Sequence[Job]:
-    """The unfinished jobs of a kind, queued again: for a server that starts after a stop.
+def claim_job(session: Session, job_id: str, *, silent_s: float) -> bool:
+    """Take a job for this process, unless another one works on it.
+
+    Args:
+        silent_s: seconds without a word from a process after which it no longer does.
 
     Returns:
-        The jobs, oldest first.
+        Whether it is this process's now; of two that try at once, one's.
     """
-    wanted = Job.kind == kind, Job.state.in_(UNFINISHED)
-    session.execute(update(Job).where(*wanted).values(state="queued", stage="", done=0, total=0))
-    return session.scalars(select(Job).where(*wanted).order_by(Job.created_at, Job.id)).all()
+    return bool(_claim(session, Job.id == job_id, or_(Job.state == "queued", _silent(silent_s))))
+
+
+def claim_left_jobs(session: Session, *, kind: str, silent_s: float) -> Sequence[Job]:
+    """Take the unfinished jobs of a kind that no process works on any more.
+
+    Returns:
+        The jobs, oldest first, to be begun anew.
+    """
+    claimed = _claim(session, Job.kind == kind, _silent(silent_s))
+    wanted = select(Job).where(Job.id.in_(claimed)).order_by(Job.created_at, Job.id)
+    return session.scalars(wanted).all()
+
+
+def keep_jobs(session: Session, job_ids: Collection[str]) -> None:
+    """Say that this process still works on jobs, or waits to."""
+    wanted = Job.id.in_(job_ids), Job.state.in_(UNFINISHED)
+    session.execute(update(Job).where(*wanted).values(updated_at=now()))
+
+
+def release_jobs(session: Session, job_ids: Collection[str]) -> None:
+    """Leave jobs to whichever process comes next."""
+    wanted = Job.id.in_(job_ids), Job.state.in_(UNFINISHED)
+    session.execute(update(Job).where(*wanted).values(state="queued", updated_at=_LONG_AGO))
+
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _silent(silent_s: float) -> ColumnElement[bool]:
+    return Job.updated_at < now() - timedelta(seconds=silent_s)
+
+
+def _claim(session: Session, *wanted: ColumnElement[bool]) -> list[str]:
+    claimed = session.scalars(
+        update(Job)
+        .where(Job.state.in_(UNFINISHED), *wanted)
+        .values(state="running", stage="", done=0, total=0, updated_at=now())
+        .returning(Job.id)
+    )
+    return list(claimed)
 
 
 def _change(session: Session, job_id: str, **values: object) -> bool:

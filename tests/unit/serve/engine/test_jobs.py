@@ -195,6 +195,7 @@ def test_a_stopped_server_goes_on_where_it_was(
     with database.session() as session:
         job = jobs.queue_job(session, user_id=user_id, slide_id=slide_id, kind="read")
         jobs.advance_job(session, job.id, stage="features", done=3, total=9)
+        jobs.release_jobs(session, [job.id])
     engine = Engine(EngineSettings(), FolderSlides(folder, NAMES), held_backend, database=database)
     try:
         engine.jobs.resume()

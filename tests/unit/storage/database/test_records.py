@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -365,16 +366,40 @@ def test_a_job_that_was_cancelled_is_told_so_and_stays_so(database: Database, de
         assert (found.state, found.error) == ("cancelled", None)
 
 
-def test_jobs_of_a_server_that_stopped_are_queued_again(database: Database, desk: Desk) -> None:
+def test_a_job_is_one_processes_for_as_long_as_it_says_so(database: Database, desk: Desk) -> None:
     with database.session() as session:
         job = jobs.queue_job(session, user_id=desk.user, slide_id=desk.slide, kind="read").id
-        jobs.advance_job(session, job, stage="tiles", done=3, total=9)
         failed = jobs.queue_job(session, user_id=desk.user, slide_id=desk.slide, kind="other").id
         jobs.finish_job(session, failed, error="broken")
     with database.session() as session:
-        assert [each.id for each in jobs.requeue_jobs(session, kind="read")] == [job]
-        assert list(jobs.requeue_jobs(session, kind="other")) == []
+        assert [jobs.claim_job(session, job, silent_s=60) for _ in range(2)] == [True, False]
+        assert not jobs.claim_job(session, failed, silent_s=-60)
+    with database.session() as session:
+        jobs.advance_job(session, job, stage="tiles", done=3, total=9)
+        assert list(jobs.claim_left_jobs(session, kind="read", silent_s=60)) == []
+        jobs.release_jobs(session, [job, failed])
+        jobs.keep_jobs(session, [job, failed])
+        assert list(jobs.claim_left_jobs(session, kind="read", silent_s=60)) == []
+        jobs.release_jobs(session, [job, failed])
     with database.session() as session:
         assert jobs.get_job(session, job, user_id=desk.user).state == "queued"
-        found = jobs.get_job(session, failed, user_id=desk.user)
-        assert (found.state, found.error) == ("failed", "broken")
+        assert [j.id for j in jobs.claim_left_jobs(session, kind="read", silent_s=60)] == [job]
+        assert list(jobs.claim_left_jobs(session, kind="other", silent_s=-60)) == []
+    with database.session() as session:
+        found = jobs.get_job(session, job, user_id=desk.user)
+        assert (found.state, found.stage, found.done) == ("running", "", 0)
+        assert jobs.get_job(session, failed, user_id=desk.user).state == "failed"
+        # Nothing was heard of it for long enough.
+        assert [j.id for j in jobs.claim_left_jobs(session, kind="read", silent_s=-60)] == [job]
+
+
+def test_of_processes_that_claim_at_once_one_gets_the_job(database: Database, desk: Desk) -> None:
+    with database.session() as session:
+        job = jobs.queue_job(session, user_id=desk.user, slide_id=desk.slide, kind="read").id
+
+    def claim(_: int) -> bool:
+        with database.session() as session:
+            return jobs.claim_job(session, job, silent_s=60)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(claim, range(8))) == 1
