@@ -88,11 +88,12 @@ def folders(
     user: Writer,
     query: Annotated[str, Query(max_length=200)] = "",
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
+    anew: Annotated[bool, Query(description="See files that came a moment ago too.")] = False,
 ) -> FolderEntries:
     """Slides in the folders that the operator allows, those whose names hold the query."""
     found = [
         FolderEntry(id=entry.id, name=f"{entry.root}/{entry.path}")
-        for entry in services_of(request).entries.list()
+        for entry in services_of(request).entries.list(anew=anew)
         if query.casefold() in f"{entry.root}/{entry.path}".casefold()
     ]
     return FolderEntries(entries=found[:limit], total=len(found))

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from ruichat.errors import NotFoundError
 from ruichat.serve.slides.folders import UPLOADS, Folders
 from ruichat.slide.opening import slide_suffixes
+from ruichat.slide.plain_header import SUFFIXES, is_colour_picture
 from ruichat.storage.artifacts import write_atomic
 
 KEPT_S = 10.0
@@ -57,12 +59,17 @@ class Entries:
         self._key = _key(key_file)
         self._listed: dict[str, Entry] = {}
         self._until = 0.0
+        self._pictures: dict[tuple[str, int, int], bool] = {}
         self._lock = threading.Lock()
 
-    def list(self) -> list[Entry]:
-        """All slides of all allowed folders, in the order of their names."""
+    def list(self, *, anew: bool = False) -> list[Entry]:
+        """All slides of all allowed folders, in the order of their names.
+
+        Args:
+            anew: look into the folders even if that was done a moment ago.
+        """
         with self._lock:
-            if time.monotonic() >= self._until:
+            if anew or time.monotonic() >= self._until:
                 found = sorted(self._walk(), key=lambda entry: (entry.root, entry.path))
                 self._listed = {entry.id: entry for entry in found}
                 self._until = time.monotonic() + KEPT_S
@@ -97,8 +104,26 @@ class Entries:
                 if place.parts and any(name.lower().endswith(".dcm") for name in files):
                     yield self._entry(root, place.as_posix())
                 for name in files:
-                    if Path(name).suffix.lower() in known and not name.startswith("."):
+                    is_named = Path(name).suffix.lower() in known and not name.startswith(".")
+                    if is_named and self._may_be_slide(Path(folder, name)):
                         yield self._entry(root, (place / name).as_posix())
+
+    def _may_be_slide(self, path: Path) -> bool:
+        """Not the masks that other programs keep beside slides; each is looked into once."""
+        if path.suffix.lower() not in SUFFIXES:
+            return True
+        try:
+            state = path.lstat()
+        except OSError:
+            return False
+        if not stat.S_ISREG(state.st_mode):
+            return path.is_symlink()  # where it leads to is looked at when it is added
+        key = (str(path), state.st_mtime_ns, state.st_size)
+        if key not in self._pictures:
+            if len(self._pictures) >= MAX_LOOKED_AT:
+                self._pictures.clear()
+            self._pictures[key] = is_colour_picture(path)
+        return self._pictures[key]
 
     def _entry(self, root: str, path: str) -> Entry:
         named = f"{root}\0{path}".encode("utf-8", "surrogateescape")

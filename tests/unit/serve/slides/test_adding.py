@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drawn import write_pyramid
 from fakes_chat import make_backend, write_two_halves
 from house import PICTURE, write_jpeg_pyramid
+from PIL import Image
 
 from ruichat.chat.ask import open_chat
 from ruichat.serve.engine.memory import View
@@ -268,6 +271,35 @@ def test_slides_of_folders_are_chosen_by_opaque_ids(sent, tmp_path):
     assert client.post(path, json={"entry": ids["glass/link.tif"]}).status_code == 422
     for wrong in ("0" * 32, "../outside.tif", "", "glass/a.tif", 5):
         assert client.post(path, json={"entry": wrong}).status_code in (404, 422)
+
+
+def test_masks_beside_slides_are_none_and_new_files_are_seen_when_asked_for(sent):
+    house, client, _ = sent
+    noise = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    picture = Image.fromarray(noise)
+
+    def listed(query: str = "") -> set[str]:
+        entries = client.get(f"/folders{query}").json()["entries"]
+        return {entry["name"].removeprefix("glass/") for entry in entries}
+
+    listed()
+    picture.save(house.folder / "p7.png")
+    picture.save(house.folder / "p7.jpg")
+    picture.convert("RGBA").save(house.folder / "p7.rgba.png")
+    picture.convert("L").save(house.folder / "p7.mask.png")
+    picture.convert("P").save(house.folder / "p7.labels.png")
+    picture.convert("1").save(house.folder / "p7.bits.png")
+    picture.convert("L").save(house.folder / "p7.mask.jpg")
+    (house.folder / "notes.png").write_text("Zhang San")
+    (house.folder / "empty.jpg").touch()
+    os.mkfifo(house.folder / "pipe.png")
+    (house.folder / "link.png").symlink_to(house.folder / "p7.png")
+    assert not {name for name in listed() if name.startswith("p7")}, "a listing is kept"
+    assert listed("?anew=true") >= {"p7.png", "p7.jpg", "p7.rgba.png", "link.png"}
+    assert not listed() & {
+        *("p7.mask.png", "p7.labels.png", "p7.bits.png", "p7.mask.jpg"),
+        *("notes.png", "empty.jpg", "pipe.png"),
+    }
 
 
 def test_the_servers_folders_are_for_those_who_may_add(sent, join, client):
