@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections import OrderedDict
+from typing import Any
 from urllib.parse import parse_qs
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -59,8 +62,12 @@ class GradioGate:
             await self._app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        session = _session_of(scope, path)
+        if _WRITES.fullmatch(path) is not None and scope["method"] == "POST":
+            body = await _read(receive)
+            session, receive = _session_within(body), _again(body, receive)
         allowed = OPEN.fullmatch(f"{scope['method']} {path}") is not None
-        if not allowed or not self._is_own(scope, path):
+        if not allowed or not self._is_own(scope, session):
             missing = NotFoundError("there is nothing here")
             await error_response(missing, scope)(scope, receive, send)
         elif path == "/":
@@ -70,10 +77,9 @@ class GradioGate:
         else:
             await self._app(scope, receive, send)
 
-    def _is_own(self, scope: Scope, path: str) -> bool:
-        """Whether the tab that is asked about belongs to whoever asks: the first to name it."""
+    def _is_own(self, scope: Scope, session: str | None) -> bool:
+        """Whether a tab belongs to whoever asks: the first to name it."""
         user = scope.get(USER_KEY)
-        session = _session_of(scope, path)
         if session is None or not isinstance(user, CurrentUser):
             return session is None
         owner = self._owners.setdefault(session, user.id)
@@ -153,3 +159,39 @@ def _session_of(scope: Scope, path: str) -> str | None:
     if path == "/gradio_api/queue/data":
         return parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[-1]
     return None
+
+
+async def _read(receive: Receive) -> bytes:
+    """The whole body of a request; its length is bounded by whoever let it in."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body that was read already, then what comes after it."""
+    is_given = False
+
+    async def give() -> Message:
+        nonlocal is_given
+        if is_given:
+            return await receive()
+        is_given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return give
+
+
+def _session_within(body: bytes) -> str:
+    """The tab for which an event is sent, or whose events are stopped."""
+    try:
+        values: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    session = values.get("session_hash") if isinstance(values, dict) else None
+    return session if isinstance(session, str) else ""

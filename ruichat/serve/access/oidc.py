@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from typing import Annotated, Any, cast
 
@@ -128,8 +128,13 @@ def _check_wanted(settings: ServeSettings) -> None:
 
 def _attempt(cookie: str) -> Attempt:
     try:
-        return Attempt(**json.loads(base64.urlsafe_b64decode(cookie)))
-    except (ValueError, TypeError) as error:
+        values = json.loads(base64.urlsafe_b64decode(cookie))
+        if not all(isinstance(value, str) for value in values.values()):
+            raise TypeError("not what was given")
+        attempt = Attempt(**values)
+        # A cookie may have been planted by a neighbouring site.
+        return replace(attempt, next_path=own_path(attempt.next_path))
+    except (ValueError, TypeError, AttributeError) as error:
         raise AccessError("this login was not begun here, or too long ago") from error
 
 

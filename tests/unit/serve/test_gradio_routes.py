@@ -130,6 +130,26 @@ def test_a_tab_belongs_to_whoever_opened_it(page, readers):
     assert page.get("/gradio_api/heartbeat/tab1", headers=other).status_code == 404
 
 
+def test_nobody_writes_into_anothers_tab(page, readers):
+    one, other = readers
+    join = {"fn_index": 0, "session_hash": "tab3", "data": ["x"]}
+    assert page.post("/gradio_api/queue/join", json=join, headers=one).status_code == 200
+    for path, body in (
+        ("queue/join", join),
+        ("cancel", {"session_hash": "tab3", "fn_index": 0, "event_id": "e"}),
+        ("reset", {"session_hash": "tab3", "event_id": "e"}),
+    ):
+        answer = page.post(f"/gradio_api/{path}", json=body, headers=other)
+        assert answer.status_code == 404, path
+    assert (
+        "process_completed"
+        in page.get("/gradio_api/queue/data?session_hash=tab3", headers=one).text
+    )
+    for body in (b"", b"[", b"[1]", b'{"session_hash": 5}', b"[" * 100_000):
+        answer = page.post("/gradio_api/queue/join", content=body, headers=other)
+        assert answer.status_code in (404, 422), body[:20]
+
+
 def test_a_page_of_another_site_can_not_use_the_queue(page, readers):
     join = {"fn_index": 0, "session_hash": "tab2", "data": ["x"]}
     evil = readers[0] | {"Origin": "https://evil.example"}

@@ -198,6 +198,19 @@ def test_a_login_that_was_not_begun_here_lets_nobody_in(client, provider):
     assert client.get("/login/oidc/callback").status_code == 403
 
 
+@pytest.mark.parametrize("planted", ["https://evil.example/", "//evil.example", 5])
+def test_a_planted_cookie_leads_to_no_other_site(client, provider, planted):
+    left = client.get("/login/oidc?next=/cases")
+    name = "ruichat_oidc"
+    attempt = json.loads(base64.urlsafe_b64decode(client.cookies[name]))
+    client.cookies.clear()
+    told = base64.urlsafe_b64encode(json.dumps(attempt | {"next_path": planted}).encode())
+    client.cookies.set(name, told.decode(), path="/login/oidc")
+    answer = client.get("/login/oidc/callback", params=provider.log_in(left.headers["location"]))
+    assert answer.status_code == (403 if planted == 5 else 200)
+    assert "evil" not in answer.text
+
+
 def test_nobody_takes_over_a_user_who_has_a_password_or_comes_back_after_being_kept_out(
     client, provider
 ):
