@@ -173,6 +173,8 @@ class Speaker:
         return self._view.calibration.confidence(self._kind, signal)
 
     def _render(self, raw: str) -> Rendered:
+        if self._view.drawn is not None:
+            raw = texts.of_drawn(raw)
         return render_words(raw, num_regions=self._view.num_regions, facts=self._facts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ruichat.chat.answer import DiagnosisClass, Place, Share
@@ -175,6 +176,19 @@ def about_drawn(area_mm2: float, language: Language) -> str:
     return (
         f"所画区域（{area} mm²）：" if language == "zh" else f"In the drawn region ({area} mm²): "
     )
+
+
+_COUNTED = re.compile(r"\bthe slide(?= (?:is divided into|has) \{num_regions\})", re.IGNORECASE)
+_COUNTED_ZH = re.compile(r"切片(?=共(?:分为|有) ?\{num_regions\})")
+
+
+def of_drawn(raw: str) -> str:
+    """A model's words where the regions that it counts are those of what a person drew."""
+
+    def name(match: re.Match[str]) -> str:
+        return f"{match.group()[:3]} {_PLACE['en']['region']}"
+
+    return _COUNTED_ZH.sub(_PLACE["zh"]["region"], _COUNTED.sub(name, raw))
 
 
 def slide_heading(letter: str, language: Language) -> str:

@@ -94,6 +94,22 @@ def test_a_small_region_gets_tiles_of_its_own(chat: SlideChat, backend: Backend)
     assert drawn.view.facts.tissue_mm2 == pytest.approx(0.04)
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("The slide is divided into {num_regions} regions.", "The drawn region is divided into 4"),
+        ("切片共分为 {num_regions} 个区域。", "所画区域共分为 4 个区域"),
+    ],
+)
+def test_regions_are_counted_in_what_was_drawn(slide_path: Path, tmp_path: Path, written, said):
+    backend = make_backend(written)
+    with open_chat(slide_path, backend=backend, cache=tmp_path) as chat:
+        answer = [*chat.within(DARK).ask("How many regions are there on the slide?")][-1]
+        assert isinstance(answer, Answer) and said in answer.text
+        whole = [*chat.ask("How many regions are there on the slide?")][-1]
+        assert isinstance(whole, Answer) and said[:6] not in whole.text
+
+
 def test_too_small_is_said_with_the_smallest_size(chat: SlideChat) -> None:
     small = Outline0.rectangle(Region0(200, 200, 100, 300))
     with pytest.raises(InputError, match=r"50 x 150 um; .* 112 x 112 um"):
