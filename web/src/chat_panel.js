@@ -90,6 +90,7 @@ export class ChatPanel extends EventTarget {
   /** Shows a case's chats: the wanted one, else the last. */
   async openCase(whole, wantedId) {
     this.case = whole;
+    this.model.setContext(Boolean(whole?.context.trim()));
     const chats = whole ? await this.server.list(`api/v1/cases/${whole.id}/chats`) : [];
     if (this.case !== whole) return; // another was opened meanwhile
     this.chats = chats.reverse();

@@ -10,6 +10,8 @@ export class ModelState extends EventTarget {
   constructor(server) {
     super();
     this.server = server;
+    this.model = null;
+    this.hasContext = false;
     this.words = el("span");
     this.why = el("small");
     this.element = el("div", { class: "rc-model", role: "status", hidden: true }, this.words, this.why);
@@ -30,11 +32,26 @@ export class ModelState extends EventTarget {
     this.dispatchEvent(new CustomEvent("ready", { detail: { model } }));
   }
 
-  #draw({ state, message, hint }) {
-    const isFailed = state === "failed";
-    this.element.hidden = state !== "loading" && !isFailed;
-    this.element.classList.toggle("rc-error", isFailed);
-    label(this.words, "say", isFailed ? "model_failed" : "model_loading");
-    this.why.textContent = isFailed ? [message, hint].filter(Boolean).join(". ") : "";
+  /** Whether the case has clinical context, which not every model is told. */
+  setContext(hasContext) {
+    this.hasContext = hasContext;
+    this.#draw(this.model);
   }
+
+  #draw(model) {
+    this.model = model;
+    const wording = wordingOf(model, this.hasContext);
+    this.element.hidden = !wording;
+    if (!wording) return;
+    const isFailed = model.state === "failed";
+    this.element.classList.toggle("rc-error", isFailed);
+    label(this.words, "say", wording);
+    this.why.textContent = isFailed ? [model.message, model.hint].filter(Boolean).join(". ") : "";
+  }
+}
+
+function wordingOf(model, hasContext) {
+  if (model?.state === "loading") return "model_loading";
+  if (model?.state === "failed") return "model_failed";
+  return hasContext && model?.reads_context === false ? "context_unread" : null;
 }

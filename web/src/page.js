@@ -134,6 +134,7 @@ export class Page {
     this.cases.addEventListener("open", ({ detail }) => this.#openCase(detail.case).catch(complain));
     this.cases.addEventListener("changed", ({ detail }) => {
       this.chat.setSlide(this.stage.main.slide, this.strip.slides, detail.case.organ);
+      this.chat.model.setContext(Boolean(detail.case.context.trim()));
     });
     this.strip.addEventListener("slide", ({ detail }) => {
       this.showSlide(detail.slide).catch(complain);

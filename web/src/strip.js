@@ -209,7 +209,8 @@ export class Strip extends EventTarget {
     const chosen = new Map();
     const count = el("p", { class: "rc-quiet", role: "status" });
     const find = async (query) => {
-      const fields = new URLSearchParams({ query, limit: MOST });
+      // The list that opens shows what was copied a moment ago; one that is searched is kept.
+      const fields = new URLSearchParams({ query, limit: MOST, anew: query === "" });
       const { entries, total } = await this.server.get(`folders?${fields}`);
       return { items: entries, total };
     };

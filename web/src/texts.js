@@ -46,6 +46,10 @@ export const TEXTS = {
     en: "No clinical context yet. Age, site and question help you judge an answer",
     zh: "尚无临床资料。年龄、部位和临床问题有助于判断回答",
   },
+  context_unread: {
+    en: "The model answers from the slide alone: it isn't told the clinical context",
+    zh: "模型仅依据切片作答，不读取临床资料",
+  },
   context_add: { en: "Add it", zh: "填写" },
   organ_none: { en: "not stated", zh: "未说明" },
   organ_lung: { en: "lung", zh: "肺" },
