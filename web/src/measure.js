@@ -6,6 +6,9 @@ export const PRESETS = [1, 2, 5, 10, 20, 40];
 /** Micrometres per screen pixel at 1x: a slide scanned at 40x has 0.25 um per pixel. */
 const UM_PER_PX_AT_1X = 10;
 
+/** Radius of the circle that stands for a point, level-0 pixels. */
+const POINT_RADIUS_PX = 8;
+
 /** Radius of a circle of 1 mm2, micrometres. */
 export const MM2_RADIUS_UM = Math.sqrt(1e6 / Math.PI);
 
@@ -98,9 +101,25 @@ export function insideSlide(points, width0, height0) {
   });
 }
 
-/** Rings of a GeoJSON polygon, or of all polygons of several. */
-export function ringsOf(geometry) {
-  return geometry.type === "Polygon" ? geometry.coordinates : geometry.coordinates.flat();
+/** Rings of a GeoJSON geometry; a line is one ring that stays open, a point a small circle. */
+export function ringsOf({ type, coordinates }) {
+  switch (type) {
+    case "Point":
+      return [circlePoints(coordinates, POINT_RADIUS_PX, 12)];
+    case "MultiPoint":
+      return coordinates.map((point) => circlePoints(point, POINT_RADIUS_PX, 12));
+    case "LineString":
+      return [coordinates];
+    case "MultiPolygon":
+      return coordinates.flat();
+    default: // Polygon, MultiLineString
+      return coordinates;
+  }
+}
+
+/** Whether a GeoJSON geometry is a line, which encloses nothing. */
+export function isLine({ type }) {
+  return type.endsWith("LineString");
 }
 
 /** Box around a GeoJSON geometry, level-0 pixels. */

@@ -6,7 +6,7 @@ import { el, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { keyTable, listenToKeys } from "./keys.js";
 import { label, language, onLanguage, setLanguage, text } from "./language.js";
-import { ringsOf } from "./measure.js";
+import { isLine, ringsOf } from "./measure.js";
 import { complain, noticePlace, notify, openDialog } from "./notices.js";
 import { keysOf } from "./page_keys.js";
 import { readPlace, writePlace } from "./place.js";
@@ -318,6 +318,7 @@ function findingMark(finding) {
   return {
     id: finding.id,
     rings: ringsOf(finding.geometry),
+    open: isLine(finding.geometry),
     name: finding.name,
     style: `rc-finding-${finding.status}`,
     of: { finding },

@@ -7,6 +7,9 @@ import { magnification, umPerPxAt } from "./measure.js";
 const FLIGHT_MARGIN = 0.35;
 /** Share of a box that is left free around it when the view flies there. */
 
+const LEAST_PX = 100;
+/** Level-0 pixels that are shown at least where the view flies to a point. */
+
 const CLOSEST_PX = 8;
 /** Screen pixels that one level-0 pixel may cover at most. */
 
@@ -152,7 +155,8 @@ export class SlideView extends EventTarget {
   /** Goes to a box, level-0 pixels, with room around it. */
   flyTo({ x, y, width, height }) {
     const viewport = this.osd.viewport;
-    const [aside, above] = [width * FLIGHT_MARGIN, height * FLIGHT_MARGIN];
+    const margin = (side) => Math.max(side * FLIGHT_MARGIN, (LEAST_PX - side) / 2);
+    const [aside, above] = [margin(width), margin(height)];
     const box = viewport.imageToViewportRectangle(
       x - aside,
       y - above,

@@ -3,6 +3,7 @@ import test from "node:test";
 
 import {
   boxOf,
+  isLine,
   circlePoints,
   formatArea,
   formatLength,
@@ -61,4 +62,20 @@ test("the box of several polygons holds them all", () => {
     coordinates: [[[[0, 0], [4, 0], [4, 4], [0, 0]]], [[[10, 1], [12, 1], [12, 9], [10, 1]]]],
   };
   assert.deepEqual(boxOf(geometry), { x: 0, y: 0, width: 12, height: 9 });
+});
+
+test("points and lines of QuPath can be drawn", () => {
+  const at = (type, coordinates) => boxOf({ type, coordinates });
+  assert.deepEqual(at("LineString", [[1, 2], [5, 2], [5, 9]]), { x: 1, y: 2, width: 4, height: 7 });
+  assert.deepEqual(at("MultiLineString", [[[1, 2], [5, 2]], [[0, 0], [1, 3]]]), {
+    x: 0,
+    y: 0,
+    width: 5,
+    height: 3,
+  });
+  for (const box of [at("Point", [50, 60]), at("MultiPoint", [[50, 60], [50, 60]])]) {
+    assert.ok(Math.abs(box.x + box.width / 2 - 50) < 1e-9 && box.width > 0);
+    assert.ok(Math.abs(box.y + box.height / 2 - 60) < 1e-9 && box.height > 0);
+  }
+  assert.ok(isLine({ type: "MultiLineString" }) && !isLine({ type: "MultiPoint" }));
 });
