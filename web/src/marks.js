@@ -1,10 +1,13 @@
 // What lies over the slide: shapes with names, masks, and what is being drawn.
 
 import { svg } from "./dom.js";
-import { boxAround } from "./measure.js";
+import { boxAround, rectanglePoints } from "./measure.js";
 
 const LAYERS = ["masks", "findings", "regions", "citations", "measures", "draft"];
 const LABEL_PX = 11;
+
+/** Names in view beyond which they would only hide the slide: then the chosen mark keeps its own. */
+const MOST_NAMES = 150;
 
 /**
  * Draws marks over a `SlideView`.
@@ -115,10 +118,24 @@ export class Marks {
     if (!this.view.info) return;
     const matrix = this.view.matrix;
     this.shapes.setAttribute("transform", `matrix(${matrix.join(" ")})`);
-    const named = LAYERS.filter((layer) => !this.hidden.has(layer))
-      .flatMap((layer) => this.items[layer])
-      .filter((item) => item.name && item.rings);
-    this.names.replaceChildren(...named.map((item) => nameTag(item, matrix)));
+    this.names.replaceChildren(...this.#named(matrix).map(({ item, box }) => nameTag(item, box)));
+  }
+
+  /** Marks in view that have a name, with the boxes around them on screen. */
+  #named(matrix) {
+    const { clientWidth, clientHeight } = this.view.element;
+    const found = [];
+    for (const layer of LAYERS) {
+      if (this.hidden.has(layer)) continue;
+      for (const item of this.items[layer]) {
+        if (!item.name || !item.rings) continue;
+        const box = onScreen(item, matrix);
+        const across = box.x + box.width > 0 && box.x < clientWidth;
+        if (across && box.y + box.height > 0 && box.y < clientHeight) found.push({ item, box });
+      }
+    }
+    const isChosen = ({ item }) => item.id !== undefined && item.id === this.selected;
+    return found.length > MOST_NAMES ? found.filter(isChosen) : found;
   }
 }
 
@@ -128,9 +145,15 @@ function outline(rings, open) {
     .join("");
 }
 
-function nameTag(item, [a, b, c, d, e, f]) {
-  const corners = item.rings[0].map(([x, y]) => [a * x + c * y + e, b * x + d * y + f]);
-  const box = boxAround(corners);
+/** Box on screen around a mark's box, whose corners are found once. */
+function onScreen(item, [a, b, c, d, e, f]) {
+  item.box0 ??= boxAround(item.rings[0]);
+  const { x, y, width, height } = item.box0;
+  const corners = rectanglePoints([x, y], [x + width, y + height]);
+  return boxAround(corners.map(([px, py]) => [a * px + c * py + e, b * px + d * py + f]));
+}
+
+function nameTag(item, box) {
   const words = String(item.name);
   const width = [...words].reduce((sum, one) => sum + (one > "\u2000" ? 1 : 0.62), 0) * LABEL_PX + 10;
   const color = item.color ? `--mark: rgb(${item.color.map(Number).join(",")})` : null;
