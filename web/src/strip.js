@@ -21,6 +21,7 @@ export class Strip extends EventTarget {
     this.case = null;
     this.slides = [];
     this.sending = [];
+    this.drawn = new Map();
     this.list = el("ol", { class: "rc-slides", "aria-label": text("slides") });
     this.file = el("input", {
       type: "file",
@@ -51,6 +52,7 @@ export class Strip extends EventTarget {
   /** Shows a case's slides. */
   async open(whole) {
     this.case = whole;
+    this.drawn.clear();
     await this.reload();
   }
 
@@ -123,7 +125,7 @@ export class Strip extends EventTarget {
   #draw() {
     const focused = document.activeElement?.closest?.("[data-slide]")?.dataset.slide;
     this.list.replaceChildren(
-      ...this.slides.map((slide) => this.#entry(slide)),
+      ...this.slides.map((slide) => this.#drawnEntry(slide)),
       ...this.sending.map((item) => sendingEntry(item)),
     );
     if (!this.slides.length && !this.sending.length && this.case) {
@@ -131,6 +133,17 @@ export class Strip extends EventTarget {
     }
     this.foot.hidden = !this.case;
     if (focused) this.list.querySelector(`[data-slide="${focused}"] button`)?.focus();
+  }
+
+  /** A slide's entry; one that hasn't changed stays, with its picture. */
+  #drawnEntry(slide) {
+    const state = JSON.stringify([slide, slide.id === this.chosen]);
+    let drawn = this.drawn.get(slide.id);
+    if (drawn?.state !== state) {
+      drawn = { state, node: this.#entry(slide) };
+      this.drawn.set(slide.id, drawn);
+    }
+    return drawn.node;
   }
 
   #entry(slide) {
