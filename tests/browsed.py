@@ -54,21 +54,21 @@ def fill(address: str, folder: Path, data: Path) -> Server:
         "organ": "colorectum",
         "context": "Male, 64; mass of the sigmoid, biopsy",
     }
-    case_id, slide_id = made(address, case, ["HE"])
+    case_id, slide_id = made(address, case, ["A1"])
     return Server(address, folder, data, case_id, slide_id)
 
 
 def fill_several(server: Server) -> Server:
     """A case with the drawn slide several times, as of one block, once all are read."""
     case = {"title": "S26-01517", "organ": "colorectum", "context": "Female, 58; screening"}
-    case_id, slide_id = made(server.address, case, ["HE", "IHC", "PAS", "HE"])
+    case_id, slide_id = made(server.address, case, ["A1-1", "A1-2", "A1-3", "A1-4"])
     return replace(server, case_id=case_id, slide_id=slide_id)
 
 
-def made(address: str, case: dict[str, str], stains: list[str]) -> tuple[str, str]:
-    """A case with the drawn slide once for each stain; its id and the first slide's."""
+def made(address: str, case: dict[str, str], blocks: list[str]) -> tuple[str, str]:
+    """A case with the drawn slide once for each block; its id and the first slide's."""
     case_id = post(address, "/api/v1/cases", case)["id"]
-    slides = [add(address, case_id, "small.tif", stain=stain, block="A1") for stain in stains]
+    slides = [add(address, case_id, "small.tif", stain="HE", block=block) for block in blocks]
     for slide_id in slides:
         until_read(address, slide_id)
     return case_id, slides[0]
