@@ -162,6 +162,7 @@ def test_a_reload_finds_everything_again(page: Any, server: Server) -> None:
     answer.locator(".rc-chip").first.click()
     settle(page)
     page.wait_for_timeout(300)
+    page.get_by_label("Question").fill("half a quest")
     before = page.evaluate(f"{VIEW}.bounds0")
     page.reload()
     page.wait_for_selector(".rc-answer")
@@ -171,6 +172,7 @@ def test_a_reload_finds_everything_again(page: Any, server: Server) -> None:
         assert abs(after[key] - before[key]) < 0.02 * before["width"]
     assert page.locator(WORDS).inner_text() == words
     assert page.locator(".rc-reason button[aria-pressed=true]").inner_text() == "wrong place"
+    assert page.get_by_label("Question").input_value() == "half a quest"
 
 
 def test_an_answer_is_given_anew(page: Any, server: Server) -> None:

@@ -15,6 +15,9 @@ const OF_ORGAN = {
   "oral cavity": ["ask_tumour", "ask_mucosa", "ask_invasion", "ask_dominant"],
 };
 
+/** Where the tab keeps what is being written. */
+const DRAFT = "ruichat-draft";
+
 /** Fires "ask" {text, think, region, all} and "stop". */
 export class Composer extends EventTarget {
   constructor() {
@@ -30,7 +33,7 @@ export class Composer extends EventTarget {
       hint: "ask_hint",
       "aria-label": text("ask_label"),
       on: {
-        input: () => this.#fit(),
+        input: () => this.#write(this.input.value),
         keydown: (event) => {
           if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
             event.preventDefault();
@@ -63,6 +66,7 @@ export class Composer extends EventTarget {
       el("div", { class: "rc-write" }, this.input, this.sendButton, this.stopButton),
     );
     onLanguage(() => this.#refresh());
+    this.#write(sessionStorage.getItem(DRAFT) ?? "");
     this.setRunning(false);
   }
 
@@ -103,9 +107,7 @@ export class Composer extends EventTarget {
 
   /** Puts back what couldn't be sent, unless something else is written by now. */
   giveBack(words) {
-    if (this.input.value.trim()) return;
-    this.input.value = words;
-    this.#fit();
+    if (!this.input.value.trim()) this.#write(words);
   }
 
   #send(words = this.input.value) {
@@ -116,11 +118,13 @@ export class Composer extends EventTarget {
       region: this.region,
       all: this.all,
     });
-    this.input.value = "";
-    this.#fit();
+    this.#write("");
   }
 
-  #fit() {
+  /** Puts words into the field; a reload of the page finds them there. */
+  #write(words) {
+    if (this.input.value !== words) this.input.value = words;
+    sessionStorage.setItem(DRAFT, words);
     this.input.style.height = "auto";
     this.input.style.height = `${Math.min(this.input.scrollHeight, 160)}px`;
   }
