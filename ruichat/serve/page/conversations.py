@@ -126,14 +126,14 @@ class Conversations:
         Raises:
             NotFoundError: there is no such chat for the user.
         """
-        # In this order: an answer that ends in between is read again below.
         answering = self._open.get(chat_id)
-        kept = await asyncio.to_thread(self._read, chat_id, user_id)
         if answering is not None:
             with answering.watched():
+                kept = await asyncio.to_thread(self._read, chat_id, user_id)
                 async for shown in _follow(kept, answering):
                     yield shown
-            kept = await asyncio.to_thread(self._read, chat_id, user_id)
+        # Only now: an answer that has ended since is kept.
+        kept = await asyncio.to_thread(self._read, chat_id, user_id)
         yield shown_of(kept, failure=self._failures.get(chat_id))
 
     def is_open(self, chat_id: str) -> bool:
