@@ -120,7 +120,8 @@ def fit_blocks(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """As `fit_reduction`, in `depths` equal blocks that each read their own stages.
 
-    The classes' axes lie in the deepest block.
+    The classes' axes lie in the deepest block. One whose stages have fewer statistics than it is
+    wide ends in zeros.
     """
     center = np.empty(statistics.shape[1], np.float32)
     reduction = np.zeros((dim, statistics.shape[1]), np.float32)
@@ -129,10 +130,8 @@ def fit_blocks(
     for depth, stages in enumerate(np.array_split(ends, depths)):
         columns = slice(start, int(stages[-1]))
         axes = directions[:, columns] if depth == depths - 1 else directions[:0, columns]
-        rows = slice(depth * block, (depth + 1) * block)
-        center[columns], reduction[rows, columns] = fit_reduction(
-            statistics[:, columns], weight, block, axes
-        )
+        center[columns], fitted = fit_reduction(statistics[:, columns], weight, block, axes)
+        reduction[depth * block : depth * block + len(fitted), columns] = fitted
         start = columns.stop
     return center, reduction
 

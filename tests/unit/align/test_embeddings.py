@@ -78,3 +78,14 @@ def test_blocks_read_their_own_stages_and_the_last_holds_the_axes() -> None:
     np.testing.assert_allclose((unit * wanted).sum(1), 1, atol=1e-5)
     one = fit_blocks(x, weight, 30, directions, 1)
     np.testing.assert_array_equal(one[1], fit_reduction(x, weight, 30, directions)[1])
+
+
+def test_a_block_wider_than_its_stages_ends_in_zeros() -> None:
+    total = 2 * sum(WIDTHS)
+    x = np.random.default_rng(0).standard_normal((300, total)).astype(np.float32)
+    directions = np.random.default_rng(1).standard_normal((C, total)).astype(np.float32)
+    _, reduction = fit_blocks(x, np.full(len(x), 1 / len(x)), 384, directions, 3)
+    first = 2 * sum(np.array_split(WIDTHS, 3)[0])
+    assert first < 128, "else there is nothing to see here"
+    assert reduction[:first].any(1).all() and not reduction[first:128].any()
+    assert reduction[128:].any(1).all()
