@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -106,6 +107,16 @@ def test_guessing_is_slowed_and_the_right_password_does_not_help(tmp_path):
         answer = log_in(client)
         assert answer.status_code == 429 and int(answer.headers["retry-after"]) > 0
         assert "Too many" in answer.text
+
+
+def test_a_department_that_logs_in_at_once_is_no_guesser(tmp_path):
+    app = create_app(ServeSettings(data_dir=tmp_path, single_user=False, login_failures=2))
+    with TestClient(app, base_url=ADDRESS, follow_redirects=False) as client:
+        with app.state.services.database.session() as session:
+            users.create_user(session, name="li", role="reader", password=PASSWORD)
+        with ThreadPoolExecutor(8) as people:
+            statuses = [answer.status_code for answer in people.map(log_in, [client] * 8)]
+        assert statuses == [303] * 8
 
 
 @pytest.mark.parametrize(
