@@ -143,6 +143,7 @@ def run_server(
     """
     import uvicorn
 
+    from ruichat.serve.access.guard import REQUESTS
     from ruichat.serve.app import create_app
     from ruichat.serve.services import services_of_app
 
@@ -157,7 +158,11 @@ def run_server(
             await super().startup(sockets)
             if self.started:
                 services.engine.model.preload()
-                announce(address, is_single_user=services.identities.is_single_user())
+                is_single = services.identities.is_single_user()
+                is_logged = settings.log_requests
+                if is_logged or (is_logged is None and not is_single):
+                    logging.getLogger(REQUESTS).setLevel(logging.INFO)
+                announce(address, is_single_user=is_single)
                 if open_page:
                     show(address_of(SHOWN_AS.get(settings.host, settings.host), port))
 

@@ -61,6 +61,8 @@ class ServeSettings(EngineSettings):
     """Wrong passwords allowed per name, and per address, in a quarter of an hour."""
     requests_per_minute: int = Field(600, ge=1)
     """Requests allowed per user and minute; tiles and files of the page don't count."""
+    log_requests: bool | None = None
+    """Whether each request is a line in the log; empty: unless in single-user mode."""
     metrics_token: SecretStr = SecretStr("")
     """Bearer token for /metrics; empty: only admins and the machine itself may read it."""
     oidc_issuer: str = ""

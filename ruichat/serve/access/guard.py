@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from urllib.parse import quote
 
 from fastapi import FastAPI
@@ -30,7 +31,10 @@ from ruichat.serve.access.routes import (
 from ruichat.serve.problems import AccessError, bug_response, error_response, log_bug
 from ruichat.serve.settings import ServeSettings
 
-log = logging.getLogger("ruichat.serve.requests")
+REQUESTS = "ruichat.serve.requests"
+"""Name of the log of requests."""
+
+log = logging.getLogger(REQUESTS)
 
 CLIENT_GONE = 499
 """Status in the log where a client left before the answer began, as nginx writes it."""
@@ -134,7 +138,12 @@ def _turn_away(connection: HTTPConnection) -> Response:
 
 
 def _log(scope: Scope, pattern: str | None, status: int, seconds: float) -> None:
-    """One line a request: the route's pattern instead of its path, no query, no name."""
+    """One line a request: the route's pattern instead of its path, no query, no name.
+
+    Tiles and files of the page have one only where they failed.
+    """
+    if is_uncounted(scope["method"], scope["path"]) and status < HTTPStatus.BAD_REQUEST:
+        return
     user = scope.get(USER_KEY)
     log.info(
         "%s %s %s %.0f ms user %s",

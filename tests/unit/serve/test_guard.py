@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import logging
+import re
+
 import pytest
 from fastapi import Depends
 from fastapi.testclient import TestClient
 from served import ADDRESS
 from starlette.websockets import WebSocketDisconnect
 
+from ruichat.serve.access.guard import REQUESTS
 from ruichat.serve.access.limits import RateLimit
 from ruichat.serve.access.routes import ADMINISTER, Reader, Writer, may
 from ruichat.serve.app import create_app
@@ -151,3 +155,25 @@ def test_the_single_user_mode_ends_when_somebody_is_added(tmp_path, monkeypatch)
         with app.state.services.database.session() as session:
             users.create_user(session, name="li", role="admin")
         assert client.get("/me").status_code == 401
+
+
+def test_the_log_names_users_by_id_and_routes_by_pattern(app, join, caplog):
+    caplog.set_level(logging.INFO, REQUESTS)
+    someone = join("reader", name="mallory")
+    someone.get("/read", params={"patient": "Smith"})
+    someone.get("/slides/smith/tiles/0/0_0.jpg")
+    lines = [record.getMessage() for record in caplog.records if record.name == REQUESTS]
+    assert any(line.startswith("GET /read 200 ") for line in lines)
+    assert any(re.search("/tiles/.* 4[0-9]{2} ", line) for line in lines), lines
+    said = " ".join(lines).lower()
+    assert "smith" not in said and "mallory" not in said
+
+
+def test_tiles_that_come_as_they_should_are_no_lines(app, join, caplog):
+    @app.get("/fine/tiles/{tile}")
+    def fine(user: Reader, tile: str) -> str:
+        return tile
+
+    caplog.set_level(logging.INFO, REQUESTS)
+    assert join("reader").get("/fine/tiles/0").status_code == 200
+    assert not [record for record in caplog.records if "/fine/" in record.getMessage()]
