@@ -209,8 +209,10 @@ def _read_centres(path: Path) -> Centres | None:
     try:
         with h5py.File(path, "r") as file:
             corners = file.get("coords")
-            side = None if corners is None else corners.attrs.get(_SIDE)
-            if not isinstance(side, int | np.integer) or corners.shape[-1:] != (2,):
+            if corners is None or corners.shape[-1:] != (2,):
+                return None
+            side = corners.attrs.get(_SIDE)
+            if not isinstance(side, int | np.integer):
                 return None
             return np.asarray(corners[...], np.int64).reshape(-1, 2) + int(side) // 2
     except (OSError, ValueError):

@@ -335,9 +335,8 @@ def test_a_citation_beyond_the_tiles_is_told(folder: Path, processor: RuiChatPro
         {"role": "assistant", "text": "There [R12]."},
     ]
     write_dialogues(folder / "cites.jsonl", 1, num_regions=12, turns=turns)
-    found = batches(folder, processor, "cites.jsonl")
     with pytest.raises(InputError, match=r"cites.jsonl dialogue 1: it cites \[R12\]"):
-        made(found, 0)
+        made(batches(folder, processor, "cites.jsonl"), 0)
 
 
 def test_threads_read_the_lines_they_ask_for(tmp_path: Path) -> None:
