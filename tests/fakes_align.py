@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from fakes_bags import drawn_bag
 from fakes_model import hub_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
+from typer.testing import CliRunner
 
 from ruichat.model.hub_tokenizer import HubTokenizer
 from ruichat.truth.datasets.dialogue import Dialogue
@@ -104,3 +106,15 @@ def align_settings(root: Path, **changes: Any) -> dict[str, Any]:
         "model": {"encoder": "mini", "bag_dim": 384, "pool_heads": 2, "max_regions": 8},
     }
     return settings_of(**parts, **changes)
+
+
+def run_stage_command(root: Path, stage: str, values: dict[str, Any], out: str) -> tuple[Path, str]:
+    """The checkpoint that `ruichat align STAGE` writes with these settings, and what it told."""
+    from ruichat.cli.main import app
+
+    config = root / f"{out}.yaml"
+    config.write_text(yaml.safe_dump(values))
+    arguments = ["--config", str(config), "--data", str(root), "--out", str(root / out)]
+    done = CliRunner().invoke(app, ["align", stage, *arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return root / out / "checkpoint", done.stderr

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from fakes_align import align_settings, settings_of, write_site
+from fakes_align import align_settings, run_stage_command, settings_of, write_site
 from fakes_model import tiny_slide
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -41,18 +41,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_site(tmp_path_factory.mktemp("site"), load_encoder("mini").digest)
 
 
-def run(root: Path, stage: str, values: dict[str, Any], out: str) -> tuple[Path, str]:
-    config = root / f"{out}.yaml"
-    config.write_text(yaml.safe_dump(values))
-    arguments = ["--config", str(config), "--data", str(root), "--out", str(root / out)]
-    done = CliRunner().invoke(app, ["align", stage, *arguments], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return root / out / "checkpoint", done.stderr
-
-
 @pytest.fixture(scope="module")
 def aligned(root: Path) -> tuple[Path, str]:
-    return run(root, "align", align_settings(root, contrastive=0.1), "aligned")
+    return run_stage_command(root, "align", align_settings(root, contrastive=0.1), "aligned")
 
 
 def answer(folder: Path) -> str:
@@ -79,7 +70,9 @@ def test_align_leaves_the_language_model_as_it_is(root: Path, aligned: tuple[Pat
 
 def test_a_finished_stage_gives_the_same_checkpoint(root: Path, aligned: tuple[Path, str]) -> None:
     before = (aligned[0] / "model.safetensors").read_bytes()
-    folder, told = run(root, "align", align_settings(root, contrastive=0.1), "aligned")
+    folder, told = run_stage_command(
+        root, "align", align_settings(root, contrastive=0.1), "aligned"
+    )
     assert "going on from step" in told and " step 1/" not in told
     assert (folder / "model.safetensors").read_bytes() == before
 
@@ -91,7 +84,7 @@ def test_instruct_tunes_what_align_made(root: Path, aligned: tuple[Path, str], d
         lora={"rank": 2, "alpha": 4, "dora": dora},
         projector_rate=0.001,
     )
-    folder, told = run(root, "instruct", values, f"instructed{dora}")
+    folder, told = run_stage_command(root, "instruct", values, f"instructed{dora}")
     assert isinstance(answer(folder), str)
     assert "instruct trains projector" in told and "rate 0.001" in told
     assert (folder / "adapter").is_dir() and (folder / "base.json").is_file()
@@ -104,8 +97,8 @@ def instruct(base: Path, **changes: Any) -> dict[str, Any]:
 
 
 def test_an_adapter_learns_on(root: Path, aligned: tuple[Path, str]) -> None:
-    first, _ = run(root, "instruct", instruct(aligned[0]), "first")
-    second, _ = run(root, "instruct", instruct(first, seed=1), "second")
+    first, _ = run_stage_command(root, "instruct", instruct(aligned[0]), "first")
+    second, _ = run_stage_command(root, "instruct", instruct(first, seed=1), "second")
     assert isinstance(answer(second), str)
     before, after = (load_file(f / "adapter/adapter_model.safetensors") for f in (first, second))
     assert before.keys() == after.keys()
@@ -135,8 +128,8 @@ def test_an_adapter_learns_on_four_bits(root: Path, tmp_path: Path) -> None:
     # A block of 64 weights shares one scale.
     sizes = {"hidden_size": 64, "intermediate_size": 64, "head_dim": 32}
     site = write_site(tmp_path, load_encoder("mini").digest, **sizes)
-    base, _ = run(site, "align", align_settings(site), "aligned")
-    folder, _ = run(site, "instruct", instruct(base, quantise="4bit"), "four")
+    base, _ = run_stage_command(site, "align", align_settings(site), "aligned")
+    folder, _ = run_stage_command(site, "instruct", instruct(base, quantise="4bit"), "four")
     assert isinstance(answer(folder), str) and (folder / "base.json").is_file()
 
 
@@ -159,13 +152,13 @@ def test_shared_rows_go_on_where_they_stopped(root: Path) -> None:
     budget = {"tokens": 1200, "row_tokens": 400, "tiles": 60}
     batches = {"budget": budget, "micro_batches": 2, "epochs": 3}
     values = align_settings(root, batches=batches)
-    folder, _ = run(root, "align", values, "shared")
+    folder, _ = run_stage_command(root, "align", values, "shared")
     whole = (folder / "model.safetensors").read_bytes()
     states = sorted((root / "shared" / "align").glob("step-*"))
     assert len(states) == 2
     shutil.rmtree(states[1])
     shutil.rmtree(folder)
-    _, told = run(root, "align", values, "shared")
+    _, told = run_stage_command(root, "align", values, "shared")
     assert f"going on from step {int(states[0].name[5:])}" in told
     assert (folder / "model.safetensors").read_bytes() == whole
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from fakes_align import align_settings, settings_of, write_site
+from fakes_align import align_settings, run_stage_command, settings_of, write_site
 from fakes_model import tiny_slide
 from typer.testing import CliRunner
 
@@ -69,22 +69,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(root: Path, stage: str, values: dict[str, Any], out: str) -> tuple[Path, str]:
-    config = root / f"{out}.yaml"
-    config.write_text(yaml.safe_dump(values))
-    arguments = ["--config", str(config), "--data", str(root), "--out", str(root / out)]
-    done = CliRunner().invoke(app, ["align", stage, *arguments], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return root / out / "checkpoint", done.stderr
-
-
 @pytest.fixture(scope="module")
 def instructed(root: Path) -> Path:
     """What our `instruct` makes around a published language model."""
     short = {"steps": 3, "learning_rate": 0.01}
-    aligned, _ = run(root, "align", align_settings(root) | {"training": short}, "aligned")
+    aligned, _ = run_stage_command(
+        root, "align", align_settings(root) | {"training": short}, "aligned"
+    )
     values = settings_of(base=str(aligned), lora=LORA) | {"training": short}
-    return run(root, "instruct", values, "instructed")[0]
+    return run_stage_command(root, "instruct", values, "instructed")[0]
 
 
 def think_settings(base: Path | str, **changes: Any) -> dict[str, Any]:
@@ -117,7 +110,7 @@ def checked(base: Path | str, **changes: Any) -> DialogueThinkConfig:
 
 @pytest.fixture(scope="module")
 def thinker(root: Path, instructed: Path) -> tuple[Path, str]:
-    return run(root, "think", think_settings(instructed), "thinker")
+    return run_stage_command(root, "think", think_settings(instructed), "thinker")
 
 
 def thought_of(folder: Path) -> str:
@@ -167,7 +160,7 @@ def test_a_run_goes_on_where_it_stopped(
 ) -> None:
     before = (thinker[0] / "adapter" / "adapter_model.safetensors").read_bytes()
     (thinker[0].parent / "reinforce" / "checkpoint-2" / "whole.txt").unlink()
-    folder, told = run(root, "think", think_settings(instructed), "thinker")
+    folder, told = run_stage_command(root, "think", think_settings(instructed), "thinker")
     assert "teach: going on from step 3" in told and "going on from checkpoint-1" in told
     assert (folder / "adapter" / "adapter_model.safetensors").read_bytes() == before
     rules = {**think_settings(instructed)["reinforce"], "beta": 0.1}
@@ -178,7 +171,7 @@ def test_a_run_goes_on_where_it_stopped(
 
 def test_mini_learns_thoughts_without_rewards(root: Path) -> None:
     values = think_settings("mini", held_out=[], reinforce=None, lora={"rank": 16, "alpha": 32})
-    folder, told = run(root, "think", values, "from_mini")
+    folder, told = run_stage_command(root, "think", values, "from_mini")
     assert thought_of(folder) == "tiny" and "rewards" not in told
     pieces = load_trainable(folder).model.pieces
     again = load_trainable(Path(filed.find_checkpoint("mini")), add_pieces=True).model.pieces

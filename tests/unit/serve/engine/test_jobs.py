@@ -73,22 +73,6 @@ def slide_of(database: Database, slide_id: str) -> Slide:
 
 
 @pytest.fixture
-def going(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """While it is cleared, nothing is encoded."""
-    from fakes import MeanColourEncoder
-
-    going, encode = threading.Event(), MeanColourEncoder.encode
-
-    def held(self: MeanColourEncoder, tiles: object) -> object:
-        assert going.wait(20)
-        return encode(self, tiles)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(MeanColourEncoder, "encode", held)
-    going.set()
-    return going
-
-
-@pytest.fixture
 def engine(folder: Path, database: Database, going: threading.Event) -> Iterator[Engine]:
     engine = Engine(EngineSettings(), FolderSlides(folder, NAMES), held_backend, database=database)
     yield engine

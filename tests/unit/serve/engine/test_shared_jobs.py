@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes import MeanColourEncoder
 from fakes_chat import write_two_halves
 from fakes_engine import FolderSlides, held_backend, until
 
@@ -19,23 +18,11 @@ from ruichat.storage.database.connect import Database
 
 
 @pytest.fixture
-def going(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """While it is cleared, nothing is encoded."""
-    going, encode = threading.Event(), MeanColourEncoder.encode
-
-    def held(self: MeanColourEncoder, tiles: object) -> object:
-        assert going.wait(60)
-        return encode(self, tiles)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(MeanColourEncoder, "encode", held)
-    return going
-
-
-@pytest.fixture
 def start(
     database: Database, tmp_path: Path, going: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], Engine]]:
     """A server's engine; all share one database and one folder."""
+    going.clear()
     monkeypatch.setattr(reading_jobs, "BEAT_S", 0.05)
     write_two_halves(tmp_path / "halves.tif")
     engines: list[Engine] = []
