@@ -20,7 +20,7 @@ class LaidTraining(Config):
     thoughts: float = Field(default=0.0, ge=0, le=1)
     """Share of the answers that are thought about first; the model must know thoughts."""
     plain_thoughts: bool = False
-    """One wording for each step of a thought, regions in their order; for small models."""
+    """One wording for each step of a thought, only regions that matter; for small models."""
     loop: LoopConfig
 
 

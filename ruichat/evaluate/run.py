@@ -100,7 +100,12 @@ def describe_model(backend: Backend) -> dict[str, Any]:
     if isinstance(folder, Path):
         files = {
             name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-            for name in ("manifest.json", "calibration.json", "calibration-thinking.json")
+            for name in (
+                "manifest.json",
+                "calibration.json",
+                "calibration-thinking.json",
+                "thinking/manifest.json",
+            )
             if (folder / name).is_file()
         }
     return {

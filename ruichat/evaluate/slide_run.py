@@ -161,6 +161,8 @@ def choose_answerer(backend: Backend, config: SlideSuite) -> Answerer:
     model = backend.model
     if isinstance(model, NativeChatModel) and model.folder is not None:
         batches = load_checkpoint(model.folder, "torch")
+        if config.think and batches.thinker is not None:
+            batches = batches.thinker
         return BatchAnswerer(batches, config.batch, think=config.think)
     return _through_chat(backend, config)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -58,6 +58,36 @@ class OptionScore:
     num_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Text tokens that an answer took, as the model's own tokenizer counts them.
+
+    Attributes:
+        prompt: that the model had read before its first word, the slide included.
+        slide: of these the slide's, read once for all questions; None where nobody says.
+        written: by the model, thoughts and what was held back included.
+    """
+
+    prompt: int = 0
+    slide: int | None = 0
+    written: int = 0
+
+    @staticmethod
+    def total(usages: Iterable[Usage | None]) -> Usage | None:
+        """Of several answers together; None where one isn't known."""
+        known: list[Usage] = []
+        for usage in usages:
+            if usage is None:
+                return None
+            known.append(usage)
+        slides = [usage.slide for usage in known if usage.slide is not None]
+        return Usage(
+            sum(usage.prompt for usage in known),
+            sum(slides) if len(slides) == len(known) else None,
+            sum(usage.written for usage in known),
+        )
+
+
 @dataclass(frozen=True)
 class SlideContext:
     """What a model is told about a slide before the first question.
@@ -80,7 +110,8 @@ class SlideContext:
 class ChatSession(Protocol):
     """One dialogue about one slide; the slide is read once, turns follow each other.
 
-    A session may say in an attribute `was_cut` whether its last answer ended at `max_tokens`.
+    A session may say in an attribute `was_cut` whether its last answer ended at `max_tokens`, and
+    in `usage` what that took, a `Usage`, or None where it isn't known.
     """
 
     def stream(

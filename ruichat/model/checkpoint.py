@@ -6,10 +6,11 @@ import hashlib
 import importlib.util
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ruichat.errors import ConfigError, PrerequisiteError
+from ruichat.errors import ArtifactError, ConfigError, PrerequisiteError
 from ruichat.model.base import BASE_FILE, BaseReference, Quantise
 from ruichat.model.checkpoint_files import (
     ADAPTER_DIR,
@@ -17,6 +18,7 @@ from ruichat.model.checkpoint_files import (
     KIND,
     MANIFEST_FILE,
     SCHEMA_VERSION,
+    THINKING_DIR,
     WEIGHTS_FILE,
     clear_folder,
     read_json,
@@ -63,6 +65,8 @@ def check_mini() -> str:
     """
     _need_mini()
     manifest = read_manifest(MINI_DIR)
+    if (MINI_DIR / THINKING_DIR).is_dir():
+        read_manifest(MINI_DIR / THINKING_DIR)
     size = sum(path.stat().st_size for path in MINI_DIR.rglob("*") if path.is_file())
     return f"{manifest.details['name']}, {size / 1e6:.0f} MB, reads {manifest.details['encoder']}"
 
@@ -117,7 +121,7 @@ def load_checkpoint(
             folder, device=device or _device(shape), dtype=dtype, quantise=quantise
         )
         weights, decoder = region_weights(network), TorchDecoder(network)
-    return NativeChatModel(
+    model = NativeChatModel(
         name=manifest.details["name"],
         shape=shape,
         weights=weights,
@@ -127,6 +131,11 @@ def load_checkpoint(
         encoder_digest=manifest.made_from.get("encoder", ""),
         folder=folder,
     )
+    if not (folder / THINKING_DIR).is_dir():
+        return model
+    how = {"device": device, "dtype": dtype, "quantise": quantise, "num_threads": num_threads}
+    thinker = _load_thinker(model, folder / THINKING_DIR, runtime=runtime, **how)
+    return replace(model, thinker=thinker)
 
 
 def _merged_weights(folder: Path) -> dict[str, Array]:
@@ -162,6 +171,22 @@ def _runtime(runtime: Runtime, shape: ModelShape, asked_torch: bool) -> Runtime:
         return runtime
     there = importlib.util.find_spec("openvino") is not None
     return "openvino" if shape.plain and there and not asked_torch else "torch"
+
+
+def _load_thinker(first: NativeChatModel, folder: Path, **how: Any) -> NativeChatModel:
+    """The same model with the weights that it thinks with.
+
+    Raises:
+        ArtifactError: damaged, or it doesn't read what the first reads.
+    """
+    thinker = load_checkpoint(folder, **how)
+    reads = [(it.encoder, it.encoder_digest, it.max_regions) for it in (first, thinker)]
+    if reads[0] != reads[1]:
+        raise ArtifactError(
+            f"{folder} reads {reads[1]}; the model beside it reads {reads[0]}",
+            hint="Copy the checkpoint folder again",
+        )
+    return thinker
 
 
 def save_checkpoint(

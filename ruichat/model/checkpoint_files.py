@@ -22,6 +22,8 @@ WEIGHTS_FILE = "model.safetensors"
 MANIFEST_FILE = "manifest.json"
 CALIBRATION_FILES = ("calibration.json", "calibration-thinking.json")
 ADAPTER_DIR = "adapter"
+THINKING_DIR = "thinking"
+"""A checkpoint in the checkpoint: the same model with the weights that it thinks with."""
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -96,5 +98,6 @@ def clear_folder(folder: Path) -> None:
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
     for name in (*CALIBRATION_FILES, BASE_FILE):
         (folder / name).unlink(missing_ok=True)
-    if (folder / ADAPTER_DIR).is_dir():
-        shutil.rmtree(folder / ADAPTER_DIR)
+    for name in (ADAPTER_DIR, THINKING_DIR):
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)

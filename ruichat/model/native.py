@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from ruichat.model.chat_model import (
     OptionScore,
     Piece,
     SlideContext,
+    Usage,
 )
 from ruichat.model.decoder import Decoder, DecoderState
 from ruichat.model.pieces import Pieces
@@ -40,6 +42,7 @@ class NativeChatModel:
         encoder: name of the encoder whose bags it reads.
         encoder_digest: digest of that encoder's weights; "" accepts any of that name.
         folder: where it was loaded from, with what else lies there (calibration.json).
+        thinker: the same model with the weights that it thinks with, where they are others.
     """
 
     name: str
@@ -50,6 +53,7 @@ class NativeChatModel:
     encoder: str
     encoder_digest: str = ""
     folder: Path | None = None
+    thinker: NativeChatModel | None = None
 
     @property
     def max_regions(self) -> int:
@@ -58,7 +62,12 @@ class NativeChatModel:
 
     @property
     def thinks(self) -> bool:
-        """Whether it has the pieces that a thought stands between."""
+        """Whether it can be told to think before it answers."""
+        return self.thinker is not None or self.has_thoughts
+
+    @property
+    def has_thoughts(self) -> bool:
+        """Whether its own weights have the pieces that a thought stands between."""
         return self.processor.pieces.think_end < self.shape.num_ids
 
     def open(self, slide: SlideContext | None) -> NativeSession:
@@ -82,7 +91,8 @@ class NativeChatModel:
         state = self.decoder.start()
         if ids := self.processor.prefix_ids(num_regions, facts):
             self.decoder.read(state, ids, regions)
-        return NativeSession(self, regions, state)
+        thinking = None if self.thinker is None else _Opened(self.thinker, slide)
+        return NativeSession(self, regions, state, thinking)
 
     def check_encoder(self, encoder: str, digest: str) -> None:
         """Refuse a bag that this model wasn't trained to read.
@@ -107,6 +117,27 @@ def refuse_encoder(model: str, found: tuple[str, str], read: tuple[str, str]) ->
     )
 
 
+class _Opened:
+    """A slide that a thinker reads once, when a question about it is first thought about."""
+
+    def __init__(self, model: NativeChatModel, slide: SlideContext | None) -> None:
+        self._model, self._slide = model, slide
+        self._session: NativeSession | None = None
+        self._lock = threading.Lock()
+
+    def fork(self) -> NativeSession:
+        """A dialogue about it."""
+        with self._lock:
+            if self._session is None:
+                self._session = self._model.open(self._slide)
+            return self._session.fork()
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of what was read; 0 before."""
+        return 0 if self._session is None else self._session.num_bytes
+
+
 def _label(encoder: str, digest: str) -> str:
     return f"{encoder!r} ({digest[:12]})" if digest else f"{encoder!r}"
 
@@ -118,30 +149,50 @@ class NativeSession:
         model: answers.
         regions: of the slide.
         state: has read the prefix.
+        thinking: the same slide for the model's thinker, if it has one.
     """
 
-    def __init__(self, model: NativeChatModel, regions: RegionState, state: DecoderState) -> None:
+    def __init__(
+        self,
+        model: NativeChatModel,
+        regions: RegionState,
+        state: DecoderState,
+        thinking: _Opened | None = None,
+    ) -> None:
         self._model, self._regions, self._state = model, regions, state
+        self._thinking = thinking
+        self._thinker: NativeSession | None = None
         # Read before the next question: what the last turn wrote but the state hasn't seen.
         self._pending: list[int] = []
         self._turns: list[Turn] = []
+        self._num_prefix = state.length
         self.was_cut = False
         """Whether the last answer ended because it had become too long."""
+        self.usage: Usage | None = None
+        """Text tokens that the last answer took."""
 
     @property
     def turns(self) -> tuple[Turn, ...]:
         """Questions and answers so far."""
-        return tuple(self._turns)
+        said = () if self._thinker is None else self._thinker.turns
+        return (*self._turns, *said[len(self._turns) :])
 
     @property
     def num_tokens(self) -> int:
         """Text tokens of the dialogue, prefix included."""
-        return self._state.length + len(self._pending)
+        own = self._state.length + len(self._pending)
+        return own if self._thinker is None else max(own, self._thinker.num_tokens)
 
     @property
     def num_bytes(self) -> int:
         """Memory of what was read, which every fork copies."""
-        return self._state.num_bytes
+        own = self._state.num_bytes
+        if self._thinker is not None:
+            return own + self._thinker.num_bytes
+        # What the thinker read of the slide counts once: where dialogues are forked from.
+        if self._thinking is None or self._turns:
+            return own
+        return own + self._thinking.num_bytes
 
     def stream(
         self,
@@ -155,6 +206,10 @@ class NativeSession:
 
         A thought is closed after `max_thought_tokens`, sooner where the dialogue's room asks it.
         """
+        if think and self._thinking is not None:
+            yield from self._think(question, max_tokens, max_thought_tokens)
+            return
+        self._catch_up()
         processor, end_id = self._model.processor, self._model.processor.end_id
         ids = self._question_ids(question)
         num = len(ids) + max_tokens + 1
@@ -162,6 +217,7 @@ class NativeSession:
         self._check_room(num)
         logits = self._read(ids)
         self._pending, self.was_cut = [end_id], False
+        num_read, num_written = self._state.length, 0
         speller, words, left = Speller(processor), {True: "", False: ""}, max_tokens
         try:
             while left > 0:
@@ -177,6 +233,7 @@ class NativeSession:
                 entry, spelled = processor.entry(token_id), speller.feed(token_id)
                 words[thought] += spelled
                 self.was_cut = left == 0
+                num_written += 1
                 yield Piece(spelled, token_id, logprob, entry.region, entry.fact, thought)
         finally:
             stopped_within = gate is not None and gate.is_open
@@ -184,9 +241,47 @@ class NativeSession:
             if stopped_within:
                 self._close_thought()
             self._turns.append(Turn(question, words[False], words[True]))
+            self.usage = Usage(num_read, self._num_prefix, num_written)
+
+    def _think(
+        self, question: str, max_tokens: int, max_thought_tokens: int
+    ) -> Generator[Piece, None, None]:
+        """Let the thinker answer; what it says is heard here before the next turn."""
+        assert self._thinking is not None
+        self._catch_up()
+        thinker = self._thinker = self._thinker or self._thinking.fork()
+        for turn in self._turns[len(thinker.turns) :]:
+            thinker.hear(turn)
+        try:
+            yield from thinker.stream(
+                question, max_tokens=max_tokens, think=True, max_thought_tokens=max_thought_tokens
+            )
+        finally:
+            self.was_cut, self.usage = thinker.was_cut, thinker.usage
+
+    def _catch_up(self) -> None:
+        """Hear what the thinker said last."""
+        said = () if self._thinker is None else self._thinker.turns
+        for turn in said[len(self._turns) :]:
+            self.hear(turn)
+
+    def hear(self, turn: Turn) -> None:
+        """Read a turn that was answered elsewhere; thoughts only where this model has them.
+
+        Raises:
+            InputError: the dialogue would become too long.
+        """
+        thought = turn.thought if self._model.has_thoughts else ""
+        answer = self._model.processor.answer_ids(turn.answer, thought)
+        ids = self._question_ids(turn.question)
+        self._check_room(len(ids) + len(answer))
+        self._read([*ids, *answer[:-1]])
+        self._pending = [answer[-1]]
+        self._turns.append(turn)
 
     def score(self, question: str, options: Sequence[str]) -> list[OptionScore]:
         """See `chat_model.ChatSession`; of answers without a thought."""
+        self._catch_up()
         processor, length = self._model.processor, self._state.length
         answers = [processor.answer_ids(option) for option in options]
         ids = self._question_ids(question)
@@ -210,8 +305,10 @@ class NativeSession:
 
     def fork(self) -> NativeSession:
         """See `chat_model.ChatSession`."""
-        twin = NativeSession(self._model, self._regions, self._state.fork())
+        twin = NativeSession(self._model, self._regions, self._state.fork(), self._thinking)
+        twin._thinker = None if self._thinker is None else self._thinker.fork()
         twin._pending, twin._turns = list(self._pending), list(self._turns)
+        twin._num_prefix = self._num_prefix
         return twin
 
     def _read(self, ids: Sequence[int], keep: int = 1) -> Float32[Array, "r v"]:
@@ -225,7 +322,7 @@ class NativeSession:
 
     def _gate(self, think: bool | None, num: int, max_tokens: int) -> ThoughtGate | None:
         """What decides on thoughts beside `num` other ids; none for a model without thoughts."""
-        if self._model.thinks:
+        if self._model.has_thoughts:
             room = self._model.shape.max_positions - self._state.length - num
             # Two ids open and close the thought.
             most = max(0, min(max_tokens, room - 2))

@@ -19,6 +19,7 @@ from ruichat.model.checkpoint_files import (
     ADAPTER_DIR,
     CALIBRATION_FILES,
     MANIFEST_FILE,
+    THINKING_DIR,
     read_manifest,
 )
 from ruichat.storage.artifacts import Manifest, write_atomic
@@ -45,6 +46,8 @@ class ScoreRow(Config):
 
 def merge(folder: Path, out: Path) -> Path:
     """Write a checkpoint whose adapter is folded into its weights, the language model among them.
+
+    Weights that it thinks with are folded in the same way.
 
     Args:
         folder: written by `checkpoint.save_checkpoint`.
@@ -73,6 +76,8 @@ def merge(folder: Path, out: Path) -> Path:
         details={"stage": manifest.details.get("stage", "")},
     )
     _copy_companions(folder, saved)
+    if (folder / THINKING_DIR).is_dir():
+        merge(folder / THINKING_DIR, saved / THINKING_DIR)
     return saved
 
 
@@ -112,9 +117,8 @@ def export(
     manifest = read_manifest(folder)
     rows = _read_scores(scores) if scores else []
     bags = _describe_features(features, manifest)
-    for file in manifest.details["files"]:
-        _copy(folder / file, out / file)
-    _copy_companions(folder, out)
+    if (folder / THINKING_DIR).is_dir():
+        _copy_checkpoint(folder / THINKING_DIR, out / THINKING_DIR)
     for path in features:
         _copy(path, out / FEATURES_DIR / path.name)
     if bags:
@@ -125,8 +129,7 @@ def export(
     for language, name in CARDS.items():
         card = _card(manifest, _base(folder), licence, data, rows, len(bags), language)
         write_atomic(out / name, card.encode())
-    # Last: a folder without it is no checkpoint, so that a broken copy isn't taken for one.
-    _copy(folder / MANIFEST_FILE, out / MANIFEST_FILE)
+    _copy_checkpoint(folder, out)
     return out
 
 
@@ -139,6 +142,14 @@ def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as file:
         write_atomic(target, lambda written: shutil.copyfileobj(file, written))
+
+
+def _copy_checkpoint(folder: Path, out: Path) -> None:
+    for file in read_manifest(folder).details["files"]:
+        _copy(folder / file, out / file)
+    _copy_companions(folder, out)
+    # Last: a folder without it is no checkpoint, so that a broken copy isn't taken for one.
+    _copy(folder / MANIFEST_FILE, out / MANIFEST_FILE)
 
 
 def _copy_companions(folder: Path, out: Path) -> None:

@@ -34,6 +34,8 @@ class Plan:
         tiles: tiles of a micro-batch.
         target_share: share of the text tokens that carry a loss.
         recompute: whether activations are computed again on the way back.
+        written_tokens: text tokens of all completions that are written at once, their questions
+            included.
         processes: cards.
         sharded: whether weights, gradients and moments are divided among the cards (FSDP2).
     """
@@ -44,8 +46,14 @@ class Plan:
     tiles: int
     target_share: float = 0.5
     recompute: bool = True
+    written_tokens: int = 0
     processes: int = 1
     sharded: bool = False
+
+    @property
+    def number_bytes(self) -> int:
+        """Per number that is computed with."""
+        return 4 if self.base == "fp32" else 2
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,8 @@ class Memory:
         activations: kept for the way back, at their most.
         logits: of the words that carry a loss.
         gathered: one layer's weights, gathered from all cards where they are divided.
+        cache: keys and values of completions while they are written; gone before the step's way
+            forward and back.
         reserved: whatever is done.
     """
 
@@ -66,13 +76,14 @@ class Memory:
     activations: float
     logits: float
     gathered: float = 0.0
+    cache: float = 0.0
     reserved: float = RESERVED_BYTES
 
     @property
     def total(self) -> float:
         """All together."""
         kept = self.weights + self.trained + self.gathered + self.reserved
-        return kept + FRAGMENTATION * (self.activations + self.logits)
+        return kept + FRAGMENTATION * max(self.activations + self.logits, self.cache)
 
 
 def memory_of(language: LanguageShape, regions: RegionShape, plan: Plan) -> Memory:
@@ -91,12 +102,13 @@ def memory_of(language: LanguageShape, regions: RegionShape, plan: Plan) -> Memo
         activations=activations,
         logits=logit_bytes(language, plan),
         gathered=gathered,
+        cache=cache_bytes(language, plan),
     )
 
 
 def activation_bytes(language: LanguageShape, plan: Plan) -> float:
     """Kept by the layers for the way back; recomputed layers keep their inputs alone."""
-    number = 4 if plan.base == "fp32" else 2
+    number = plan.number_bytes
     layer = layer_activations(language, number, plan.rank) * plan.tokens
     if not plan.recompute:
         return language.layers * layer
@@ -121,8 +133,14 @@ def layer_activations(language: LanguageShape, number: int, rank: int) -> float:
 
 def logit_bytes(language: LanguageShape, plan: Plan) -> float:
     """Logits of the words that carry a loss: as computed, in float32, and their gradient."""
-    number = 4 if plan.base == "fp32" else 2
+    number = plan.number_bytes
     return plan.tokens * plan.target_share * language.vocab * (number + 4 + 4)
+
+
+def cache_bytes(language: LanguageShape, plan: Plan) -> float:
+    """Keys and values of what is written, in every layer."""
+    token = 2 * language.layers * language.kv_heads * language.head_dim * plan.number_bytes
+    return token * plan.written_tokens
 
 
 def tile_bytes(regions: RegionShape, plan: Plan) -> float:

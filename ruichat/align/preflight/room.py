@@ -167,6 +167,7 @@ def parts_of(memory: Memory) -> dict[str, float]:
         "activations": memory.activations,
         "logits": memory.logits,
         "gathered weights": memory.gathered,
+        "cache while writing": memory.cache,
     }
 
 

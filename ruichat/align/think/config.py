@@ -32,6 +32,9 @@ class LaidThinkConfig(Config):
     """Written thoughts; `thoughts` is the share of answers that have one."""
     reinforce: ReinforceConfig | None = None
     """Rewards; none if missing."""
+    apart: bool = False
+    """Whether the weights that think are kept beside those of before, which go on answering at
+    once: nothing of that is forgotten, and the checkpoint holds both."""
     calibrate: CalibrateConfig | None = CalibrateConfig()
     threads: int = Field(default=0, ge=0)
     """CPU threads; 0 takes all cores."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from ruichat.align.think.config import LaidThinkConfig
 from ruichat.align.think.needs import rewarded_need
 from ruichat.align.think.questions import LaidQuestions
 from ruichat.align.training.processes import start_processes
+from ruichat.chat.calibration import THINKING_FILE_NAME
 from ruichat.errors import ConfigError, PrerequisiteError
 from ruichat.features import tile_classifier as shipped
 from ruichat.features.encoder import Encoder, load_encoder
 from ruichat.features.tile_classifier import TileClassifier, load_tile_classifier
 from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
+from ruichat.model.checkpoint_files import THINKING_DIR, clear_folder
 from ruichat.model.trainable import Trainable, find_checkpoint, load_trainable
 from ruichat.registry import require
 from ruichat.truth.bags import BagMaker
@@ -66,8 +69,11 @@ def think_laid(config: LaidThinkConfig, data: Path, out: Path, log: Log, *, anyw
     train, held = BagMaker(bank, "train", config.bags), BagMaker(bank, "val", config.bags)
     start = load_trainable(folder, add_pieces=True, fold=True)
     trained = _train(config, start, train, held, out, log)
-    saved = save_checkpoint(
-        out / "lm",
+    saved = out / "lm"
+    if config.apart:
+        _copy_answering(folder, saved)
+    save_checkpoint(
+        saved / THINKING_DIR if config.apart else saved,
         trained,
         start.processor,
         name=config.name,
@@ -77,13 +83,20 @@ def think_laid(config: LaidThinkConfig, data: Path, out: Path, log: Log, *, anyw
         config_fingerprint=config.fingerprint(),
     )
     if config.calibrate is not None and judges is not None:
-        for thinking in (False, True):
+        for thinking in (True,) if config.apart else (False, True):
             log(f"think: calibrating answers {'with' if thinking else 'without'} thoughts")
             model, tiles = load_checkpoint(saved), judges.classifier
             calibrate(
                 config.calibrate, model, tiles, judges.encoder, held, saved, thinking=thinking
             )
     return saved
+
+
+def _copy_answering(folder: Path, out: Path) -> None:
+    """Take over what answers at once, without what thought so far."""
+    clear_folder(out)
+    thinking = shutil.ignore_patterns(THINKING_DIR, THINKING_FILE_NAME)
+    shutil.copytree(folder, out, ignore=thinking, dirs_exist_ok=True)
 
 
 def _train(

@@ -33,7 +33,16 @@ def rewarded_need(
     row = QUESTION_TOKENS + regions + config.max_tokens
     share = config.max_tokens / row
     recompute = config.gradient_checkpointing
-    plan = Plan("fp32", rank or config.rank, 0, 0, target_share=share, recompute=recompute)
+    written = config.questions_per_step * config.group // launch.processes * row
+    plan = Plan(
+        "fp32",
+        rank or config.rank,
+        0,
+        0,
+        target_share=share,
+        recompute=recompute,
+        written_tokens=written,
+    )
     sizes: list[Size] = []
     rows = config.rows
     while rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes_model import tiny_slide
 
-from ruichat.errors import ModelError
+from ruichat.model.chat_model import Usage
 from ruichat.model.checkpoint import MINI_DIR, load_checkpoint
 from ruichat.model.processing import Turn
 
@@ -34,16 +34,17 @@ ANSWERS = {
 def test_answers_keep_their_ids(runtime):
     model = load_checkpoint(MINI_DIR, runtime, num_threads=1)
     session = model.open(tiny_slide(like=model))
+    prefix = session.num_tokens
     for question, (ids, text) in ANSWERS.items():
         assert [p.token_id for p in session.stream(question, max_tokens=24)] == ids
         assert session.turns[-1] == Turn(question, text)
         assert not session.was_cut
+        assert session.usage == Usage(session.num_tokens - len(ids) - 1, prefix, len(ids))
     scores = session.score("Which side?", ["left", "<|cannot|>"])
     assert [round(s.logprob, 3) for s in scores] == pytest.approx([-29.964, -16.663], abs=0.02)
     assert len(list(session.stream("Is there tumour?", max_tokens=2))) == 2
     assert session.was_cut
-    with pytest.raises(ModelError, match="think"):
-        next(session.stream("why", think=True))
+    assert next(session.stream("why", think=True)).thought
 
 
 def test_dialogues_keep_their_ids():

@@ -40,7 +40,8 @@ def write_chain(
         qa: written by `write_dialogue` about this slide, or about none.
         slide: what it was written from; every sentence is true of it.
         rng: chooses the wordings.
-        plain: one wording for each step, and regions in their order: what a small model can learn.
+        plain: one wording for each step, and only regions that matter to the question: a small
+            model learns that, and has lost the question at the end of a long thought.
 
     Returns:
         Sentences in the question's language; regions are written "[R7]" and each exists.

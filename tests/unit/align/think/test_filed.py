@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +171,32 @@ def test_a_run_goes_on_where_it_stopped(
     config = checked(instructed, reinforce=rules)
     with pytest.raises(ConfigError, match="reinforce holds a run with other settings"):
         think(config, root, folder.parent, lambda line: None)
+
+
+@pytest.mark.proof
+def test_two_processes_teach_what_one_does_and_reward_together(
+    root: Path, instructed: Path
+) -> None:
+    values = think_settings(instructed)
+    values["batches"]["micro_batches"] = 2
+    alone, _ = run_stage_command(root, "think", values, "alone")
+    (root / "two.yaml").write_text(yaml.safe_dump(values))
+    out = root / "two"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        launch = ["--nproc_per_node", "2", "--master_port", str(free.getsockname()[1])]
+    command = [sys.executable, "-m", "torch.distributed.run", *launch, "-m", "ruichat"]
+    command += ["align", "think", "--config", str(root / "two.yaml"), "--data", str(root)]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    subprocess.run([*command, "--out", str(out)], env=environment, check=True, timeout=500)
+    one, two = (load_trainable(one / "taught").model.state_dict() for one in (alone.parent, out))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
+    assert thought_of(out / "checkpoint") == "tiny"
+    lines = (out / "reinforce" / "held_out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [0, 2]
 
 
 def test_mini_learns_thoughts_without_rewards(root: Path) -> None:

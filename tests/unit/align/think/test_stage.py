@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,27 @@ def test_the_stage_ends_with_a_checkpoint_that_thinks(
     again: list[str] = []
     assert think(config, Path(), tmp_path / "out", again.append) == folder
     assert not any("step 1/1" in line for line in again), "done already"
+
+
+def test_weights_apart_leave_those_that_answer_at_once_as_they_were(
+    start: Path, bank: TileBank, tmp_path: Path
+) -> None:
+    bank.save(tmp_path / "bank.npz")
+    own = tmp_path / "own"
+    shutil.copytree(start, own)
+    (own / "calibration.json").write_text("{}")
+    (own / "calibration-thinking.json").write_text("{}")
+    config = config_of(own, tmp_path / "bank.npz", apart=True)
+    folder = think(config, Path(), tmp_path / "out", print)
+    for path in own.iterdir():
+        if path.name == "calibration-thinking.json":
+            assert not (folder / path.name).exists(), "of other thoughts"
+        else:
+            assert (folder / path.name).read_bytes() == path.read_bytes(), path.name
+    model = load_checkpoint(folder)
+    assert model.thinks and not model.has_thoughts and model.name == "start"
+    session = model.open(tiny_slide(like=model))
+    assert next(session.stream("Fat?", max_tokens=4, think=True)).thought
 
 
 def test_what_is_missing_is_told_before_anything_starts(
