@@ -64,6 +64,10 @@ class ModelError(RuiChatError):
     exit_code = 3
 
 
+class SlowModelError(ModelError):
+    """A model took longer than its limit; given time, it may well answer."""
+
+
 class NotFoundError(RuiChatError):
     """Something that isn't there, or not for this user: which of both isn't told."""
 

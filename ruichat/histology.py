@@ -94,7 +94,7 @@ CLASSES: tuple[TissueClass, ...] = (
     TissueClass("normal_glands", "normal glands", "正常腺体", "normal", None, (70, 180, 90)),
     TissueClass("stroma", "fibrous stroma", "纤维间质", "normal", None, (247, 182, 210)),
     TissueClass("fat", "fat", "脂肪组织", "normal", None, (255, 221, 87)),
-    TissueClass("necrosis", "necrosis", "坏死", "other", None, (99, 99, 99)),
+    TissueClass("necrosis", "necrosis", "坏死", "other", None, (0, 0, 72)),
     TissueClass("mucus", "mucus", "黏液", "other", None, (148, 203, 255)),
 )
 

@@ -56,8 +56,14 @@ class House:
             return row.state, row.error
 
 
-def write_jpeg_pyramid(path: Path, *, tile: int = 256, levels: int = 3) -> Path:
-    """As scanners write them: JPEG tiles, each level half the one before."""
+def write_jpeg_pyramid(
+    path: Path, *, tile: int = 256, levels: int = 3, description: str | None = None
+) -> Path:
+    """As scanners write them: JPEG tiles, each level half the one before.
+
+    Args:
+        description: what the file says of itself.
+    """
     with tifffile.TiffWriter(path) as file:
         for level in range(levels):
             file.write(
@@ -71,5 +77,6 @@ def write_jpeg_pyramid(path: Path, *, tile: int = 256, levels: int = 3) -> Path:
                 resolution=(20_000, 20_000),
                 resolutionunit=3,
                 metadata=None,
+                description=description if level == 0 else None,
             )
     return path

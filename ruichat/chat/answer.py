@@ -139,6 +139,7 @@ class Answer:
             its words are withheld.
         drawn: the region that it is about; None if it is about the whole slide.
         context: whether there was clinical context, and whether the model was told it.
+        was_cut: the model's words end where they had become too long, not where it ended them.
     """
 
     text: str
@@ -163,6 +164,7 @@ class Answer:
     thought: str = ""
     drawn: DrawnRecord | None = None
     context: ContextUse = "none"
+    was_cut: bool = False
 
     def to_json(self) -> dict[str, object]:
         """The answer as plain JSON values, class names in both languages."""
@@ -191,6 +193,7 @@ class Answer:
             "files": dict(self.files),
             "drawn": None if self.drawn is None else _drawn_json(self.drawn),
             "context": self.context,
+            "was_cut": self.was_cut,
         }
 
 

@@ -27,6 +27,7 @@ from ruichat.chat.scope import follows_up
 from ruichat.chat.view import SlideView, region_means
 from ruichat.config import Config
 from ruichat.histology import Language
+from ruichat.model.chat_model import Usage
 
 if TYPE_CHECKING:
     from ruichat.chat.outline import Outline0
@@ -78,26 +79,8 @@ class AskConfig(Config):
     """What people say about the case; told to models that take it, as data."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Usage:
-    """Text tokens that an answer took; zeros where no model was asked.
-
-    Attributes:
-        prompt: that the model had read before its first word, the slide included.
-        slide: of these the slide's, read once for all questions.
-        written: by the model, thoughts and what was held back included.
-    """
-
-    prompt: int = 0
-    slide: int = 0
-    written: int = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
-        return Usage(*(a + b for a, b in zip(mine, theirs, strict=True)))
-
-
 NO_USAGE = Usage()
+"""Of an answer for which no model was asked."""
 
 
 class SlideChat:
@@ -112,8 +95,7 @@ class SlideChat:
     Attributes:
         read: the slide as the model has read it.
         seconds: wall-clock seconds by stage of opening it.
-        usage: of the last answer.
-        was_cut: whether that ended because it had become too long.
+        usage: of the last answer; None where its model doesn't say.
     """
 
     def __init__(
@@ -125,8 +107,7 @@ class SlideChat:
     ) -> None:
         self.read = read
         self.seconds = seconds or {}
-        self.usage = NO_USAGE
-        self.was_cut = False
+        self.usage: Usage | None = NO_USAGE
         self._slide = slide
         self._fresh = read.session
         self._last: ChatSession | None = None
@@ -211,7 +192,7 @@ class SlideChat:
             if watch is not None:
                 watch()
 
-        self.usage, self.was_cut = NO_USAGE, False
+        self.usage = NO_USAGE
         if self._config.think:
             view = dataclasses.replace(view, calibration=self.read.backend.thinking_calibration)
         events = answer_question(
@@ -229,11 +210,13 @@ class SlideChat:
                 if isinstance(event, Answer):
                     # What the model wasn't asked, it wasn't told anything for.
                     told = use if written or use == "none" else "unread"
-                    event = dataclasses.replace(event, context=told)
-                    self._language, self._unrecorded_s = event.language, {}
-                    self.usage = _usage(session, self._fresh, written)
                     # Words that are withheld, or are not the model's, were cut by nobody.
-                    self.was_cut = written > 0 and bool(getattr(session, "was_cut", False))
+                    is_shown = written > 0 and event.reason not in ("low_confidence", "disputed")
+                    was_cut = is_shown and bool(getattr(session, "was_cut", False))
+                    event = dataclasses.replace(event, context=told, was_cut=was_cut)
+                    self._language, self._unrecorded_s = event.language, {}
+                    if written:
+                        self.usage = getattr(session, "usage", None)
                     if event.claims or event.reason in (None, "model"):
                         self._last = session
                 yield event
@@ -293,13 +276,6 @@ class SlideChat:
             assert self._slide is not None
             self._thumbnail = self._slide.thumbnail(self._config.thumbnail_px)
         return self._thumbnail
-
-
-def _usage(session: ChatSession, fresh: ChatSession, written: int) -> Usage:
-    if written == 0:
-        return NO_USAGE
-    read, slide = (int(getattr(each, "num_tokens", 0)) for each in (session, fresh))
-    return Usage(max(0, read - written), slide, written)
 
 
 def open_chat(

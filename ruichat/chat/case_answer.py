@@ -77,6 +77,11 @@ class CaseAnswer:
     rule: Rule
     parts: tuple[SlideAnswer, ...]
 
+    @property
+    def was_cut(self) -> bool:
+        """Whether what any slide answers ends where it had become too long."""
+        return any(part.answer.was_cut for part in self.parts)
+
     def to_json(self) -> dict[str, object]:
         """The answer as plain JSON values."""
         return {

@@ -113,6 +113,8 @@ class Terminal:
             if not claim.grounded:
                 mark = f"[!] {say('ungrounded', language)}: {strip_controls(claim.text)}"
                 typer.secho(mark, fg="yellow")
+        if answer.was_cut:
+            typer.secho(f"[!] {say('cut', language)}", fg="yellow")
         if answer.diagnosis_class is None:
             if answer.reason is None:
                 typer.secho(AI_LABEL[language], dim=True)

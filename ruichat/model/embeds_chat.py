@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ruichat.errors import ConfigError, InputError, ModelError
-from ruichat.model.chat_model import MAX_TOKENS, OptionScore, Piece, SlideContext
+from ruichat.model.chat_model import MAX_TOKENS, OptionScore, Piece, SlideContext, Usage
 from ruichat.model.checkpoint_files import read_manifest
 from ruichat.model.foreign_words import ForeignWords
 from ruichat.model.native import refuse_encoder
@@ -142,6 +142,10 @@ class EmbedsSession:
     ) -> None:
         self._model, self._regions = model, regions
         self._ids, self._num_turns = ids, num_turns
+        self.was_cut = False
+        """Whether the last answer ended because it had become too long."""
+        self.usage: Usage | None = None
+        """Tokens that the last answer took, where the server counts them."""
 
     def stream(
         self, question: str, *, max_tokens: int = MAX_TOKENS, think: bool | None = None
@@ -163,6 +167,7 @@ class EmbedsSession:
         ids = (*self._ids, *asked)
         self._check_room(len(ids) + max_tokens + 1)
         words, text = ForeignWords(len(self._regions.embeds)), ""
+        self.was_cut, self.usage = False, None
         try:
             with closing(self._bits(ids, max_tokens)) as bits:
                 for said, logprob in bits:
@@ -202,13 +207,16 @@ class EmbedsSession:
             "prompt": "",
             "prompt_embeds": encode(model.embedder.embed(ids, self._regions)),
             "stream": True,
+            "stream_options": {"include_usage": True},
             "temperature": 0,
             "max_tokens": max_tokens,
             "logprobs": 1,
         }
         if model.processor.end_id < model.embedder.shape.vocab_size:
             body["stop_token_ids"] = [model.processor.end_id]
-        for choice in model.server.stream("/completions", body):
+        for heard in model.server.stream("/completions", body):
+            choice, self.usage = heard.choice, heard.usage or self.usage
+            self.was_cut = self.was_cut or choice.get("finish_reason") == "length"
             text = choice.get("text")
             if isinstance(text, str) and text:
                 yield text, _logprob(choice.get("logprobs"))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ruichat.errors import InputError, ModelError
-from ruichat.model.chat_model import MAX_TOKENS, OptionScore, Piece, SlideContext
+from ruichat.model.chat_model import MAX_TOKENS, OptionScore, Piece, SlideContext, Usage
 from ruichat.model.foreign_words import OPENINGS, ForeignWords
 from ruichat.model.image_inputs import Exchange, PictureReader, Rendered
 from ruichat.model.picture_prompt import Part, prompt_labels, question_parts, slide_parts
@@ -109,6 +109,25 @@ class _Cache:
     turns: list[tuple[Any, Any]]
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A dialogue, read up to its open question.
+
+    Attributes:
+        logits: of the answer's first token, [v].
+        cache: of all that was read.
+        prompt: it, as text.
+        num_read: its tokens, those of pictures included.
+        num_kept: of these the slide's, which had been read before.
+    """
+
+    logits: Any
+    cache: _Cache
+    prompt: str
+    num_read: int
+    num_kept: int = 0
+
+
 class _Opened:
     """A slide as one model has read it; shared by all dialogues about it, and never changed."""
 
@@ -152,24 +171,23 @@ class _Opened:
 
     def ask(
         self, exchanges: Sequence[Exchange], max_tokens: int, think: bool | None = None
-    ) -> tuple[Any, _Cache, str]:
-        """Read a dialogue up to its open question.
-
-        Returns:
-            Logits of the answer's first token, [v], the cache, and the prompt as text.
-        """
+    ) -> _Asked:
+        """Read a dialogue up to its open question."""
         rendered = self.render(exchanges, think)
         words_only = all(isinstance(part, str) for e in exchanges for part in e.parts)
         starts_alike = bool(self._head_text) and rendered.text.startswith(self._head_text)
         if self._head is not None and words_only and starts_alike:
             tail = self.model.reader.ids(rendered.text[len(self._head_text) :])
-            self._check_room(len(self._head_ids) + len(tail) + max_tokens)
+            kept = len(self._head_ids)
+            self._check_room(kept + len(tail) + max_tokens)
             cache = _Cache(copy.deepcopy(self._head.keys), self._head.turns)
-            return self.step(cache, tail)[-1], cache, rendered.text
+            logits = self.step(cache, tail)[-1]
+            return _Asked(logits, cache, rendered.text, kept + len(tail), kept)
         inputs = self.model.reader.read(rendered)
-        self._check_room(inputs["input_ids"].shape[1] + max_tokens)
+        num = int(inputs["input_ids"].shape[1])
+        self._check_room(num + max_tokens)
         logits, cache = self._prefill(inputs)
-        return logits[-1], cache, rendered.text
+        return _Asked(logits[-1], cache, rendered.text, num)
 
     def step(self, cache: _Cache, ids: Sequence[int], *, keep: int = 1) -> Any:
         """Read more words after a cache; logits of the last `keep` of them, float32 [keep,v]."""
@@ -222,6 +240,8 @@ class ImageChatSession:
         self._opened, self._exchanges = opened, exchanges
         self.was_cut = False
         """Whether the last answer ended because it had become too long."""
+        self.usage: Usage | None = None
+        """Tokens that the last answer took, those of pictures included."""
         self._context = ""
 
     @property
@@ -235,8 +255,8 @@ class ImageChatSession:
         """See `chat_model.ChatSession`."""
         opened, model = self._opened, self._opened.model
         asked = Exchange(question_parts(question, opened.slide, self._untold))
-        logits, cache, prompt = opened.ask([*self._exchanges, asked], max_tokens, think)
-        opening = prompt.rstrip()
+        read = opened.ask([*self._exchanges, asked], max_tokens, think)
+        logits, cache, opening = read.logits, read.cache, read.prompt.rstrip()
         thinking = next((t for t in OPENINGS if opening.endswith(t)), "")
         if think and not thinking and not model.reader.knows_thinking:
             raise ModelError(
@@ -264,12 +284,14 @@ class ImageChatSession:
                     text += "" if piece.thought else piece.text
                     yield piece
                 shown += not words.is_thinking
-                self.was_cut = shown == max_tokens
+            else:
+                self.was_cut = True
             for piece in words.end():
                 text += "" if piece.thought else piece.text
                 yield piece
         finally:
             self._exchanges += (Exchange(asked.parts, text),)
+            self.usage = Usage(read.num_read, read.num_kept, len(written))
 
     def score(self, question: str, options: Sequence[str]) -> list[OptionScore]:
         """See `chat_model.ChatSession`."""
@@ -277,7 +299,8 @@ class ImageChatSession:
         asked = Exchange(question_parts(question, opened.slide, self._untold))
         answers = [model.reader.ids(option) for option in options]
         longest = max(map(len, answers), default=0)
-        logits, cache, _ = opened.ask([*self._exchanges, asked], longest + 1)
+        read = opened.ask([*self._exchanges, asked], longest + 1)
+        logits, cache = read.logits, read.cache
         scores: list[OptionScore] = []
         for answer in answers:
             ids = [*answer, model.end_ids[0]]

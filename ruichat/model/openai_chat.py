@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ruichat.errors import ConfigError, ModelError
-from ruichat.model.chat_model import MAX_TOKENS, OptionScore, Piece, SlideContext
+from ruichat.model.chat_model import MAX_TOKENS, OptionScore, Piece, SlideContext, Usage
 from ruichat.model.foreign_words import ForeignWords
 from ruichat.model.image_inputs import Exchange
 from ruichat.model.openai_http import Endpoint, Server
@@ -125,6 +125,8 @@ class OpenAiSession:
         self._exchanges = exchanges
         self.was_cut = False
         """Whether the last answer ended because it had become too long."""
+        self.usage: Usage | None = None
+        """Tokens that the last answer took, where the server counts them."""
         self._context = ""
 
     def stream(
@@ -141,6 +143,7 @@ class OpenAiSession:
             "model": self._model.served,
             "messages": self._messages([*self._exchanges, asked]),
             "stream": True,
+            "stream_options": {"include_usage": True},
             "temperature": 0,
             "max_tokens": max_tokens + (MAX_THOUGHT if think else 0),
             "logprobs": True,
@@ -149,7 +152,7 @@ class OpenAiSession:
             body["chat_template_kwargs"] = {"enable_thinking": think}
         words = ForeignWords(0 if self._slide is None else len(self._slide.regions))
         text, room = "", body["max_tokens"] * MAX_CHARS_PER_TOKEN
-        self.was_cut = False
+        self.was_cut, self.usage = False, None
         try:
             with closing(self._bits(body)) as bits:
                 for bit in bits:
@@ -206,7 +209,8 @@ class OpenAiSession:
 
     def _bits(self, body: dict[str, Any]) -> Generator[_Bit]:
         """Words and thoughts as they come."""
-        for choice in self._model.server.stream("/chat/completions", body):
+        for heard in self._model.server.stream("/chat/completions", body):
+            choice, self.usage = heard.choice, heard.usage or self.usage
             self.was_cut = self.was_cut or choice.get("finish_reason") == "length"
             said = choice.get("delta") or choice.get("message")
             if not isinstance(said, dict):

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from ruichat.errors import ConfigError, ModelError, PrerequisiteError
+from ruichat.errors import ConfigError, ModelError, PrerequisiteError, SlowModelError
+from ruichat.model.chat_model import Usage
 from ruichat.registry import require
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ _DONE = b"[DONE]"
 _BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """States that pass by themselves."""
 
-_OPTIONAL = ("logprobs", "temperature", "max_tokens", "chat_template_kwargs")
+_OPTIONAL = ("logprobs", "temperature", "max_tokens", "chat_template_kwargs", "stream_options")
 """Settings that some servers refuse; without them the answer is still one."""
 
 
@@ -109,6 +110,19 @@ class Endpoint:
         return self.base_url.startswith("https://")
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One event of an answer.
+
+    Attributes:
+        choice: the first of its choices; empty where it has none.
+        usage: tokens of the whole answer, where the server counts them.
+    """
+
+    choice: dict[str, Any]
+    usage: Usage | None = None
+
+
 class Server:
     """Requests to one endpoint.
 
@@ -136,8 +150,8 @@ class Server:
         except (ValueError, KeyError, TypeError):
             return None
 
-    def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The first choice of every event of a streamed answer.
+    def stream(self, path: str, body: dict[str, Any]) -> Iterator[Heard]:
+        """The events of a streamed answer.
 
         Settings that the server refuses are left out, once and for all.
 
@@ -150,10 +164,11 @@ class Server:
                 raise self._failure("has no such service", hint="Check --base-url, it ends in /v1")
             complete = False
             for content in self._events(response):
-                choice = None if content == _DONE else self._choice(content)
-                complete = complete or choice is None or bool(choice.get("finish_reason"))
-                if choice:
-                    yield choice
+                heard = Heard({}) if content == _DONE else self._heard(content)
+                is_last = content == _DONE or bool(heard.choice.get("finish_reason"))
+                complete = complete or is_last
+                if heard.choice or heard.usage:
+                    yield heard
             if not complete:
                 raise self._failure(
                     "ended its answer without saying that it is complete",
@@ -176,8 +191,9 @@ class Server:
                         if content == _DONE:
                             return
                 if time.monotonic() > until:
-                    raise self._failure(
-                        f"took longer than {self.endpoint.deadline_s:g} s for one answer",
+                    raise SlowModelError(
+                        f"the server at {self.endpoint.host} took longer than "
+                        f"{self.endpoint.deadline_s:g} s for one answer",
                         hint="Ask a shorter question, or use a faster server",
                     )
                 if len(waiting) > MAX_EVENT_BYTES:
@@ -196,14 +212,14 @@ class Server:
             yield waiting
             yield _DONE
 
-    def _choice(self, content: bytes) -> dict[str, Any]:
-        """The first choice of an event; an empty one where the event only counts tokens."""
+    def _heard(self, content: bytes) -> Heard:
         try:
             event = json.loads(content)
             if isinstance(event, dict) and event.get("error"):
                 raise self._failure(f"failed: {_message(event)}", hint="Look at its own log")
             choices = event["choices"]
-            return cast(dict[str, Any], dict(choices[0])) if choices else {}
+            choice = cast(dict[str, Any], dict(choices[0])) if choices else {}
+            return Heard(choice, _usage(event.get("usage")))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._failure(
                 f"sent what is no answer ({type(error).__name__})",
@@ -289,8 +305,8 @@ class Server:
         )
 
     def _silent(self) -> ModelError:
-        return self._failure(
-            f"was silent for {self.endpoint.timeout_s:g} s",
+        return SlowModelError(
+            f"the server at {self.endpoint.host} was silent for {self.endpoint.timeout_s:g} s",
             hint="Give it longer with --timeout, or show fewer regions with --regions",
         )
 
@@ -315,6 +331,16 @@ def _refusal(response: Any) -> tuple[str, float]:
     except ValueError:
         pause = 0.0
     return " ".join(said.split())[:300], max(0.0, pause)
+
+
+def _usage(told: Any) -> Usage | None:
+    """What a server counted; None where it doesn't, or oddly."""
+    if not isinstance(told, dict):
+        return None
+    prompt, written = told.get("prompt_tokens"), told.get("completion_tokens")
+    if type(prompt) is not int or type(written) is not int or min(prompt, written) < 0:
+        return None
+    return Usage(prompt, None, written)
 
 
 def _message(event: Any) -> str:

@@ -33,6 +33,13 @@ def is_colour_picture(path: Path) -> bool:
     return head.startswith(b"\xff\xd8") and _jpeg_components(head) >= 3
 
 
+def png_size(head: bytes) -> tuple[int, int]:
+    """Width and height of a PNG by its first bytes; zeros for any other file."""
+    if not head.startswith(_PNG) or head[12:16] != b"IHDR" or len(head) < 24:
+        return 0, 0
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+
+
 def _jpeg_components(head: bytes) -> int:
     """Colour components of the frame; 0 where none begins within the header."""
     at = 2

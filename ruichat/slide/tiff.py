@@ -97,8 +97,14 @@ class _Form:
         return struct.calcsize(self.offset)
 
 
-def read_directories(file: BinaryIO) -> Iterator[Directory]:
+def read_directories(
+    file: BinaryIO, *, only: frozenset[int] = NUMBERS | {JPEG_TABLES}
+) -> Iterator[Directory]:
     """All images of a TIFF file, each before those that hang below it; none for other files.
+
+    Args:
+        file: open for reading.
+        only: tags that are read; places of tiles are most of what there is.
 
     Raises:
         TiffError: a directory or its values lie outside the file, or they form a loop.
@@ -127,7 +133,7 @@ def read_directories(file: BinaryIO) -> Iterator[Directory]:
         if len(leads_to) >= MAX_DIRECTORIES:
             raise TiffError(f"it has more than {MAX_DIRECTORIES} directories")
         leads_to[position] = before
-        directory, following = _read_directory(file, size, position, form)
+        directory, following = _read_directory(file, size, position, form, only)
         yield directory
         below = directory.numbers.get(SUB_DIRECTORIES, np.zeros(0, np.uint64))
         waiting.append((following, position))
@@ -178,7 +184,9 @@ def _form(head: bytes) -> _Form | None:
     return _Form(order, "Q", "Q", 20, "Q") if version == 43 else None
 
 
-def _read_directory(file: BinaryIO, size: int, position: int, form: _Form) -> tuple[Directory, int]:
+def _read_directory(
+    file: BinaryIO, size: int, position: int, form: _Form, only: frozenset[int]
+) -> tuple[Directory, int]:
     """A directory and the position of the next, 0 after the last."""
     width = struct.calcsize(form.count)
     (num,) = struct.unpack(form.order + form.count, _read(file, size, position, width))
@@ -193,12 +201,14 @@ def _read_directory(file: BinaryIO, size: int, position: int, form: _Form) -> tu
     for i in range(num):
         entry, high = data[i * form.entry : (i + 1) * form.entry], int(high_words[i])
         tag, kind = struct.unpack(form.order + "HH", entry[:4])
-        if tag in NUMBERS and kind in _DTYPES:
+        if tag not in only or kind not in _DTYPES:
+            continue
+        if tag in NUMBERS:
             values = _read_values(file, size, entry, kind, form, high)
             numbers[tag] = np.frombuffer(values, form.order + _DTYPES[kind]).astype(np.uint64)
             if kind == LONG and len(numbers[tag]) == 1:
                 numbers[tag] |= np.uint64(high << 32)
-        elif tag == JPEG_TABLES and kind in _DTYPES:
+        elif tag == JPEG_TABLES:
             tables = _read_values(file, size, entry, kind, form, high)
     (following,) = struct.unpack(form.order + form.following, data[num * form.entry : end])
     return Directory(position, numbers, tables), int(following)

@@ -62,6 +62,20 @@ def test_an_answer_on_the_terminal(
     assert err == ""
 
 
+def test_an_answer_that_was_cut_off_says_so_in_both_languages(
+    slide_path: Path, backend: Backend, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert isinstance(backend.model, ScriptedModel)
+    backend.model.answer = lambda _: "Yes, carcinoma nests in [R1]." + " They are in [R1]." * 60
+    for language, said in (("en", "the end of the answer is missing"), ("zh", "结尾缺失")):
+        asked = ["ask", str(slide_path), "Is there tumour?", "--no-overlay", "--lang", language]
+        assert cli.run(asked) == 0
+        marks = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[!]")]
+        assert said in marks[-1]
+        assert cli.run([*asked, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["was_cut"] is True
+
+
 def test_the_files_go_to_the_current_folder_by_default(
     slide_path: Path, backend: Backend, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

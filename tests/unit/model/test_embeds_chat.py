@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import torch
 from fakes_model import tiny_language_model, tiny_slide
-from fakes_server import FakeServer, Handler, Reply, says, serve
+from fakes_server import FakeServer, Handler, Reply, in_turn, says, serve
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from ruichat.errors import ArtifactError, ConfigError, InputError, ModelError
+from ruichat.model.chat_model import Usage
 from ruichat.model.checkpoint import MINI_DIR, save_checkpoint
 from ruichat.model.embeds_chat import EmbedsChatModel
 from ruichat.model.foreign_words import ForeignWords
@@ -166,10 +167,12 @@ def names(folder: Path) -> Iterator[tuple[FakeServer, EmbedsChatModel]]:
         yield server, connect(server, folder)
 
 
-def says_text(text: str) -> Reply:
+def says_text(text: str, finish: str = "stop") -> Reply:
     def reply(handler: Handler, body: dict[str, Any]) -> None:
         handler.begin()
-        handler.event({"choices": [{"text": text, "finish_reason": "stop"}]})
+        handler.event({"choices": [{"text": text, "finish_reason": finish}]})
+        usage = {"prompt_tokens": 40, "completion_tokens": len(text.split())}
+        handler.event({"choices": [], "usage": usage})
         handler.end()
 
     return reply
@@ -186,6 +189,15 @@ def test_names_in_words_become_citations(names: tuple[FakeServer, EmbedsChatMode
     list(twin.stream(QUESTION))
     lengths = [len(embeddings(body)) for body in server.requests]
     assert lengths[0] == lengths[2] < lengths[1]
+
+
+def test_an_answer_that_is_cut_off_says_so(folder: Path) -> None:
+    with serve(in_turn(says_text("Glands in", "length"), says_text("No."))) as server:
+        session = connect(server, folder).open(tiny_slide(max_regions=6))
+        list(session.stream(QUESTION))
+        assert session.was_cut and session.usage == Usage(40, None, 2)
+        list(session.stream("And fat?"))
+        assert not session.was_cut
 
 
 def test_what_a_server_cannot_do_is_refused(names: tuple[FakeServer, EmbedsChatModel]) -> None:

@@ -123,6 +123,33 @@ def test_a_model_that_does_not_think_says_so(
     list(session.stream("Is there tumour?", max_tokens=4, think=False))
 
 
+def test_an_answer_that_is_cut_off_says_so(
+    model: Callable[[str], ImageChatModel],
+    context: SlideContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = model("llava").open(context)
+    assert words(session, "Is there tumour?", 1) and session.was_cut
+    usage, opened = session.usage, session._opened
+    assert usage is not None and opened._head is not None
+    assert (usage.slide, usage.written) == (len(opened._head_ids), 1)
+    whole = opened.render([session._exchanges[0].__class__(session._exchanges[0].parts)])
+    assert usage.prompt == opened.model.reader.read(whole)["input_ids"].shape[1] > usage.slide
+    monkeypatch.setattr(ImageChatModel, "end_ids", range(10**6))
+    assert not words(session, "Is there fat?", 1) and not session.was_cut
+
+
+def test_a_thought_without_end_is_cut_off(
+    copied: Path, context: SlideContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ruichat.model.image_chat.MAX_THOUGHT", 1)
+    path = copied / "chat_template.jinja"
+    path.write_text(path.read_text() + "{% if enable_thinking %}<think>{% endif %}")
+    session = load_image_model(str(copied)).open(context)
+    pieces = list(session.stream("Is there tumour?", max_tokens=4, think=True))
+    assert all(piece.thought for piece in pieces) and session.was_cut
+
+
 def test_a_template_that_asks_is_told_whether_to_think(copied: Path, context: SlideContext) -> None:
     path = copied / "chat_template.jinja"
     path.write_text(path.read_text() + "{% if enable_thinking %}<think>{% endif %}")

@@ -19,7 +19,7 @@ from fakes_server import FakeServer, Handler, Reply, in_turn, refuses, says, ser
 from PIL import Image
 
 from ruichat.errors import ConfigError, ModelError, PrerequisiteError
-from ruichat.model.chat_model import ChatModel, ChatSession, Piece, SlideContext
+from ruichat.model.chat_model import ChatModel, ChatSession, Piece, SlideContext, Usage
 from ruichat.model.openai_chat import OpenAiChatModel, plain
 from ruichat.model.openai_http import KEY_VARIABLE, MAX_TRIES, Endpoint
 from ruichat.model.pictures import PictureConfig, SlidePictures
@@ -358,6 +358,45 @@ def test_an_answer_that_is_cut_off_says_so(context: SlideContext) -> None:
         assert session.was_cut
         list(session.stream("Is there fat?"))
         assert not session.was_cut
+
+
+def counts(*events: dict[str, Any]) -> Reply:
+    def reply(handler: Handler, body: dict[str, Any]) -> None:
+        handler.begin()
+        handler.word("Yes.", None, "stop")
+        for event in events:
+            handler.event({"choices": []} | event)
+        handler.end()
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("told", "usage"),
+    [
+        ({"prompt_tokens": 812, "completion_tokens": 3, "total_tokens": 815}, Usage(812, None, 3)),
+        (None, None),
+        ({"prompt_tokens": 812}, None),
+        ({"prompt_tokens": "many", "completion_tokens": -3}, None),
+        ([812, 3], None),
+    ],
+)
+def test_tokens_are_those_that_the_server_counts(
+    context: SlideContext, told: Any, usage: Usage | None
+) -> None:
+    with serve(in_turn(counts({"usage": told}), says("No."))) as fake:
+        session = connect(fake).open(context)
+        list(session.stream("Is there tumour?"))
+        assert session.usage == usage
+        list(session.stream("Is there fat?"))
+        assert session.usage is None
+    assert fake.requests[0]["stream_options"] == {"include_usage": True}
+
+
+def test_a_server_that_counts_nothing_is_asked_no_more(context: SlideContext) -> None:
+    with serve(in_turn(refuses(400, "unknown field: stream_options"), says("Yes."))) as fake:
+        assert text_of(ask(fake, context)) == "Yes."
+    assert "stream_options" not in fake.requests[-1]
 
 
 def test_markers_in_a_question_are_broken_up() -> None:
