@@ -191,7 +191,7 @@ def alone(paths: Sequence[Path], seconds: float) -> tuple[Talk, float]:
                             (found.gaps_s if last else found.first_s).append(now - (last or asked))
                             last = now
                     found.num_answers += 1
-                    found.num_tokens += chat.usage.written
+                    found.num_tokens += chat.usage.written if chat.usage else 0
             found.seconds = time.perf_counter() - began
         for chat in chats:
             chat.close()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +28,14 @@ class Server:
         address: of the server.
         folder: of slides that it may add.
         data: folder of its database.
+        pid: of its process.
         case_id: holds `slide_id`.
     """
 
     address: str
     folder: Path
     data: Path
+    pid: int
     case_id: str
     slide_id: str
 
@@ -39,6 +46,27 @@ class Server:
         return f"{self.address}/page/#{fragment}"
 
 
+@contextmanager
+def slowed(server: Server) -> Iterator[None]:
+    """The server runs for a tenth of the time, as beside much else."""
+    ended = threading.Event()
+
+    def hold() -> None:
+        while not ended.is_set():
+            os.kill(server.pid, signal.SIGSTOP)
+            ended.wait(0.045)
+            os.kill(server.pid, signal.SIGCONT)
+            ended.wait(0.005)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def draw(path: Path, width: int, height: int, seed: int) -> Path:
     """A drawn slide, by the command."""
     command = [sys.executable, "-m", "ruichat", "phantom", "draw", str(path)]
@@ -47,7 +75,7 @@ def draw(path: Path, width: int, height: int, seed: int) -> Path:
     return path
 
 
-def fill(address: str, folder: Path, data: Path) -> Server:
+def fill(address: str, folder: Path, data: Path, pid: int) -> Server:
     """A case with the drawn slide, once that has been read."""
     case = {
         "title": "S26-01482",
@@ -55,7 +83,7 @@ def fill(address: str, folder: Path, data: Path) -> Server:
         "context": "Male, 64; mass of the sigmoid, biopsy",
     }
     case_id, slide_id = made(address, case, ["A1"])
-    return Server(address, folder, data, case_id, slide_id)
+    return Server(address, folder, data, pid, case_id, slide_id)
 
 
 def fill_several(server: Server) -> Server:

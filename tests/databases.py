@@ -97,10 +97,17 @@ class Postgres:
 
     def kill(self) -> None:
         """Kill the server with all its processes at once, as when a machine stops."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        for pid in [self.process.pid, *map(int, children.split())]:
+        own = self.process.pid
+        # So that it starts no child that isn't listed.
+        os.kill(own, signal.SIGSTOP)
+        children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+        for pid in [own, *map(int, children)]:
             os.kill(pid, signal.SIGKILL)
         self.process.wait(PATIENCE_S)
+        # The next one refuses to start while a child still holds the shared memory.
+        ends = time.monotonic() + PATIENCE_S
+        while any(map(_is_running, children)) and time.monotonic() < ends:
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """Stop it and remove its folder."""
@@ -125,6 +132,14 @@ class Postgres:
         if os.geteuid() == 0:
             account |= {"user": ACCOUNT, "group": ACCOUNT, "extra_groups": []}
         return account
+
+
+def _is_running(pid: str) -> bool:
+    """Whether a process is there and not just waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ class HeldModel(ScriptedModel):
 
     def open(self, slide: SlideContext | None) -> ScriptedSession:
         self.opened.append(slide)
-        session = _HeldSession(self.answer, SURE)
+        session = _HeldSession(self.answer, self.logprob)
         session.model = self
         self.sessions.append(session)
         return session

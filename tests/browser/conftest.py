@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             assert process.stdout is not None
             found = re.search(r"http://\S+", process.stdout.readline())
             assert found is not None, "the server didn't start"
-            yield fill(found.group(), folder, data)
+            yield fill(found.group(), folder, data, process.pid)
         finally:
             process.terminate()
             process.wait(timeout=30)

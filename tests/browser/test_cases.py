@@ -108,3 +108,20 @@ def test_slides_are_chosen_from_a_folder(page: Any, server: Server) -> None:
     page.get_by_role("button", name="Add", exact=True).click()
     page.wait_for_selector(".rc-slides img")
     page.wait_for_function(f"{VIEW}.info?.num_levels > 0")
+
+
+def test_the_list_of_slides_says_what_it_leaves_out_and_doubts(page: Any, server: Server) -> None:
+    """The real list, as if its folder were too large and its first slide a mask."""
+
+    def cut(route: Any) -> None:
+        told = route.fetch().json()
+        told["entries"][0]["sign"] = "flat"
+        route.fulfill(json=told | {"cut": ["archive"]})
+
+    page.route("**/folders?*", cut)
+    open_page(page, server.place())
+    page.get_by_label("From the server's folders").click()
+    page.wait_for_selector(".rc-list-note")
+    assert "archive: too many files" in page.locator(".rc-list-note").inner_text()
+    assert page.locator(".rc-choices label .rc-badge").inner_text() == "flat colours: a mask?"
+    assert page.locator(".rc-choices label").first.locator(".rc-badge").count() == 1

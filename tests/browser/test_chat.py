@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from browsed import Server
+from browsed import Server, slowed
 from driving import (
     IDLE,
     TUMOUR,
@@ -105,17 +105,18 @@ def test_a_question_and_its_stop_are_shown_at_once(page: Any, server: Server) ->
 
 @pytest.mark.parametrize("way", ["click", "key"])
 def test_an_answer_is_stopped(page: Any, several: Server, way: str) -> None:
-    """About several slides, one after the other: long enough to stop it in the middle."""
+    """About several slides, one after the other, slowly: long enough to stop it midway."""
     open_page(page, several.place())
     begin_chat(page)
     page.locator(".rc-target .rc-tag").click()
-    send(page, "Describe this slide.")
-    page.wait_for_function(f"document.querySelector('{WORDS}')?.innerText.length > 20")
-    if way == "click":
-        page.get_by_label("Stop (Esc)").click()
-    else:
-        page.keyboard.press("Escape")
-    page.wait_for_function(IDLE)
+    with slowed(several):
+        send(page, "Describe this slide.")
+        page.wait_for_function(f"document.querySelector('{WORDS}')?.innerText.length > 20")
+        if way == "click":
+            page.get_by_label("Stop (Esc)").click()
+        else:
+            page.keyboard.press("Escape")
+        page.wait_for_function(IDLE)
     assert "Stopped" in page.locator(".rc-answer").inner_text()
     assert page.get_by_label("Send (Enter)").is_visible()
     chat = page.evaluate("ruichat.page.chat.chatId")
@@ -187,8 +188,23 @@ def test_an_answer_is_given_anew(page: Any, server: Server) -> None:
     assert page.locator(".rc-question").count() == 1
 
 
+def test_a_thought_comes_first_and_is_folded_away(page: Any, server: Server) -> None:
+    open_page(page, server.place())
+    begin_chat(page)
+    page.locator(".rc-think input").check()
+    answer = ask(page, TUMOUR)
+    thought = answer.locator(".rc-thought")
+    words = thought.locator("p")
+    assert not words.is_visible() and answer.locator(".rc-words").inner_text()
+    thought.locator("summary").click()
+    assert re.search(r"R\d", words.inner_text())
+    page.reload()
+    page.wait_for_selector(".rc-thought summary")
+    assert not page.locator(".rc-thought p").is_visible()
+
+
 def test_what_an_answer_rests_on_is_seen(page: Any, server: Server) -> None:
-    """A kept answer with a thought, a claim without a source, and one that is left open."""
+    """A kept answer with a thought, a claim without a source, cut off; and one left open."""
     chat_id = keep_answers(server)
     open_page(page, server.place(chat=chat_id))
     first, second = (page.locator(".rc-answer").nth(number) for number in (0, 1))
@@ -202,6 +218,8 @@ def test_what_an_answer_rests_on_is_seen(page: Any, server: Server) -> None:
     assert "It is old." in first.locator(".rc-ungrounded").inner_text()
     assert "R1" not in first.locator(".rc-ungrounded").inner_text()
     assert second.locator(".rc-badge").inner_text() == "Cannot determine"
+    assert "the end of the answer is missing" in first.locator(".rc-cut").inner_text()
+    assert second.locator(".rc-cut").count() == 0
     assert page.get_by_text("AI-generated, not a diagnosis").count() == 2
 
 
@@ -214,6 +232,7 @@ def keep_answers(server: Server) -> str:
     box = {"x": 0, "y": 0, "width": 224, "height": 224}
     cited = [{"name": "R1", "box0": box, "shows": "carcinoma_glands"}]
     told = {"claims": claims, "citations": cited, "abstained": False, "confidence": 0.8}
+    told |= {"was_cut": True}
     left = {"claims": [], "citations": [], "abstained": True, "confidence": None}
     answers = [
         ("There are glands [R1]. It is old.", "Glands first, then stroma.", told),

@@ -23,6 +23,7 @@ from fakes_engine import until
 from PIL import Image
 
 from ruichat.features.mini.encoder import MiniEncoder
+from ruichat.model.chat_model import Usage
 from ruichat.serve.app import create_app
 from ruichat.serve.services import Services, services_of_app
 from ruichat.serve.settings import ServeSettings
@@ -100,6 +101,20 @@ def test_an_answer_about_a_slide_is_streamed(live: Live) -> None:
     assert chunks[-1].choices[0].finish_reason == "stop"
     assert words == whole["text"] and whole["schema"] == "ruichat.answer/1"
     assert last.usage is not None and last.choices == []
+
+
+def test_tokens_that_nobody_counted_are_not_told(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(**more: Any) -> Any:
+        messages = asked(live.slide(), "Is there tumour?")
+        return live.ann.chat.completions.create(model="mini", messages=messages, **more)  # type: ignore[call-overload]
+
+    assert ask().usage is not None
+    monkeypatch.setattr(Usage, "total", staticmethod(lambda _: None))
+    assert ask().usage is None and "usage" not in ask().model_fields_set
+    chunks = list(ask(stream=True, stream_options={"include_usage": True}))
+    assert all(chunk.usage is None and chunk.choices for chunk in chunks)
 
 
 def test_a_second_turn_reuses_the_slide(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,12 +84,12 @@ class Client:
     num_writes: int = 0
     failure: BaseException | None = None
 
-    def live(self, address: str, began: threading.Event) -> None:
-        """Write until the server is gone; `began` is set with the first answer."""
+    def live(self, address: str, began: threading.Event, ended: threading.Event) -> None:
+        """Write until the server is gone or `ended`; `began` is set with the first answer."""
         self._began = began
         try:
             with httpx.Client(base_url=address, timeout=60) as http:
-                while True:
+                while not ended.is_set():
                     self.turn(http, os.urandom(500).hex())
         except (httpx.TransportError, GoneError):
             pass
@@ -203,8 +203,8 @@ def live_once(
     """
     pid, address = nursery.start()
     check(address, before)
-    began = threading.Event()
-    threads = [threading.Thread(target=each.live, args=(address, began)) for each in clients]
+    began, ended = threading.Event(), threading.Event()
+    threads = [threading.Thread(target=each.live, args=(address, began, ended)) for each in clients]
     for thread in threads:
         thread.start()
     began.wait()
@@ -214,6 +214,8 @@ def live_once(
         time.sleep(0.02)
     time.sleep(seconds)
     kill(pid)
+    # Whoever hasn't noticed that the database was gone for a moment.
+    ended.set()
     for thread in threads:
         thread.join()
     for client in clients:

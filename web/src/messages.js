@@ -76,6 +76,7 @@ export class Messages extends EventTarget {
       isRunning ? running(message, this.progress) : null,
     );
     if (message.state === "stopped") node.append(el("p", { class: "rc-note", say: "stopped" }));
+    if (answer?.was_cut) node.append(el("p", { class: "rc-note rc-cut", say: "cut" }));
     if (message.error) node.append(failure(message.error));
     if (answer) node.append(...grounds(answer));
     if (message.text || message.thought) {
@@ -215,22 +216,19 @@ function grounds(answer) {
     const percent = Math.round(answer.confidence * 100);
     facts.push(el("span", { say: ["confidence", { percent }] }));
   }
-  facts.push(
-    ...answer.alternatives.map((share) =>
-      el("span", {}, `${share[language()]} ${Math.round(share.fraction * 100)} %`),
-    ),
-  );
   const notes = [
     ...answer.errors.map((what) => ["corrected", { what }]),
     ...answer.warnings.map((what) => ["warned", { what }]),
   ];
   return [
     facts.length ? el("p", { class: "rc-grounds" }, facts) : null,
+    answer.leading ? el("p", { class: "rc-grounds" }, answer.leading[language()]) : null,
     ...notes.map((say) => el("p", { class: "rc-note", say })),
   ].filter(Boolean);
 }
 
 async function copy(message) {
-  await navigator.clipboard.writeText(`${message.text}\n\n${text("ai_label")}`);
+  const cut = message.answer?.was_cut ? [text("cut")] : [];
+  await navigator.clipboard.writeText([message.text, ...cut, text("ai_label")].join("\n\n"));
   notify(text("copied"));
 }

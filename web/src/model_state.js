@@ -46,7 +46,7 @@ export class ModelState extends EventTarget {
     const isFailed = model.state === "failed";
     this.element.classList.toggle("rc-error", isFailed);
     label(this.words, "say", wording);
-    this.why.textContent = isFailed ? [model.message, model.hint].filter(Boolean).join(". ") : "";
+    this.why.textContent = [model.message, model.hint].filter(Boolean).join(". ");
   }
 }
 

@@ -10,8 +10,8 @@ const PAUSE_MS = 150;
  * Enter takes the first entry; the arrow keys go from entry to entry.
  *
  * @param {string} hint wording of the field's placeholder.
- * @param {(query: string) => Promise<{items: object[], total: number}>} find the first of all that
- *   hold the query's words.
+ * @param {(query: string) => Promise<{items: object[], total: number, note: ?Array}>} find the first
+ *   of all that hold the query's words, and a wording that is said of any list.
  * @param {(item: object) => HTMLElement} entry draws one; its first control takes the focus.
  * @param {string} nothing wording where nothing is found.
  */
@@ -21,13 +21,14 @@ export function searchList({ hint, find, entry, nothing }) {
   let asked = 0;
   const look = async () => {
     const number = ++asked;
-    const { items, total } = await find(field.value.trim());
+    const { items, total, note } = await find(field.value.trim());
     if (number !== asked) return; // another was typed meanwhile
     const cut = el("span", { say: ["list_cut", { shown: items.length, total }] });
     list.replaceChildren(...items.map(entry));
     count.replaceChildren(
       ...(total > items.length ? [cut] : []),
       ...(total ? [] : [el("span", { say: nothing })]),
+      ...(note ? [el("strong", { class: "rc-list-note", say: note })] : []),
     );
   };
   let pause = null;

@@ -224,8 +224,9 @@ export class Strip extends EventTarget {
     const find = async (query) => {
       // The list that opens shows what was copied a moment ago; one that is searched is kept.
       const fields = new URLSearchParams({ query, limit: MOST, anew: query === "" });
-      const { entries, total } = await this.server.get(`folders?${fields}`);
-      return { items: entries, total };
+      const { entries, total, cut } = await this.server.get(`folders?${fields}`);
+      const note = cut.length ? ["folder_cut", { folders: cut.join(", ") }] : null;
+      return { items: entries, total, note };
     };
     const entry = (slide) => {
       const box = el("input", { type: "checkbox", checked: chosen.has(slide.id) });
@@ -234,7 +235,8 @@ export class Strip extends EventTarget {
         else chosen.delete(slide.id);
         label(count, "say", ["slide_chosen", { count: chosen.size }]);
       });
-      return el("label", { class: "rc-choice" }, box, slide.name);
+      const doubt = slide.sign ? el("span", { class: "rc-badge", say: `sign_${slide.sign}` }) : null;
+      return el("label", { class: "rc-choice" }, box, slide.name, doubt);
     };
     const list = searchList({ hint: "slide_search", find, entry, nothing: "slide_none_found" });
     const save = async () => {

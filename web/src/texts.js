@@ -74,6 +74,13 @@ export const TEXTS = {
     en: "No such slide in the folders that the operator has opened on the server",
     zh: "管理员开放的服务器文件夹中没有这样的切片",
   },
+  folder_cut: {
+    en: "{folders}: too many files to look at all. Slides beyond are neither listed nor found by typing; "
+      + "ask the operator to open smaller folders, or upload the slide",
+    zh: "{folders}：文件过多，未能全部查看。其余切片既未列出也搜索不到；请管理员开放较小的文件夹，或直接上传切片",
+  },
+  sign_grey: { en: "grey: a mask?", zh: "灰度图：可能是掩膜" },
+  sign_flat: { en: "flat colours: a mask?", zh: "色块图：可能是掩膜" },
   slide_add_chosen: { en: "Add", zh: "添加" },
   slide_chosen: { en: "{count} chosen", zh: "已选 {count} 张" },
   slide_sending: { en: "Sending {share} %", zh: "上传 {share} %" },
@@ -181,6 +188,10 @@ export const TEXTS = {
   class_IV: { en: "cannot determine", zh: "无法判定" },
   confidence: { en: "confidence {percent} %", zh: "置信度 {percent} %" },
   stopped: { en: "Stopped. Nothing above was checked to the end", zh: "已停止。以上内容未完成核对" },
+  cut: {
+    en: "Cut off at the length limit: the end of the answer is missing. Ask about less at once",
+    zh: "回答达到长度上限而被截断，结尾缺失。请缩小提问范围",
+  },
   corrected: { en: "Corrected: {what}", zh: "已更正：{what}" },
   warned: { en: "Note: {what}", zh: "注意：{what}" },
   waiting: { en: "Waiting: place {position} in the queue", zh: "排队中：第 {position} 位" },

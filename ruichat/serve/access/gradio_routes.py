@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections import OrderedDict
+from collections.abc import Container
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -20,20 +20,20 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ruichat.errors import NotFoundError
+from ruichat.errors import InputError, NotFoundError
+from ruichat.serve.access.gradio_events import SESSION, event_of
 from ruichat.serve.access.headers import content_policy
 from ruichat.serve.access.roles import CurrentUser, Right
 from ruichat.serve.access.routes import USER_KEY, MountRule, declare_mount
 from ruichat.serve.problems import error_response
 
 _FILE = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
-_SESSION = r"[A-Za-z0-9]{1,64}"
 
 OPEN = re.compile(
     rf"GET /|HEAD /|GET /config/?|GET /(theme\.css|favicon\.ico|manifest\.json)"
     rf"|GET /gradio_api/(theme\.css|info/?|app_id/?|startup-events)"
     rf"|GET /(assets|static)(/{_FILE})+"
-    rf"|GET /gradio_api/heartbeat/{_SESSION}"
+    rf"|GET /gradio_api/heartbeat/{SESSION}"
     rf"|GET /gradio_api/queue/data|POST /gradio_api/(queue/join|cancel|reset/?)"
 )
 """Method and path, below the mount, of what the page asks for."""
@@ -51,10 +51,11 @@ class GradioGate:
 
     Args:
         app: Gradio's application.
+        functions: numbers of what events may ask for.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, functions: Container[int]) -> None:
+        self._app, self._functions = app, functions
         self._owners: OrderedDict[str, str] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,12 +63,18 @@ class GradioGate:
             await self._app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
-        session = _session_of(scope, path)
+        session, is_known = _session_of(scope, path), True
         if _WRITES.fullmatch(path) is not None and scope["method"] == "POST":
             body = await _read(receive)
-            session, receive = _session_within(body), _again(body, receive)
+            try:
+                event = event_of(path, body)
+            except InputError as error:
+                await error_response(error, scope)(scope, receive, send)
+                return
+            session, receive = event.session_hash, _again(body, receive)
+            is_known = event.fn_index is None or event.fn_index in self._functions
         allowed = OPEN.fullmatch(f"{scope['method']} {path}") is not None
-        if not allowed or not self._is_own(scope, session):
+        if not (allowed and is_known and self._is_own(scope, session)):
             missing = NotFoundError("there is nothing here")
             await error_response(missing, scope)(scope, receive, send)
         elif path == "/":
@@ -82,6 +89,8 @@ class GradioGate:
         user = scope.get(USER_KEY)
         if session is None or not isinstance(user, CurrentUser):
             return session is None
+        if re.fullmatch(SESSION, session) is None:
+            return False
         owner = self._owners.setdefault(session, user.id)
         self._owners.move_to_end(session)
         while len(self._owners) > MAX_SESSIONS:
@@ -148,7 +157,8 @@ def close_gradio(app: FastAPI, path: str) -> None:
     """
     mounts = [route for route in app.routes if isinstance(route, Mount) and route.path == path]
     assert len(mounts) == 1, f"{len(mounts)} mounts at {path!r}"
-    mounts[0].app = GradioGate(mounts[0].app)
+    gradio: Any = mounts[0].app
+    mounts[0].app = GradioGate(gradio, gradio.get_blocks().fns)
     declare_mount(app, path, MountRule(Right.READ, tokenless=_WRITES))
 
 
@@ -185,13 +195,3 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return give
-
-
-def _session_within(body: bytes) -> str:
-    """The tab for which an event is sent, or whose events are stopped."""
-    try:
-        values: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    session = values.get("session_hash") if isinstance(values, dict) else None
-    return session if isinstance(session, str) else ""

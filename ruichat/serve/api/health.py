@@ -45,7 +45,9 @@ def ready(request: Request) -> Health:
         session.execute(text("SELECT 1"))
     model = services.engine.model.status
     if model.state == "loading":
-        raise NotReadyError("the model is being loaded", hint="Ask again in a few seconds")
+        slowly = " and takes longer than its limit" if model.slow is not None else ""
+        told = f"the model is being loaded{slowly}"
+        raise NotReadyError(told, hint="Ask again in a few seconds")
     if model.error is not None:
         # Its words may name a folder of the server: only for those who may come in.
         is_known = request.scope.get(USER_KEY) is not None

@@ -23,7 +23,7 @@ class ModelShown(BaseModel):
     state: Literal["waiting", "loading", "ready", "failed"]
     """waiting: nobody has needed it yet, the first question loads it."""
     message: str = ""
-    """Why it couldn't be loaded; it is tried again for as long as that lasts."""
+    """Why it couldn't be loaded, or what takes so long; it is tried again until it can answer."""
     hint: str = ""
     thinks: bool | None = None
     """Whether it can think before it answers; not known before it is loaded."""
@@ -39,8 +39,9 @@ def model(request: Request, user: Reader) -> ModelShown:
     engine = services_of(request).engine
     status = engine.model.status
     shown = ModelShown(name=engine.settings.model, state=status.state)
-    if status.error is not None:
-        return shown.model_copy(update={"message": status.error.message, "hint": status.error.hint})
+    problem = status.error or status.slow
+    if problem is not None:
+        return shown.model_copy(update={"message": problem.message, "hint": problem.hint})
     if status.backend is None:
         return shown
     backend = status.backend

@@ -205,7 +205,7 @@ class _Told:
         return self._head | {
             "object": "chat.completion",
             "choices": [choice],
-            "usage": self.usage(done),
+            **self.usage(done),
             "ruichat": done.answer.to_json(),
         }
 
@@ -216,17 +216,25 @@ class _Told:
 
     def usage_chunk(self, done: Done) -> str:
         """The event that tells the tokens of a whole stream."""
-        return self._line({"choices": [], "usage": self.usage(done)})
+        return self._line({"choices": []} | self.usage(done))
 
     def usage(self, done: Done) -> dict[str, Any]:
-        """Text tokens; those of a slide that was read before count as cached."""
+        """The field of that name, with text tokens; none where nobody counted them.
+
+        Those of a slide that was read before count as cached.
+        """
         usage = done.usage
-        return {
+        if usage is None:
+            return {}
+        told: dict[str, Any] = {
             "prompt_tokens": usage.prompt,
             "completion_tokens": usage.written,
             "total_tokens": usage.prompt + usage.written,
-            "prompt_tokens_details": {"cached_tokens": 0 if self._was_read else usage.slide},
         }
+        if usage.slide is not None:
+            cached = 0 if self._was_read else usage.slide
+            told["prompt_tokens_details"] = {"cached_tokens": cached}
+        return {"usage": told}
 
     def _line(self, values: dict[str, Any]) -> str:
         return _line(self._head | {"object": "chat.completion.chunk"} | values)
@@ -234,7 +242,7 @@ class _Told:
 
 def finish_reason(done: Done) -> str:
     """Why an answer ended, in OpenAI's words."""
-    return "length" if done.was_cut else "stop"
+    return "length" if done.answer.was_cut else "stop"
 
 
 def _line(values: dict[str, Any]) -> str:
@@ -272,7 +280,7 @@ async def _stream(
                     yield _line(openai_error(error, status_of(error)))
                 case Done(answer):
                     yield told.chunk({}, finish_reason(event), ruichat=answer.to_json())
-                    if with_usage:
+                    if with_usage and event.usage is not None:
                         yield told.usage_chunk(event)
                 case Stopped():
                     pass

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from ruichat.chat.answer import Answer, Thought
-from ruichat.chat.ask import NO_USAGE, AskConfig, SlideChat
+from ruichat.chat.ask import AskConfig, SlideChat
 from ruichat.chat.backend import Backend, load_backend
 from ruichat.chat.case_answer import MAX_SLIDES, CaseAnswer, ask_case
 from ruichat.chat.drawn import read_drawn
@@ -20,6 +20,7 @@ from ruichat.chat.question import clean_question
 from ruichat.chat.reading import ReadSlide
 from ruichat.chat.warming import warm_up
 from ruichat.errors import InputError, ModelError, RuiChatError
+from ruichat.model.chat_model import Usage
 from ruichat.serve.engine.events import (
     Done,
     Event,
@@ -336,8 +337,7 @@ class _Question:
                 chats[key] = self._open(key)
                 chats[key].recall(ask.earlier, ask.question, watch=self.ticket.check)
             answer = self._speak({key.view.slide_id: chat for key, chat in chats.items()})
-            usage = sum((chat.usage for chat in chats.values()), NO_USAGE)
-            return Done(answer, usage, any(chat.was_cut for chat in chats.values()))
+            return Done(answer, Usage.total(chat.usage for chat in chats.values()))
         finally:
             for key, chat in chats.items():
                 if ask.chat_id:

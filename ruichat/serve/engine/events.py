@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ruichat.chat.answer import Answer
-from ruichat.chat.ask import NO_USAGE, Usage
+from ruichat.chat.ask import NO_USAGE
 from ruichat.chat.case_answer import CaseAnswer
 from ruichat.errors import RuiChatError
+from ruichat.model.chat_model import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,11 @@ class Done:
 
     Attributes:
         answer: the whole answer, a `CaseAnswer` where several slides were asked.
-        usage: text tokens that it took.
-        was_cut: whether it ended because it had become too long.
+        usage: text tokens that it took; None where they aren't known.
     """
 
     answer: Answer | CaseAnswer
-    usage: Usage = NO_USAGE
-    was_cut: bool = False
+    usage: Usage | None = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ruichat.chat.backend import Backend
-from ruichat.errors import ModelError, RuiChatError
+from ruichat.errors import ModelError, RuiChatError, SlowModelError
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,13 @@ class ModelStatus:
         state: "waiting" until somebody needs it.
         backend: the model, once it is ready.
         error: why it couldn't be loaded, where the last try failed.
+        slow: what took too long while it is loaded; it is tried again.
     """
 
     state: State
     backend: Backend | None = None
     error: RuiChatError | None = None
+    slow: SlowModelError | None = None
 
 
 class LoadedModel:
@@ -53,6 +55,7 @@ class LoadedModel:
         self._load, self._warm_up = load, warm_up
         self._one = threading.Lock()
         self._status = ModelStatus("waiting")
+        self._loaded: Backend | None = None
         self._wait_s = FIRST_RETRY_S
         self._closed = threading.Event()
         self._ahead: threading.Thread | None = None
@@ -106,12 +109,19 @@ class LoadedModel:
 
     def _try(self, *, is_ahead: bool) -> Backend:
         """Load once, with the lock held; what goes wrong is kept and told."""
-        before = self._status.error
+        before, slow = self._status.error, self._status.slow
         if before is None:
-            self._status = ModelStatus("loading")
+            self._status = ModelStatus("loading", slow=slow)
         try:
             backend = self._load_told(is_ahead=is_ahead)
+        except SlowModelError as error:
+            if slow is None:
+                log.warning("the model is still being loaded: %s", error.message)
+            self._wait_s = FIRST_RETRY_S
+            self._status = ModelStatus("loading", slow=error)
+            raise
         except RuiChatError as error:
+            self._loaded = None
             if before is None or before.message != error.message:
                 log.error("the model can't be loaded: %s (%s)", error.message, error.hint)
             self._wait_s = FIRST_RETRY_S if before is None else min(LAST_RETRY_S, 2 * self._wait_s)
@@ -123,7 +133,7 @@ class LoadedModel:
     def _load_told(self, *, is_ahead: bool) -> Backend:
         """The model; what a library raises over a damaged file is told as an error of ours."""
         try:
-            backend = self._load()
+            backend = self._loaded = self._loaded or self._load()
             if is_ahead and not self._closed.is_set():
                 self._warm_up(backend)
             return backend

@@ -20,7 +20,7 @@ from ruichat.serve.access.routes import current_user
 from ruichat.serve.page.asked import asked_of, looked_of
 from ruichat.serve.page.conversations import Conversations, shown_of
 from ruichat.serve.page.shown import ChatShown, Shown
-from ruichat.serve.problems import AccessError
+from ruichat.serve.problems import AccessError, log_bug
 
 CONNECT = """
 const component = { props, trigger, watch };
@@ -85,8 +85,8 @@ def build_blocks(conversations: Conversations) -> gr.Blocks:
             answered = await asyncio.to_thread(conversations.ask, asked, user_id=user.id)
             async for update in watched(answered, user, request, is_new=chat_id is None):
                 yield update
-        except RuiChatError as error:
-            yield failed(error, chat_id)
+        except Exception as error:
+            yield failed(plainly(error), chat_id)
 
     async def look(event: gr.EventData, request: gr.Request) -> AsyncGenerator[gr.HTML]:
         try:
@@ -97,14 +97,18 @@ def build_blocks(conversations: Conversations) -> gr.Blocks:
                 return
             async for update in watched(chat_id, user, request):
                 yield update
-        except RuiChatError as error:
-            yield failed(error, None)
+        except Exception as error:
+            yield failed(plainly(error), None)
 
-    async def stop(event: gr.EventData, request: gr.Request) -> None:
-        user = sender(request, Right.ASK)
-        chat_id = looked_of(said(event)).chat_id
-        if chat_id is not None:
-            await asyncio.to_thread(conversations.stop, chat_id, user_id=user.id)
+    async def stop(event: gr.EventData, request: gr.Request) -> Any:
+        try:
+            user = sender(request, Right.ASK)
+            chat_id = looked_of(said(event)).chat_id
+            if chat_id is not None:
+                await asyncio.to_thread(conversations.stop, chat_id, user_id=user.id)
+        except Exception as error:
+            return failed(plainly(error), None)
+        return gr.skip()
 
     with gr.Blocks(title="RuiChat", analytics_enabled=False, fill_width=True) as blocks:
         bridge = gr.HTML(
@@ -119,8 +123,19 @@ def build_blocks(conversations: Conversations) -> gr.Blocks:
         }
         bridge.submit(ask, outputs=bridge, **options)
         bridge.select(look, outputs=bridge, **options)
-        bridge.clear(stop, outputs=None, **options)
+        bridge.clear(stop, outputs=bridge, **options)
     return blocks
+
+
+def plainly(error: Exception) -> RuiChatError:
+    """What the page may tell of an error that ends an event.
+
+    Gradio would print one that is raised, with its words, which may be a patient's.
+    """
+    if isinstance(error, RuiChatError):
+        return error
+    log_bug(error)
+    return RuiChatError("the server failed", hint="Tell the operator")
 
 
 def said(event: gr.EventData) -> Any:

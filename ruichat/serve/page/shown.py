@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from ruichat.chat.facts import Share
 from ruichat.chat.geojson import UNCLASSIFIED_COLOR
 from ruichat.chat.sentences import CITATION
+from ruichat.chat.texts import alternatives_line
 from ruichat.errors import NotFoundError
-from ruichat.histology import BY_KEY
+from ruichat.histology import BY_KEY, Language
 from ruichat.storage.database import chats, regions
 from ruichat.storage.database.models import Message
 
@@ -95,13 +98,16 @@ def answer_shown(message: Message) -> Shown:
         ]
         alone = {key: None for key in ALONE} | {"abstained": all(p["abstained"] for p in parts)}
         joined = {key: [item for part in parts for item in part[key]] for key in LISTED}
-        return alone | joined | {"alternatives": [], "model": parts[0]["model"]}
+        was_cut = any(part["was_cut"] for part in parts)
+        model = parts[0]["model"]
+        return alone | joined | {"leading": None, "model": model, "was_cut": was_cut}
     return _part_shown(answer, message.slide_ids[0] if message.slide_ids else None, "")
 
 
 def _part_shown(answer: Mapping[str, Any], slide_id: str | None, letter: str) -> Shown:
     return {key: answer.get(key) for key in ALONE} | {
         "model": answer.get("model"),
+        "was_cut": answer.get("was_cut", False),
         "claims": [
             {
                 "text": CITATION.sub(rf"[{letter}R\1]", claim["text"]),
@@ -120,10 +126,26 @@ def _part_shown(answer: Mapping[str, Any], slide_id: str | None, letter: str) ->
             }
             for citation in answer.get("citations", [])
         ],
-        "alternatives": answer.get("alternatives", []),
+        "leading": _leading(answer),
         "errors": answer.get("errors", []),
         "warnings": answer.get("warnings", []),
     }
+
+
+def _leading(answer: Mapping[str, Any]) -> dict[Language, str] | None:
+    """What the tissue beside an answer that isn't definite mostly is, in both languages.
+
+    None where the answer's own words say it, and of classes that this version doesn't know.
+    """
+    if answer.get("abstained"):
+        return None
+    kept = answer.get("alternatives", [])
+    shares = [Share(one["key"], one["fraction"]) for one in kept if one["key"] in BY_KEY]
+    if not shares:
+        return None
+    cited, place = bool(answer.get("citations")), "region" if answer.get("drawn") else "slide"
+    in_words = functools.partial(alternatives_line, shares, cited=cited, place=place)
+    return {"en": in_words("en"), "zh": in_words("zh")}
 
 
 def color_of(tissue: str | None) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ from ruichat.serve.services import Services, services_of
 from ruichat.serve.slides.adding import add_slide
 from ruichat.serve.slides.folders import UPLOADS
 from ruichat.serve.slides.uploads import Incoming, SlideForm
+from ruichat.slide.mask_signs import MaskSign
 from ruichat.storage.database import cases
 from ruichat.storage.database.models import LINE
 
@@ -26,6 +27,8 @@ BLOCK_BYTES = 1 << 20
 
 FORM_BYTES = 1 << 20
 """Of a form beside its file, at most."""
+
+CUT_HINT = "Ask the operator to allow smaller folders (slide_folders), or upload the slide"
 
 CaseId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 ShortWords = Annotated[str, Field(max_length=LINE, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -56,6 +59,8 @@ class FolderEntry(BaseModel):
     id: str
     name: str
     """Its place in the folder, for people."""
+    sign: MaskSign = ""
+    """Why it may be a mask of labels rather than a slide: it is grey, or has flat colours."""
 
 
 class FolderEntries(BaseModel):
@@ -64,6 +69,10 @@ class FolderEntries(BaseModel):
     entries: list[FolderEntry]
     total: int
     """How many there are in all that the query finds."""
+    cut: list[str] = []
+    """Folders with more files than are looked at; slides beyond are neither listed nor found."""
+    hint: str = ""
+    """What to do where folders are cut."""
 
 
 class ChosenEntry(BaseModel):
@@ -91,12 +100,15 @@ def folders(
     anew: Annotated[bool, Query(description="See files that came a moment ago too.")] = False,
 ) -> FolderEntries:
     """Slides in the folders that the operator allows, those whose names hold the query."""
+    entries = services_of(request).entries
     found = [
-        FolderEntry(id=entry.id, name=f"{entry.root}/{entry.path}")
-        for entry in services_of(request).entries.list(anew=anew)
-        if query.casefold() in f"{entry.root}/{entry.path}".casefold()
+        FolderEntry(id=entry.id, name=entry.name, sign=entry.sign)
+        for entry in entries.list(anew=anew)
+        if query.casefold() in entry.name.casefold()
     ]
-    return FolderEntries(entries=found[:limit], total=len(found))
+    cut = list(entries.cut)
+    hint = CUT_HINT if cut else ""
+    return FolderEntries(entries=found[:limit], total=len(found), cut=cut, hint=hint)
 
 
 @router.post("/cases/{case_id}/slides/from-folder", status_code=201)

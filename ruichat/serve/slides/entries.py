@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import stat
@@ -15,17 +16,22 @@ from pathlib import Path
 
 from ruichat.errors import NotFoundError
 from ruichat.serve.slides.folders import UPLOADS, Folders
+from ruichat.slide.mask_signs import MaskSign, mask_sign
 from ruichat.slide.opening import slide_suffixes
 from ruichat.slide.plain_header import SUFFIXES, is_colour_picture
 from ruichat.storage.artifacts import write_atomic
+
+log = logging.getLogger(__name__)
 
 KEPT_S = 10.0
 """How long a listing is believed: folders on a network are slow to list."""
 
 MAX_LOOKED_AT = 500_000
-"""Files and folders that a listing looks at."""
+"""Files and folders that a listing looks at in each allowed folder."""
 
 KEY_BYTES = 32
+
+_LOOKED_INTO = (*SUFFIXES, ".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +42,18 @@ class Entry:
         id: opaque, the same as long as the file keeps its place.
         root: name of the folder.
         path: relative to it.
+        sign: why it may be a mask of labels rather than a slide; "" where nothing says so.
     """
 
     id: str
     root: str
     path: str
+    sign: MaskSign = ""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.root}/{self.path}"
 
 
 class Entries:
@@ -58,22 +71,29 @@ class Entries:
         self._folders = folders
         self._key = _key(key_file)
         self._listed: dict[str, Entry] = {}
+        self._cut: tuple[str, ...] = ()
         self._until = 0.0
-        self._pictures: dict[tuple[str, int, int], bool] = {}
+        self._pictures: dict[tuple[str, int, int], MaskSign | None] = {}
         self._lock = threading.Lock()
 
     def list(self, *, anew: bool = False) -> list[Entry]:
-        """All slides of all allowed folders, in the order of their names.
+        """All slides of all allowed folders, in the order of their names, likely masks last.
 
         Args:
             anew: look into the folders even if that was done a moment ago.
         """
         with self._lock:
             if anew or time.monotonic() >= self._until:
-                found = sorted(self._walk(), key=lambda entry: (entry.root, entry.path))
-                self._listed = {entry.id: entry for entry in found}
+                cut: list[str] = []
+                found = sorted(self._walk(cut), key=lambda e: (e.sign != "", e.root, e.path))
+                self._listed, self._cut = {entry.id: entry for entry in found}, tuple(cut)
                 self._until = time.monotonic() + KEPT_S
             return list(self._listed.values())
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """Folders with more files than were looked at, whose last listing isn't whole."""
+        return self._cut
 
     def find(self, entry_id: str) -> Entry:
         """The entry of an id.
@@ -88,46 +108,53 @@ class Entries:
             )
         return found
 
-    def _walk(self) -> Iterator[Entry]:
-        known = slide_suffixes()
-        num = 0
+    def _walk(self, cut: list[str]) -> Iterator[Entry]:
+        """Entries of all folders; names of folders that aren't walked to their end go to `cut`."""
         for root, top in self._folders.roots.items():
-            if root == UPLOADS:
-                continue
-            for folder, below, files in os.walk(top):
-                below.sort()
-                below[:] = [name for name in below if not name.startswith(".")]
-                num += len(below) + len(files)
-                if num > MAX_LOOKED_AT:
-                    return
-                place = Path(folder).relative_to(top)
-                if place.parts and any(name.lower().endswith(".dcm") for name in files):
-                    yield self._entry(root, place.as_posix())
-                for name in files:
-                    is_named = Path(name).suffix.lower() in known and not name.startswith(".")
-                    if is_named and self._may_be_slide(Path(folder, name)):
-                        yield self._entry(root, (place / name).as_posix())
+            if root != UPLOADS:
+                yield from self._walk_one(root, top, cut)
 
-    def _may_be_slide(self, path: Path) -> bool:
-        """Not the masks that other programs keep beside slides; each is looked into once."""
-        if path.suffix.lower() not in SUFFIXES:
-            return True
+    def _walk_one(self, root: str, top: Path, cut: list[str]) -> Iterator[Entry]:
+        known, left = slide_suffixes(), MAX_LOOKED_AT
+        for folder, below, files in os.walk(top):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            place = Path(folder).relative_to(top)
+            if place.parts and any(name.lower().endswith(".dcm") for name in files):
+                yield self._entry(root, place.as_posix(), "")
+            for name in sorted(files)[:left]:
+                is_named = Path(name).suffix.lower() in known and not name.startswith(".")
+                sign = self._sign_of(Path(folder, name)) if is_named else None
+                if sign is not None:
+                    yield self._entry(root, (place / name).as_posix(), sign)
+            left -= len(below) + len(files)
+            if left < 0:
+                cut.append(root)
+                log.warning("an allowed folder holds over %d files: not all listed", MAX_LOOKED_AT)
+                return
+
+    def _sign_of(self, path: Path) -> MaskSign | None:
+        """Whether it may be a mask, None for what is none of our slides; each is read once."""
+        if path.suffix.lower() not in _LOOKED_INTO:
+            return ""
         try:
             state = path.lstat()
         except OSError:
-            return False
+            return None
         if not stat.S_ISREG(state.st_mode):
-            return path.is_symlink()  # where it leads to is looked at when it is added
+            # Where a link leads to is looked at when it is added.
+            return "" if path.is_symlink() or path.suffix.lower() not in SUFFIXES else None
         key = (str(path), state.st_mtime_ns, state.st_size)
         if key not in self._pictures:
             if len(self._pictures) >= MAX_LOOKED_AT:
                 self._pictures.clear()
-            self._pictures[key] = is_colour_picture(path)
+            is_plain = path.suffix.lower() in SUFFIXES
+            is_none = is_plain and not is_colour_picture(path)
+            self._pictures[key] = None if is_none else mask_sign(path)
         return self._pictures[key]
 
-    def _entry(self, root: str, path: str) -> Entry:
+    def _entry(self, root: str, path: str, sign: MaskSign) -> Entry:
         named = f"{root}\0{path}".encode("utf-8", "surrogateescape")
-        return Entry(hmac.new(self._key, named, hashlib.sha256).hexdigest()[:32], root, path)
+        return Entry(hmac.new(self._key, named, hashlib.sha256).hexdigest()[:32], root, path, sign)
 
 
 def _key(file: Path) -> bytes:

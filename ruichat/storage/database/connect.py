@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Generator
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from ruichat.errors import ConfigError, PrerequisiteError
 from ruichat.registry import require
-from ruichat.storage.database.failures import told_plainly
+from ruichat.storage.database.failures import postgresql_code, told_plainly
 
 BUSY_TIMEOUT_S = 30
 """How long one writer waits for another, and a request for a free connection."""
@@ -111,6 +112,8 @@ def open_database(url: str) -> Database:
         parsed = make_url(url)
     except ArgumentError as error:
         raise ConfigError("the database's URL can't be read", hint=_URL_HINT) from error
+    logging.getLogger("sqlalchemy.engine.Engine").addFilter(_holds_no_row)
+    logging.getLogger("sqlalchemy.pool.impl.QueuePool").addFilter(_in_one_line)
     kind = parsed.get_backend_name()
     if kind == "sqlite":
         return _open_sqlite(parsed)
@@ -186,6 +189,22 @@ def _commit_durably(connection: Any, record: object) -> None:
         cursor.execute("SET synchronous_commit TO on")
     connection.commit()
     cursor.close()
+
+
+def _holds_no_row(record: logging.LogRecord) -> bool:
+    """Whether a record may be logged: SQLAlchemy hides what is sent, but not what comes back."""
+    return record.levelno > logging.DEBUG
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Name what went wrong with a connection, without the way there, or words that hold values."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        kinds = [type(one).__name__ for one in (error, error.__cause__) if one is not None]
+        kinds += [code] if (code := postgresql_code(error)) else []
+        record.msg, record.args = f"{record.getMessage()}: {', '.join(kinds)}", ()
+        record.exc_info = record.exc_text = None
+    return True
 
 
 _to_json = partial(json.dumps, allow_nan=False)

@@ -96,6 +96,57 @@ def test_what_qupath_wrote_becomes_proposals(li, world):
     assert {"names": ["Tumor", "Positive"], "color": [200, 0, 0]} in classes and None in classes
 
 
+def listed(li, path, **query):
+    """All pages of a list."""
+    items = []
+    while True:
+        page = li.get(path, params={"limit": 100, "offset": len(items), **query}).json()
+        items += page["items"]
+        if len(items) >= page["total"]:
+            return items
+
+
+def shape(number):
+    """Points, lines and squares in turn."""
+    x, y = 2 * (number % 40), 2 * (number // 40)
+    corners = [[x, y], [x + 2, y], [x + 2, y + 2], [x, y]]
+    return (
+        {"type": "Point", "coordinates": [x, y]},
+        {"type": "LineString", "coordinates": corners[:3]},
+        {"type": "Polygon", "coordinates": [corners]},
+    )[number % 3]
+
+
+def test_four_hundred_findings_are_stepped_through_decided_and_exchanged(li, world):
+    path = world.fill("/api/v1/slides/{slide_id}/findings.geojson")
+    rows = world.fill("/api/v1/slides/{slide_id}/findings")
+    features = [
+        {"type": "Feature", "geometry": shape(i), "properties": {"name": f"finding {i}"}}
+        for i in range(400)
+    ]
+    sent = li.post(path, json={"type": "FeatureCollection", "features": features})
+    assert sent.json() == {"added": 400, "changed": 0, "unchanged": 0}
+    items = [item for item in listed(li, rows) if item["name"].startswith("finding ")]
+    assert [item["name"] for item in items] == [f"finding {i}" for i in range(400)], "in order"
+    assert [item["geometry"]["type"] for item in items[:3]] == ["Point", "LineString", "Polygon"]
+    decided = [
+        li.post(f"/api/v1/findings/{item['id']}/{verb}", json={"revision": item["revision"]})
+        for item, verb in zip(items[:60], ("accept", "reject", "accept") * 20, strict=True)
+    ]
+    assert {answer.status_code for answer in decided} == {200}
+    undone = decided[0].json()
+    li.post(f"/api/v1/findings/{undone['id']}/undo", json={"revision": undone["revision"]})
+    count = {
+        status: len(listed(li, rows, status=status))
+        for status in ("proposed", "accepted", "rejected")
+    }
+    assert (count["accepted"], count["rejected"]) == (39, 20)
+    exported = li.get(path)
+    check_opens_in_qupath(exported.json())
+    again = li.post(path, content=exported.content).json()
+    assert again["added"] == again["changed"] == 0 and again["unchanged"] >= 400
+
+
 def test_what_was_changed_in_qupath_is_a_proposal_again(li, world):
     path = world.fill("/api/v1/slides/{slide_id}/findings.geojson")
     finding = world.fill("/api/v1/findings/{finding_id}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -148,6 +149,45 @@ def test_nobody_writes_into_anothers_tab(page, readers):
     for body in (b"", b"[", b"[1]", b'{"session_hash": 5}', b"[" * 100_000):
         answer = page.post("/gradio_api/queue/join", content=body, headers=other)
         assert answer.status_code in (404, 422), body[:20]
+
+
+JOIN = {"fn_index": 0, "session_hash": "tab4", "data": ["x"]}
+STOP = {"fn_index": 0, "session_hash": "tab4", "event_id": "e"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        *(("queue/join", JOIN | {"fn_index": index}) for index in (9, -1, "0", None, True, 0.5)),
+        *(("queue/join", JOIN | {"fn_index": index}) for index in (float("inf"), 10**30)),
+        *(("queue/join", JOIN | {"session_hash": tab}) for tab in ("", None, 5, "a b", "a" * 65)),
+        *(("queue/join", JOIN | {"data": data}) for data in ("x", None, {}, float("nan"))),
+        *(("queue/join", JOIN | {key: float("inf")}) for key in ("event_id", "trigger_id")),
+        *(("queue/join", JOIN | {key: 1}) for key in ("batched", "request", "oauth_token")),
+        *(("queue/join", {key: JOIN[key]}) for key in JOIN),
+        *(("queue/join", body) for body in ([], [JOIN], "x", 5, None)),
+        *(("cancel", STOP | {key: float("inf")}) for key in STOP),
+        ("cancel", STOP | {"fn_index": 9}),
+        ("reset", {"event_id": float("inf")}),
+        ("reset/", {"event_id": "e" * 65}),
+    ],
+)
+def test_what_the_page_does_not_send_is_refused_plainly(page, readers, path, body):
+    answer = page.post(f"/gradio_api/{path}", content=json.dumps(body), headers=readers[0])
+    assert answer.status_code in (404, 422), answer.text
+    assert set(answer.json()["error"]) == {"type", "message", "hint"}
+
+
+def test_who_has_read_nothing_yet_may_begin_an_event_anew(page, readers):
+    for reader in readers:
+        answer = page.post("/gradio_api/reset", json={"event_id": "e"}, headers=reader)
+        assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("tab", ["", "a" * 65, "%00", "a/b"])
+def test_a_tab_has_a_short_plain_name(page, readers, tab):
+    stream = f"/gradio_api/queue/data?session_hash={tab}"
+    assert page.get(stream, headers=readers[0]).status_code == 404
 
 
 def test_a_page_of_another_site_can_not_use_the_queue(page, readers):

@@ -140,9 +140,14 @@ class Target:
     """Which of these, or of the system's, were opened in this process."""
 
     def files(self) -> set[Path]:
-        """All that lie about it, but the database's own."""
+        """All that lie about it, but the database's own and overlays that it made itself."""
+        made = self.top / "data" / "overlays"
         found = {path for path in self.top.rglob("*") if path.is_file()}
-        return {path for path in found if not path.name.startswith("ruichat.db")}
+        return {
+            path
+            for path in found
+            if not path.name.startswith("ruichat.db") and not path.is_relative_to(made)
+        }
 
 
 @pytest.fixture(scope="module")

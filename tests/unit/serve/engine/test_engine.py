@@ -17,7 +17,7 @@ from ruichat.chat.answer import Answer
 from ruichat.chat.case_answer import CaseAnswer
 from ruichat.chat.outline import Outline0
 from ruichat.errors import InputError, ModelError
-from ruichat.model.chat_model import SlideContext
+from ruichat.model.chat_model import SlideContext, Usage
 from ruichat.serve.engine.engine import Engine
 from ruichat.serve.engine.events import (
     Done,
@@ -331,11 +331,21 @@ def test_an_answer_that_became_too_long_says_so(folder: Path) -> None:
             events_of(ask(engine, SLIDE, "Is there tumour?", max_tokens=most))[-1]
             for most in (9, 160)
         )
-        assert isinstance(cut, Done) and cut.was_cut
-        assert isinstance(whole, Done) and not whole.was_cut
+        assert isinstance(cut, Done) and cut.answer.was_cut
+        assert isinstance(whole, Done) and not whole.answer.was_cut
         assert len(cut.answer.text) < len(whole.answer.text)
         (guarded,) = events_of(ask(engine, SLIDE, "What is the HER2 status?", max_tokens=1))[-1:]
-        assert isinstance(guarded, Done) and not guarded.was_cut
+        assert isinstance(guarded, Done) and not guarded.answer.was_cut
+        assert guarded.usage == Usage() and cut.usage is None, "no model, and one that is silent"
+        both = ask(engine, (SLIDE, "other.tif"), "Is there tumour?", max_tokens=9)
+        last = events_of(both)[-1]
+        assert isinstance(last, Done) and last.answer.was_cut
+    unsure = held_backend("Yes, carcinoma nests in [R1]. They are seen in [R1].")
+    assert isinstance(unsure.model, HeldModel)
+    unsure.model.logprob = -3.0
+    with running(folder, unsure) as (engine, _, _):
+        held = answer_of(ask(engine, SLIDE, "Is there tumour?", max_tokens=3))
+        assert held.reason == "low_confidence" and not held.was_cut, "those words aren't shown"
 
 
 class _Listening(ScriptedSession):

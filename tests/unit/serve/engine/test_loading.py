@@ -13,7 +13,7 @@ from served import ADDRESS
 
 from ruichat.chat.backend import Backend, check_name, load_backend
 from ruichat.chat.warming import warm_up
-from ruichat.errors import ArtifactError, ConfigError, ModelError
+from ruichat.errors import ArtifactError, ConfigError, ModelError, SlowModelError
 from ruichat.serve.app import create_app
 from ruichat.serve.engine import loading
 from ruichat.serve.engine.engine import Engine
@@ -111,6 +111,34 @@ def test_a_model_that_cannot_write_is_a_failure_too() -> None:
     until(lambda: model.status.state == "failed")
     model.close()
     assert model.status.error is not None and "processor" in model.status.error.message
+
+
+def test_a_slow_warm_up_counts_as_loading_until_it_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(loading, "FIRST_RETRY_S", 0.02)
+    slow, tries, loads = threading.Event(), list[Backend](), Loads()
+
+    def warm(backend: Backend) -> None:
+        tries.append(backend)
+        if not slow.is_set():
+            raise SlowModelError("the server at localhost was silent for 120 s", hint="Wait")
+
+    app = create_app(ServeSettings(data_dir=tmp_path))
+    engine = services_of_app(app).engine
+    monkeypatch.setattr(engine, "model", model := LoadedModel(loads, warm))
+    with TestClient(app, base_url=ADDRESS) as client:
+        model.preload()
+        until(lambda: len(tries) > 2)
+        shown = client.get("/api/v1/model").json()
+        assert (shown["state"], shown["message"][:10]) == ("loading", "the server")
+        ready = client.get("/ready")
+        assert ready.status_code == 503 and "longer than its limit" in ready.text
+        assert "can't be loaded" not in ready.text + caplog.text
+        slow.set()
+        until(lambda: model.status.state == "ready")
+        assert client.get("/ready").status_code == 200
+    assert loads.num == 1 and len(set(map(id, tries))) == 1, "it isn't loaded anew"
 
 
 def test_questions_asked_while_it_loads_say_so_and_are_answered(tmp_path: Path) -> None:

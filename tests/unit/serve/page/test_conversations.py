@@ -19,9 +19,10 @@ from ruichat.serve.engine.settings import EngineSettings
 from ruichat.serve.page import answering
 from ruichat.serve.page.asked import asked_of, looked_of
 from ruichat.serve.page.conversations import Conversations
-from ruichat.serve.page.shown import ChatShown
+from ruichat.serve.page.shown import ChatShown, answer_shown, read_chat
 from ruichat.storage.database import cases, chats, regions, slides, users
 from ruichat.storage.database.connect import Database, open_database
+from ruichat.storage.database.models import Message
 
 WORDS = "Yes, carcinoma nests in [R1]."
 
@@ -270,6 +271,37 @@ def test_a_closing_server_keeps_what_was_written(desk: Desk) -> None:
     until(lambda: desk.model.begun)
     desk.conversations.close()
     assert desk.watch(chat_id)["messages"][-1]["state"] == "stopped"
+
+
+def test_an_answer_that_was_cut_off_says_so_when_its_chat_is_opened_again(desk: Desk) -> None:
+    desk.model.answer = lambda asked: WORDS + " They are in [R1]." * (60 * ("fat" in asked))
+    both = [desk.slide_id, desk.second_id]
+    for question, cut in (("Is there tumour?", False), ("Is there fat?", True)):
+        for chosen in (both[:1], both):
+            chat_id = desk.ask(question, slide_ids=chosen)
+            desk.watch(chat_id)
+            with desk.database.session() as session:
+                kept = read_chat(session, chat_id, user_id=desk.user_id).messages[-1]["answer"]
+            assert kept["was_cut"] is cut
+
+
+def test_an_answer_kept_before_this_was_told_counts_as_whole() -> None:
+    kept = Message(role="assistant", text="Yes.", slide_ids=[], answer={"abstained": False})
+    assert answer_shown(kept)["was_cut"] is False
+
+
+def test_leading_tissue_is_said_in_both_languages_unless_the_words_say_it() -> None:
+    shares = [
+        {"key": "fat", "en": "fat", "zh": "脂肪组织", "fraction": 0.99},
+        {"key": "of another version", "en": "x", "zh": "x", "fraction": 0.01},
+    ]
+    answer = {"alternatives": shares, "citations": [{"name": "R1", "box0": [0, 0, 1, 1]}]}
+    kept = Message(role="assistant", text="Fat [R1].", slide_ids=[], answer=answer)
+    leading = answer_shown(kept)["leading"]
+    assert leading["en"] == "Leading tissue in the cited regions by tile: fat 99%."
+    assert "所引区域" in leading["zh"] and "脂肪组织 99%" in leading["zh"]
+    kept.answer = answer | {"abstained": True}
+    assert answer_shown(kept)["leading"] is None
 
 
 def test_several_slides_keep_their_own_regions(desk: Desk) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from drawn import write_pyramid
 from fakes_chat import make_backend, write_two_halves
 from house import PICTURE, write_jpeg_pyramid
@@ -18,6 +19,7 @@ from PIL import Image
 from ruichat.chat.ask import open_chat
 from ruichat.serve.engine.memory import View
 from ruichat.serve.settings import ServeSettings
+from ruichat.serve.slides import entries as entries_module
 from ruichat.serve.slides import uploads as uploads_module
 from ruichat.serve.slides.entries import Entries
 from ruichat.serve.slides.uploads import INCOMING, SlideForm, bare_name
@@ -300,6 +302,47 @@ def test_masks_beside_slides_are_none_and_new_files_are_seen_when_asked_for(sent
         *("p7.mask.png", "p7.labels.png", "p7.bits.png", "p7.mask.jpg"),
         *("notes.png", "empty.jpg", "pipe.png"),
     }
+
+
+def test_likely_masks_are_marked_and_come_last_but_none_is_hidden(sent):
+    house, client, _ = sent
+    noise = np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)
+    labels = np.zeros((300, 300, 3), np.uint8)
+    labels[100:200, 50:90] = (255, 0, 0)
+    lzw, jpeg = ({"compression": name} for name in ("lzw", "jpeg"))
+    Image.fromarray(labels).save(house.folder / "a.labels.png")
+    Image.fromarray(noise).save(house.folder / "b.scan.png")
+    tifffile.imwrite(house.folder / "c.labels.tif", labels, **lzw, photometric="rgb")
+    tifffile.imwrite(house.folder / "d.scan.tiff", noise, **lzw, photometric="rgb")
+    tifffile.imwrite(house.folder / "e.empty-glass.tif", labels, **jpeg, photometric="rgb")
+    tifffile.imwrite(house.folder / "f.grey.tif", noise[..., 0], photometric="minisblack")
+    planes = np.moveaxis(noise, 2, 0)
+    tifffile.imwrite(house.folder / "g.planes.ome.tif", planes, photometric="minisblack")
+    (house.folder / "h.broken.tif").write_bytes(b"II*\0" + b"\xff" * 60)
+    write_jpeg_pyramid(house.folder / "i.tif")
+    listed = client.get("/folders?anew=true").json()
+    signs = {e["name"].removeprefix("glass/"): e["sign"] for e in listed["entries"]}
+    assert {name for name, sign in signs.items() if sign == "flat"} == {
+        "a.labels.png",
+        "c.labels.tif",
+    }
+    assert {name for name, sign in signs.items() if sign == "grey"} == {"f.grey.tif"}
+    assert len(signs) == 9 and list(signs)[-3:] == ["a.labels.png", "c.labels.tif", "f.grey.tif"]
+    assert listed["cut"] == [] and listed["hint"] == ""
+
+
+def test_a_folder_that_is_too_large_to_be_listed_whole_is_named(sent, monkeypatch):
+    house, client, _ = sent
+    for number in range(6):
+        (house.folder / f"{number}.svs").write_bytes(b"a slide")
+    monkeypatch.setattr(entries_module, "MAX_LOOKED_AT", 4)
+    told = client.get("/folders?anew=true&query=5").json()
+    assert (told["entries"], told["cut"]) == ([], ["glass"])
+    assert "smaller folders" in told["hint"]
+    names = [entry["name"] for entry in client.get("/folders").json()["entries"]]
+    assert names == [f"glass/{number}.svs" for number in range(4)], "as many as were looked at"
+    monkeypatch.setattr(entries_module, "MAX_LOOKED_AT", 6)
+    assert client.get("/folders?anew=true").json()["cut"] == []
 
 
 def test_the_servers_folders_are_for_those_who_may_add(sent, join, client):

@@ -301,3 +301,27 @@ def test_a_restarted_postgresql_is_found_again(postgres: Postgres) -> None:
     with database.session() as session:
         assert list(users.list_users(session)) == []
     database.close()
+
+
+def test_a_lost_connection_is_one_line_in_the_log(
+    postgres: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = open_database(postgres.create("lost"))
+    database.migrate()
+    find = sa.select(User).where(User.name == "Zhang San")
+    for ended in (False, True):
+        with pytest.raises(DatabaseUnavailableError), database.session() as session:
+            session.scalars(find).all()
+            if ended:
+                others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                postgres.sql("postgres", f"{others} WHERE datname = 'lost'")
+            else:
+                postgres.kill()
+                postgres.start()
+            session.scalars(find).all()
+    lost = [one for one in caplog.records if one.name.startswith("sqlalchemy.pool")]
+    said = [logging.Formatter().format(one) for one in lost]
+    assert said and len(said) <= 2 * 2, said
+    assert all("\n" not in line and "Error" in line for line in said), said
+    assert "Zhang" not in caplog.text and "Traceback" not in caplog.text
+    database.close()
