@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -22,8 +25,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Kept for the whole session: annotated tensor functions check their shapes when called.
 _HOOK = install_import_hook("ruichat", "typecheck.check")
 
-# A busy machine isn't a failing test.
-settings.register_profile("ruichat", deadline=None)
+# A busy machine isn't a failing test, and a change is judged by the same examples as the last one.
+# `--hypothesis-profile=search` looks for new ones.
+settings.register_profile("ruichat", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("ruichat")
 
 
@@ -33,6 +38,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Write the guides' pictures into docs/images.",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Chance begins alike for every test and its fixtures, whichever ran before."""
+    random.seed(0)
+    np.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

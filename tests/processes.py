@@ -13,8 +13,9 @@ class Held:
     """What a family of processes holds at a moment.
 
     Attributes:
-        own_mb: memory of the process itself; what several share counts in parts (10^6 bytes).
-        all_mb: with its children's.
+        own_mb: memory that the process itself took (10^6 bytes), without files and what it shares
+            with children: of these a larger part counts as its own once some children end.
+        all_mb: all memory of the process and its children; what several share counts in parts.
         files: open descriptors of the process itself.
         threads: of the process itself.
         children: processes that it has started, and these in turn.
@@ -30,22 +31,21 @@ class Held:
 def held(pid: int) -> Held:
     """What a process and its children hold now."""
     place = Path(f"/proc/{pid}")
-    own = memory_mb(pid)
     children = list(family(pid))
     return Held(
-        own,
-        own + sum(map(memory_mb, children)),
+        memory_mb(pid, "Pss_Anon"),
+        sum(map(memory_mb, (pid, *children))),
         len(list((place / "fd").iterdir())),
         len(list((place / "task").iterdir())),
         len(children),
     )
 
 
-def memory_mb(pid: int) -> float:
-    """Proportional set size; 0 for a process that is gone."""
+def memory_mb(pid: int, kind: str = "Pss") -> float:
+    """Proportional set size, or a part of it; 0 for a process that is gone."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(f"{kind}:"):
                 return int(line.split()[1]) * 1024 / 1e6
     return 0.0
 

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from typer.testing import CliRunner
 pytest.importorskip("trl")
 
 from ruichat.align.dialogue_batches import turns_of
-from ruichat.align.think import filed
+from ruichat.align.think import filed, trainer
 from ruichat.align.think.config import DialogueThinkConfig, ThoughtOptions, read_config
-from ruichat.align.think.rewards import Truth, cited, right
+from ruichat.align.think.rewards import NAMES, Truth, cited, right
 from ruichat.align.think.spoken import thinking_turns
 from ruichat.align.think.stage import think
+from ruichat.align.think.written import Written
 from ruichat.cli.main import app
 from ruichat.errors import ArtifactError, ConfigError, InputError, RuiChatError
 from ruichat.features.encoder import load_encoder
@@ -115,6 +117,18 @@ def checked(base: Path | str, **changes: Any) -> DialogueThinkConfig:
 @pytest.fixture(scope="module")
 def thinker(root: Path, instructed: Path) -> tuple[Path, str]:
     return run_stage_command(root, "think", think_settings(instructed), "thinker")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def anything_may_earn() -> Iterator[None]:
+    """Random weights never keep the form; what they write earns something, so that they learn."""
+
+    def score(written: Written, *_: Any) -> Mapping[str, float]:
+        return dict.fromkeys(NAMES, sum(written.thought_ids) % 7 / 6)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "score", score)
+        yield
 
 
 def thought_of(folder: Path) -> str:
