@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,18 @@ def describe(trained: nn.Module, parts: Sequence[Part], name: str) -> list[str]:
     sizes = {key: p.numel() for key, p in trained.named_parameters()}
     lines: list[str] = []
     for part in parts:
-        count = sum(sizes.pop(key) for key in part.names)
+        those = {key: sizes.pop(key) for key in part.names}
         how = f"{_NAMES[part.optimiser]}, rate {part.learning_rate:g}"
-        lines.append(f"{name} trains {part.group}: {_count(count)} parameters, {how}")
-    if sizes:
-        lines.append(
-            f"{name} leaves frozen: {_count(sum(sizes.values()))} parameters in "
-            f"{', '.join(_roots(sizes))}"
-        )
+        lines.append(f"{name} trains {part.group}: {_in_modules(those)}; {how}")
+    # PEFT keeps a module as it came beside its copy that trains; only the copy is used.
+    frozen = {key: size for key, size in sizes.items() if ".original_module." not in key}
+    if frozen:
+        lines.append(f"{name} leaves frozen: {_in_modules(frozen)}")
     return lines
+
+
+def _in_modules(sizes: dict[str, int]) -> str:
+    return f"{_count(sum(sizes.values()))} parameters in {', '.join(_roots(sizes))}"
 
 
 def _count(number: int) -> str:
@@ -43,13 +46,14 @@ def _count(number: int) -> str:
     return str(number)
 
 
-def _roots(names: dict[str, int]) -> list[str]:
-    """The modules that frozen parameters lie in, as high as they are wholly frozen or mixed."""
-    wrapped = ("base_model", "model", "language_model", "original_module", "base_layer")
+def _roots(names: Iterable[str]) -> list[str]:
+    """The topmost modules that parameters lie in; those of an adapter by what it adapts."""
+    wrapped = ("base_model", "model", "language_model", "base_layer")
     found: dict[str, None] = {}
     for name in names:
         steps = [step for step in name.split(".") if step not in wrapped]
-        found.setdefault(steps[0] if len(steps) > 1 else name, None)
+        root = steps[0] if len(steps) > 1 else name
+        found.setdefault(f"LoRA of {root}" if ".lora_" in name else root, None)
     return list(found)
 
 

@@ -338,8 +338,8 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
 def test_what_trains_and_what_is_frozen_is_said_first(tmp_path: Path) -> None:
     lines = train(Toy(), tmp_path, settings("muon"))
     assert lines[:3] == [
-        "toy trains rest: 97 parameters, AdamW, rate 0.01",
-        "toy trains rest: 128 parameters, Muon, rate 0.01",
+        "toy trains rest: 97 parameters in embed, layers, head; AdamW, rate 0.01",
+        "toy trains rest: 128 parameters in layers; Muon, rate 0.01",
         "toy leaves frozen: 72 parameters in frozen",
     ]
 

@@ -144,6 +144,11 @@ def test_it_ends_with_a_checkpoint_that_thinks(thinker: tuple[Path, str], instru
     assert thought_of(folder) == "tiny"
     assert "12 questions can be checked, 4 are asked; 3 of 4 held-out ones" in told
     assert "teach trains projector" in told and "think held-out questions: reward" in told
+    trained, frozen = (
+        next(line for line in told.splitlines() if line.startswith(start))
+        for start in ("teach trains rest", "teach leaves frozen")
+    )
+    assert "LoRA of layers" in trained and "LoRA" not in frozen and "projector" not in frozen
     # Adapter and parts of ours: the published language model isn't copied.
     assert (folder / "adapter").is_dir() and not (folder / "adapter" / "ref").exists()
     assert BaseReference.read(folder) == BaseReference.read(instructed)
