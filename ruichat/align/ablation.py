@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 
 from ruichat.align.embeddings import fit_embeddings
 from ruichat.align.encoder import train_encoder
+from ruichat.align.intervals import Interval, interval_of
 from ruichat.align.language import LanguageStage, train_language
 from ruichat.align.loop import Log
 from ruichat.align.projector import train_projector
@@ -39,8 +40,6 @@ from ruichat.truth.bank import TileBank
 from ruichat.truth.dialogues import QA, Balance, write_dialogue
 from ruichat.truth.opening import open_laid
 from ruichat.truth.scoring import score_answer
-
-NUM_RESAMPLES = 2000
 
 
 class Variant(Config):
@@ -76,15 +75,6 @@ class AblationConfig(Config):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} repeat; name each once")
         return self
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its 95 % interval by bootstrap over slides."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -287,24 +277,15 @@ def _score(runs: list[_Asked], first: list[_Asked] | None) -> VariantScore:
     right, slide = np.mean([run.right for run in runs], axis=0), runs[0].slide
     difference = None
     if first is not None:
-        difference = _interval(right - np.mean([run.right for run in first], axis=0), slide)
+        difference = interval_of(right - np.mean([run.right for run in first], axis=0), slide)
     return VariantScore(
-        right=_interval(right, slide),
-        other_slide=_interval(np.mean([run.other for run in runs], axis=0), slide),
+        right=interval_of(right, slide),
+        other_slide=interval_of(np.mean([run.other for run in runs], axis=0), slide),
         difference=difference,
         precision=sum(run.cited_right for run in runs) / max(1, sum(run.cited for run in runs)),
         recall=sum(run.found for run in runs) / max(1, sum(run.due for run in runs)),
         by_seed=tuple(float(run.right.mean()) for run in runs),
     )
-
-
-def _interval(values: NDArray[np.float64], slide: NDArray[np.int64]) -> Interval:
-    """Mean over questions, resampling slides: questions about one slide go together."""
-    sums, counts = np.bincount(slide, values), np.bincount(slide)
-    rows = np.random.default_rng(0).integers(len(sums), size=(NUM_RESAMPLES, len(sums)))
-    means = sums[rows].sum(1) / np.maximum(counts[rows].sum(1), 1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return Interval(float(values.mean()), float(low), float(high))
 
 
 def _as_json(score: VariantScore) -> Mapping[str, object]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ruichat.align.ablation import Interval, VariantScore
+    from ruichat.align.ablation import VariantScore
+    from ruichat.align.intervals import Interval
 
 
 def ablate(

@@ -64,8 +64,9 @@ def reinforce(
     curves.logging_dir = str(out / "tensorboard")
     sheet = Sheet({"train": train, "held_out": held_out})
     with _lent(bare_model(model), processor):
-        telling = Telling(log, out / "held_out.jsonl")
-        trainer = _trainer(config, model, processor, sheet, out, [states, telling, curves])
+        earned: dict[str, float] = {}
+        told = [states, Telling(log, out / "held_out.jsonl", earned), curves]
+        trainer = _trainer(config, model, processor, sheet, out, told, earned)
         if resumed is None:
             trainer.evaluate()
         else:
@@ -110,6 +111,7 @@ def _trainer(
     sheet: Sheet,
     out: Path,
     callbacks: list[Any],
+    earned: dict[str, float],
 ) -> SlideGRPOTrainer:
     fresh = None
     if not hasattr(model, "peft_config"):
@@ -122,6 +124,7 @@ def _trainer(
     trainer = SlideGRPOTrainer(
         sheet=sheet,
         processor=processor,
+        earned=earned,
         model=model,
         args=_arguments(config, out, processor),
         reward_funcs=build_rewards(sheet, processor, config.rewards),

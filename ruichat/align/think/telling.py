@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ruichat.align.intervals import Interval, interval_of
 from ruichat.align.loop import Log
 from ruichat.align.think.rewards import NAMES
 from ruichat.errors import ConfigError
@@ -65,10 +67,11 @@ class Telling(TrainerCallback):
     Args:
         log: takes lines.
         path: of the file for held-out questions, one JSON object to a line.
+        earned: what each of them earned when it was last asked.
     """
 
-    def __init__(self, log: Log, path: Path) -> None:
-        self._log, self._path = log, path
+    def __init__(self, log: Log, path: Path, earned: Mapping[str, float]) -> None:
+        self._log, self._path, self._earned = log, path, earned
 
     def on_log(
         self,
@@ -86,10 +89,27 @@ class Telling(TrainerCallback):
             return
         parts = [f"{name} {logs[f'{start}rewards/{name}/mean']:.3f}" for name in NAMES]
         of = "held-out questions" if start else f"step {state.global_step}/{state.max_steps}"
+        self._log(f"think {of}: reward {logs[f'{start}reward']:.3f} ({', '.join(parts)})")
         if start:
             earned = {name: logs[f"{start}rewards/{name}/mean"] for name in NAMES}
-            line = {"step": state.global_step, "reward": logs[f"{start}reward"], **earned}
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        self._log(f"think {of}: reward {logs[f'{start}reward']:.3f} ({', '.join(parts)})")
+            self._note({"step": state.global_step, "reward": logs[f"{start}reward"], **earned})
+
+    def _note(self, scores: Mapping[str, float]) -> None:
+        """Write down what the held-out questions earned, and tell what that is beside the first."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        line: dict[str, object] = {**scores, "earned": dict(self._earned)}
+        with self._path.open("a+", encoding="utf-8") as file:
+            file.seek(0)
+            first = file.readline()
+            if first:
+                rise = self._rise(json.loads(first)["earned"])
+                line["rise"] = vars(rise)
+                self._log(
+                    f"think held-out questions: {rise.mean:+.3f} ({rise.low:+.3f} to "
+                    f"{rise.high:+.3f}) since the first time"
+                )
+            file.write(json.dumps(line) + "\n")
+
+    def _rise(self, before: Mapping[str, float]) -> Interval:
+        """How much more they earn, each beside itself."""
+        return interval_of(np.array([now - before[name] for name, now in self._earned.items()]))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from jaxtyping import Float, Int
 from torch import Tensor
 from trl.trainer.grpo_config import GRPOConfig
@@ -60,13 +61,16 @@ class SlideGRPOTrainer(GRPOTrainer):
     Args:
         sheet: the questions.
         processor: of the model.
+        earned: what each held-out question earned when it was last asked; filled here.
         **rest: as `GRPOTrainer`.
     """
 
     args: GRPOConfig
 
-    def __init__(self, *, sheet: Sheet, processor: RuiChatProcessor, **rest: Any) -> None:
-        self._sheet = sheet
+    def __init__(
+        self, *, sheet: Sheet, processor: RuiChatProcessor, earned: dict[str, float], **rest: Any
+    ) -> None:
+        self._sheet, self._earned = sheet, earned
         self._numbers: Int[Tensor, " b"] = torch.zeros(0, dtype=torch.long)
         self._barred = list(processor.pieces.never_written)
         super().__init__(processing_class=TrainerTokenizer(processor), **rest)
@@ -76,6 +80,25 @@ class SlideGRPOTrainer(GRPOTrainer):
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Nothing: a state of the trainer is no model."""
+
+    def evaluate(self, *args: Any, **more: Any) -> dict[str, float]:
+        """Ask the held-out questions, each time by the same chances.
+
+        So scores differ by what was learnt alone; the chances of training go on undisturbed.
+        """
+        self._earned.clear()
+        accelerator = self.accelerator
+        devices = [accelerator.device] if accelerator.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(self.args.seed + accelerator.process_index)
+            return super().evaluate(*args, **more)
+
+    def _calculate_rewards(self, inputs: Any, prompts: list[str], *rest: Any) -> Tensor:
+        rewards: Tensor = super()._calculate_rewards(inputs, prompts, *rest)
+        if not self.model.training:
+            sums = rewards @ self.reward_weights.to(rewards)
+            self._earned.update(zip(gather_object(prompts), sums.tolist(), strict=True))
+        return rewards
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         ids = [list(self._sheet.question(name).prompt_ids) for name in prompts]

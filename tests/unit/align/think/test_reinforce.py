@@ -91,7 +91,28 @@ def test_rewards_rise_on_held_out_questions(
     assert after["reward"] > before["reward"] + 0.15, (before, after)
     assert after["cited"] > before["cited"] + 0.2, (before, after)
     assert lines[0].startswith("think held-out questions: reward")
+    # The same questions, paired: the interval holds what the means say, and no zero.
+    assert before.keys() >= {"earned"} and len(before["earned"]) == 96 and "rise" not in before
+    assert after["earned"].keys() == before["earned"].keys()
+    assert after["rise"]["mean"] == pytest.approx(after["reward"] - before["reward"], abs=1e-3)
+    assert 0 < after["rise"]["low"] < after["rise"]["mean"] < after["rise"]["high"]
+    assert any(line.endswith("since the first time") for line in lines)
     assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_asking_held_out_questions_leaves_training_as_it_was(
+    taught: RuiChatForConditionalGeneration, processor: RuiChatProcessor, tmp_path: Path
+) -> None:
+    often, rarely = (
+        run(
+            config_of(3, num_held_out=4, eval_every=every, questions_per_step=4, rows=8),
+            taught,
+            tmp_path / str(every),
+            processor=processor,
+        )[0]
+        for every in (1, 1000)
+    )
+    assert all(torch.equal(often[name], rarely[name]) for name in often)
 
 
 def test_a_resumed_run_goes_the_same_way(
@@ -137,6 +158,7 @@ def test_log_probabilities_are_those_of_sampling(
     trainer = SlideGRPOTrainer(
         sheet=sheet,
         processor=processor,
+        earned={},
         model=copy.deepcopy(taught),
         args=GRPOConfig(
             output_dir=str(tmp_path),
