@@ -95,7 +95,7 @@ class SlideGRPOTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, inputs: Any, prompts: list[str], *rest: Any) -> Tensor:
         rewards: Tensor = super()._calculate_rewards(inputs, prompts, *rest)
-        if not self.model.training:
+        if self.model is not None and not self.model.training:
             sums = rewards @ self.reward_weights.to(rewards)
             self._earned.update(zip(gather_object(prompts), sums.tolist(), strict=True))
         return rewards
