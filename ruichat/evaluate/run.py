@@ -19,6 +19,7 @@ from ruichat.evaluate.report import Report, Row
 from ruichat.evaluate.slide_run import score_slides
 from ruichat.evaluate.tile_run import score_tiles
 from ruichat.evaluate.tile_scores import Draws
+from ruichat.model.checkpoint_files import CALIBRATION_FILES, MANIFEST_FILE, THINKING_DIR
 from ruichat.storage.artifacts import cache_dir
 
 Progress = Callable[[str, int, int], None]
@@ -100,12 +101,7 @@ def describe_model(backend: Backend) -> dict[str, Any]:
     if isinstance(folder, Path):
         files = {
             name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-            for name in (
-                "manifest.json",
-                "calibration.json",
-                "calibration-thinking.json",
-                "thinking/manifest.json",
-            )
+            for name in (MANIFEST_FILE, *CALIBRATION_FILES, f"{THINKING_DIR}/{MANIFEST_FILE}")
             if (folder / name).is_file()
         }
     return {
