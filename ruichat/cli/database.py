@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ruichat.cli.progress import stage_bar
-from ruichat.errors import ArtifactError
+from ruichat.errors import ArtifactError, PrerequisiteError
 
 if TYPE_CHECKING:
+    from ruichat.serve.settings import ServeSettings
     from ruichat.storage.database.connect import Database
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -32,11 +33,13 @@ def check(as_json: AsJson = False, config: ConfigFile = None, data: DataFolder =
     """Look it through: schema, rows and, in SQLite, every page. Ends with 4 where it's unfit."""
     from ruichat.storage.database.copying import check_database
 
-    with opened(config, data) as database:
+    settings = settings_of(config, data)
+    with opened(settings, must_exist=True) as database:
         found = check_database(database)
     fits = found.revision == found.newest
     if as_json:
         told = {
+            "database": shown_address(settings),
             "schema": found.revision,
             "schema_of_this_version": found.newest,
             "rows": found.rows,
@@ -44,6 +47,7 @@ def check(as_json: AsJson = False, config: ConfigFile = None, data: DataFolder =
         }
         typer.echo(json.dumps(told, indent=2))
     else:
+        typer.echo(f"database {shown_address(settings)}")
         typer.echo(f"schema {found.revision or 'none'}, this version's is {found.newest}")
         print_rows(found.rows)
     if found.faults:
@@ -60,8 +64,9 @@ def check(as_json: AsJson = False, config: ConfigFile = None, data: DataFolder =
 @app.command()
 def migrate(config: ConfigFile = None, data: DataFolder = None) -> None:
     """Bring the schema up to this version's, as `ruichat serve` does when it starts."""
-    with opened(config, data) as database:
-        typer.echo(f"schema {database.migrate()}")
+    settings = settings_of(config, data)
+    with opened(settings) as database:
+        typer.echo(f"database {shown_address(settings)}\nschema {database.migrate()}")
 
 
 @app.command()
@@ -74,9 +79,10 @@ def backup(
     """Write everything, as it is at one moment, to one file, while the server goes on."""
     from ruichat.storage.database.copying import back_up
 
-    with opened(config, data) as database, stage_bar() as show:
+    settings = settings_of(config, data)
+    with opened(settings, must_exist=True) as database, stage_bar() as show:
         rows = back_up(database, out, show=show)
-    print_copied(rows, out, as_json=as_json)
+    print_copied(rows, out, shown_address(settings), as_json=as_json)
 
 
 @app.command()
@@ -89,18 +95,35 @@ def restore(
     """Fill an empty database, SQLite or PostgreSQL, from a backup of either."""
     from ruichat.storage.database.copying import restore as restore_database
 
-    with opened(config, data) as database, stage_bar() as show:
+    settings = settings_of(config, data)
+    with opened(settings) as database, stage_bar() as show:
         rows = restore_database(database, backup, show=show)
-    print_copied(rows, backup, as_json=as_json)
+    print_copied(rows, backup, shown_address(settings), as_json=as_json)
+
+
+def settings_of(config: Path | None, data: Path | None) -> ServeSettings:
+    """The settings that the server would have."""
+    from ruichat.serve.settings import ServeSettings
+
+    return ServeSettings.read(config, data_dir=data)
 
 
 @contextmanager
-def opened(config: Path | None, data: Path | None) -> Generator[Database]:
-    """The database that the server would open with these settings."""
-    from ruichat.serve.settings import ServeSettings
+def opened(settings: ServeSettings, *, must_exist: bool = False) -> Generator[Database]:
+    """The database that the server would open.
+
+    Args:
+        settings: the server's.
+        must_exist: whether a SQLite file that isn't there is refused, not made.
+
+    Raises:
+        PrerequisiteError: the file isn't there, or can't be made.
+    """
     from ruichat.storage.database.connect import open_database
 
-    settings = ServeSettings.read(config, data_dir=data)
+    kind, _, file = settings.database_address.partition(":///")
+    if must_exist and kind.startswith("sqlite") and not Path(file).exists():
+        raise PrerequisiteError(f"there is no database at {file}", hint=_OTHER_DATABASE)
     database = open_database(settings.database_address)
     try:
         yield database
@@ -108,11 +131,25 @@ def opened(config: Path | None, data: Path | None) -> Generator[Database]:
         database.close()
 
 
-def print_copied(rows: Mapping[str, int], file: Path, *, as_json: bool) -> None:
+_OTHER_DATABASE = "Run it as the server's user, with the server's --config, --data or variables"
+
+
+def shown_address(settings: ServeSettings) -> str:
+    """Where the database is, without its password: another one than the server's is noticed."""
+    from sqlalchemy.engine import make_url
+
+    url = make_url(settings.database_address)
+    if url.get_backend_name() == "sqlite":
+        return str(Path(url.database or "").absolute())
+    return url.set(drivername="postgresql", query={}).render_as_string(hide_password=True)
+
+
+def print_copied(rows: Mapping[str, int], file: Path, address: str, *, as_json: bool) -> None:
     """What was copied, and what is none of the database's."""
     if as_json:
-        typer.echo(json.dumps({"file": str(file), "rows": rows}, indent=2))
+        typer.echo(json.dumps({"database": address, "file": str(file), "rows": rows}, indent=2))
         return
+    typer.echo(f"database {address}")
     print_rows(rows)
     typer.echo(
         f"{file} holds no slides: the folder `uploads` of the data folder is copied as files"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 import time
@@ -17,6 +18,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from ruichat.errors import ArtifactError, InputError, StorageFullError
 from ruichat.serve.problems import TooLargeError
 from ruichat.slide.opening import slide_suffixes
+
+log = logging.getLogger(__name__)
 
 INCOMING = ".incoming"
 """Folder of files that are still being sent."""
@@ -240,8 +243,17 @@ def remove_forsaken(uploads: Path, known: frozenset[str]) -> int:
         known: ids of slides; their files stay.
 
     Returns:
-        How many were removed. Young ones stay: another server may be writing them.
+        How many were removed. Young ones stay: another server may be writing them. All stay where
+        no slide is known: the database is then rather the wrong one than the files left over.
     """
+    if not known:
+        if num_kept := sum(place.name != INCOMING for place in uploads.iterdir()):
+            log.warning(
+                "the database holds no slides, but there are %d uploads; they stay: is it the "
+                "right database?",
+                num_kept,
+            )
+        return 0
     limit = time.time() - FORSAKEN_S
     num = 0
     for place in (*uploads.glob(f"{INCOMING}/*"), *uploads.iterdir()):

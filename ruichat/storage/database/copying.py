@@ -116,6 +116,11 @@ def restore(database: Database, backup: Path, *, show: Show) -> dict[str, int]:
 
 def _check_revision(connection: Connection) -> None:
     found, newest = current_revision(connection), newest_revision()
+    if found is None:
+        raise ArtifactError(
+            "the database holds nothing, not even tables: there is nothing to back up",
+            hint="Is it the server's? Give --config or --data as to `ruichat serve`",
+        )
     if found != newest:
         raise ArtifactError(
             f"the database has schema {found!r}; this version backs up {newest!r}",

@@ -250,6 +250,17 @@ def test_what_a_server_that_died_left_is_removed_but_nothing_young(
     assert left(services) == [f"{slide_id}/slide.tif"]
 
 
+def test_uploads_stay_where_the_database_knows_no_slide(services, monkeypatch, caplog):
+    top = services.settings.data_dir / "uploads"
+    (top / "5678").mkdir()
+    (top / "5678" / "slide.tif").write_bytes(b"of another database")
+    monkeypatch.setattr(uploads_module, "FORSAKEN_S", -1.0)
+    services.library.sweep()
+    assert left(services) == ["5678/slide.tif"]
+    (line,) = (r.getMessage() for r in caplog.records if r.name == uploads_module.__name__)
+    assert "1 uploads" in line and "5678" not in line
+
+
 def test_slides_of_folders_are_chosen_by_opaque_ids(sent, tmp_path):
     house, client, asked = sent
     (house.folder / "below" / ".hidden").mkdir(parents=True)

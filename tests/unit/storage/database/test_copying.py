@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from databases import Postgres, small_file_system
+from pydantic import SecretStr
 
+from ruichat.cli.database import shown_address
 from ruichat.cli.main import run
 from ruichat.errors import ArtifactError, ConfigError
+from ruichat.serve.settings import ServeSettings
 from ruichat.storage.database import cases, chats, findings, slides, users
 from ruichat.storage.database.connect import Database, open_database
 from ruichat.storage.database.copying import back_up, check_database, restore
@@ -171,8 +174,6 @@ def test_commands_take_the_way_through(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new, backup = (str(tmp_path / name) for name in ("old", "new", "backup.db"))
-    assert run(["database", "check", "--data", old]) == 4
-    assert "ruichat database migrate" in capsys.readouterr().err
     assert run(["database", "migrate", "--data", old]) == 0
     database = open_database(f"sqlite:///{old}/ruichat.db")
     fill(database)
@@ -181,12 +182,38 @@ def test_commands_take_the_way_through(
     assert run(["database", "backup", backup, "--data", old, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["file"] == backup and told["rows"]["messages"] == 6
+    assert told["database"] == f"{old}/ruichat.db"
     assert run(["database", "backup", backup, "--data", old]) == 2
     assert run(["database", "restore", backup, "--data", new]) == 0
-    assert "uploads" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "uploads" in said and f"database {new}/ruichat.db" in said
     assert run(["database", "restore", backup, "--data", new]) == 2
     capsys.readouterr()
     assert run(["database", "check", "--data", new, "--json"]) == 0
     checked = json.loads(capsys.readouterr().out)
     assert checked["rows"] == told["rows"] and checked["faults"] == []
     assert checked["schema"] == checked["schema_of_this_version"]
+
+
+def test_another_database_than_the_servers_is_noticed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere, backup = tmp_path / "nowhere", tmp_path / "backup.db"
+    for command in (["backup", str(backup)], ["check"]):
+        assert run(["database", *command, "--data", str(nowhere)]) == 3
+        assert "no database at" in capsys.readouterr().err and not nowhere.exists()
+    nowhere.mkdir()
+    (nowhere / "ruichat.db").touch()
+    assert run(["database", "backup", str(backup), "--data", str(nowhere)]) == 4
+    assert "nothing to back up" in capsys.readouterr().err and not backup.exists()
+    assert run(["database", "check", "--data", str(nowhere)]) == 4
+
+
+def test_where_a_database_is_is_told_without_its_password(tmp_path: Path) -> None:
+    def shown(url: str) -> str:
+        return shown_address(ServeSettings(data_dir=tmp_path, database_url=SecretStr(url)))
+
+    assert shown("") == str(tmp_path / "ruichat.db")
+    assert shown("sqlite:////a/b.db") == "/a/b.db"
+    address = shown("postgresql+pg8000://ruichat:s%40cret@db:5433/ruichat?password=s%40cret")
+    assert address == "postgresql://ruichat:***@db:5433/ruichat"
