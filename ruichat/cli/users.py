@@ -13,12 +13,11 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session
 
+from ruichat.cli.database import opened, settings_of, shown_address
 from ruichat.errors import InputError, NotFoundError
 from ruichat.serve.access.identity import SINGLE_USER
-from ruichat.serve.settings import ServeSettings
 from ruichat.storage.database import users
 from ruichat.storage.database.columns import now
-from ruichat.storage.database.connect import open_database
 from ruichat.storage.database.models import Language, Role
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -36,7 +35,10 @@ Name = Annotated[str, typer.Argument(help="Under which they log in.")]
 def add(
     name: Name,
     role: Annotated[Role, typer.Option(help="What they may do.")] = "pathologist",
-    language: Annotated[Language, typer.Option(help="Of pages.")] = "en",
+    language: Annotated[
+        Language | None,
+        typer.Option(help="Of pages; the server's if none is given.", show_default=False),
+    ] = None,
     take_over: Annotated[
         bool,
         typer.Option(
@@ -48,16 +50,22 @@ def add(
 ) -> None:
     """Add somebody; the password is asked for, or read from standard input."""
     password = ask_password()
+    settings = settings_of(config, data)
     with session_of(config, data) as session:
         if take_over:
             user = users.get_user(session, user_named(session, SINGLE_USER))
-            user.name, user.role, user.language = users.clean_name(name), role, language
+            user.name, user.role = users.clean_name(name), role
+            user.language = language or user.language
             users.set_password(session, user.id, password=password)
         else:
             user = users.create_user(
-                session, name=name, role=role, password=password, language=language
+                session,
+                name=name,
+                role=role,
+                password=password,
+                language=language or settings.language,
             )
-    typer.echo(f"{user.name} may log in as {user.role}")
+    typer.echo(f"{user.name} may log in as {user.role}\ndatabase {shown_address(settings)}")
 
 
 @app.command("list")
@@ -136,14 +144,10 @@ def token(
 @contextmanager
 def session_of(config: Path | None, data: Path | None) -> Generator[Session]:
     """A unit of work on the server's database."""
-    settings = ServeSettings.read(config, data_dir=data)
-    database = open_database(settings.database_address)
-    try:
+    with opened(settings_of(config, data)) as database:
         database.migrate()
         with database.session() as session:
             yield session
-    finally:
-        database.close()
 
 
 def user_named(session: Session, name: str) -> str:

@@ -38,7 +38,8 @@ class NewUser(Given):
     name: FullLine
     role: Role
     password: Password
-    language: Language = "en"
+    language: Language | None = None
+    """The server's if none is given."""
 
 
 class UserChange(Given):
@@ -70,10 +71,11 @@ def list_users(request: Request, user: Admin, part: Part) -> Page[UserShown]:
 async def add_user(request: Request, user: Admin, new: NewUser) -> UserShown:
     """Let somebody in."""
     services = services_of(request)
+    given = new.model_dump() | {"language": new.language or services.settings.language}
 
     def work() -> UserShown:
         with services.database.session() as session:
-            return UserShown.model_validate(users.create_user(session, **new.model_dump()))
+            return UserShown.model_validate(users.create_user(session, **given))
 
     added = await services.login_gate.hashing(work)
     services.identities.forget_all()

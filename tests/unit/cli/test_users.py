@@ -33,9 +33,10 @@ def kept(tmp_path):
     database.close()
 
 
-def test_a_user_is_added_listed_changed_and_kept_out(ruichat, kept):
+def test_a_user_is_added_listed_changed_and_kept_out(ruichat, kept, tmp_path):
     assert ruichat("add", "Chef", "--role", "admin")[0] == 0
-    assert ruichat("add", "Li", "--role", "reader") == (0, "li may log in as reader\n", "")
+    said = f"li may log in as reader\ndatabase {tmp_path / 'ruichat.db'}\n"
+    assert ruichat("add", "Li", "--role", "reader") == (0, said, "")
     assert ruichat("role", "li", "pathologist")[0] == 0
     listed = json.loads(ruichat("list", "--json")[1])
     assert [(row["name"], row["role"]) for row in listed] == [
@@ -69,6 +70,18 @@ def test_the_single_user_becomes_a_person_who_keeps_the_cases(ruichat, kept):
     with kept.session() as session:
         user = users.check_password(session, name="li", password=PASSWORD)
         assert user is not None and (user.id, user.role) == (single, "admin")
+
+
+def test_the_language_is_the_one_given_then_the_servers(ruichat, kept, monkeypatch):
+    monkeypatch.setenv("RUICHAT_SERVE_LANGUAGE", "zh")
+    ruichat("add", "li")
+    ruichat("add", "ann", "--language", "en")
+    with kept.session() as session:
+        users.create_user(session, name=SINGLE_USER, role="admin", language="en")
+    ruichat("add", "bo", "--role", "admin", "--take-over")
+    with kept.session() as session:
+        languages = {user.name: user.language for user in users.list_users(session)}
+    assert languages == {"li": "zh", "ann": "en", "bo": "en"}, "who takes over keeps theirs"
 
 
 def test_what_can_not_be_is_told_with_a_code(ruichat):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from served import SQUARE, draw_world
+from fastapi.testclient import TestClient
+from served import ADDRESS, SQUARE, draw_world
 
+from ruichat.serve.app import create_app
+from ruichat.serve.services import services_of_app
 from ruichat.serve.settings import ServeSettings
 from ruichat.storage.database import users
 
@@ -177,6 +180,7 @@ def test_an_admin_manages_users(client, join):
     made = client.post(f"{API}/users", json=new)
     assert made.status_code == 201 and "password" not in made.text
     assert client.post(f"{API}/users", json=new).status_code == 409
+    assert made.json()["language"] == "en"
     path = f"{API}/users/{made.json()['id']}"
     assert client.patch(path, json={"role": "pathologist"}).json()["role"] == "pathologist"
     assert client.patch(path, json={"password": "short"}).status_code == 422
@@ -188,6 +192,19 @@ def test_an_admin_manages_users(client, join):
     ]
     me = client.get(f"{API}/me").json()["id"]
     assert client.patch(f"{API}/users/{me}", json={"role": "reader"}).status_code == 409
+
+
+def test_a_new_user_has_the_servers_language_unless_another_is_given(tmp_path):
+    app = create_app(ServeSettings(data_dir=tmp_path, single_user=False, language="zh"))
+    new = {"role": "reader", "password": "a long password"}
+    with TestClient(app, base_url=ADDRESS) as client:
+        with services_of_app(app).database.session() as session:
+            chief = users.create_user(session, name="chief", role="admin")
+            token = users.create_token(session, chief.id, name="test").token
+        client.headers["Authorization"] = f"Bearer {token}"
+        for name, given, kept in (("a", {}, "zh"), ("b", {"language": "en"}, "en")):
+            made = client.post(f"{API}/users", json=new | {"name": name} | given)
+            assert made.json()["language"] == kept
 
 
 def test_the_description_is_complete(li):
