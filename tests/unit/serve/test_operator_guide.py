@@ -42,5 +42,19 @@ def test_both_guides_show_the_same_commands_and_files(guide):
         return [re.sub(r"[ ]*#.*", "", block) for block in found]
 
     assert blocks(guide) == blocks(GUIDES[0])
-    commands = re.findall(r"^\$ ruichat (\w+)", "\n".join(blocks(guide)), re.MULTILINE)
+    commands = re.findall(r"^\$ ruichat(?:-admin)? (\w+)", "\n".join(blocks(guide)), re.MULTILINE)
     assert commands and set(commands) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_service_and_its_operator_work_on_one_database(guide):
+    text = (DOCS / guide).read_text("utf-8")
+    service = text[text.index("/etc/systemd/system/ruichat.service") :]
+    assert not re.search(r"^\$ ruichat (users|database)\b", service, re.MULTILINE)
+    assert re.search(r"^\$ useradd .* ruichat$", text, re.MULTILINE)
+    unit, script = re.findall(r"```(?:ini|sh)\n(.*?)```", service, re.DOTALL)[:2]
+    for said in ("EnvironmentFile=/etc/ruichat.env", "UMask=0077", "StateDirectory=ruichat"):
+        assert said in unit and said in script
+    assert "User=ruichat" in unit and "--uid=ruichat" in script
+    assert not re.search(r"^Environment=", unit, re.MULTILINE), "the script wouldn't see it"
+    assert "\nRUICHAT_SERVE_DATA_DIR=" in text[: text.index(unit)]
