@@ -14,7 +14,7 @@ from ruichat.chat.answer import AI_LABEL, Answer, Thought
 from ruichat.chat.question import clean_question, question_kind, question_language
 from ruichat.chat.sentences import CITATION
 from ruichat.chat.support import mentions
-from ruichat.errors import InputError
+from ruichat.errors import InputError, MissingMppError, NotFoundError, RuiChatError
 from ruichat.histology import Language
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ Rule = Literal["any", "each"]
 """How answers about slides become one: yes if any says yes, or each for itself."""
 
 Polarity = Literal["yes", "no"]
+
+NotAsked = texts.NotAsked
 
 _PRESENCE = ("presence", "presence_where")
 _YES = re.compile(r"\s*(?:yes\b|是[，。]|有|可见)", re.IGNORECASE)
@@ -60,6 +62,21 @@ class SlideAnswer:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A slide of a case that wasn't asked.
+
+    Attributes:
+        letter: that it would have in the answer.
+        slide: the caller's name for it.
+        reason: why it wasn't asked.
+    """
+
+    letter: str
+    slide: str
+    reason: NotAsked
+
+
+@dataclass(frozen=True)
 class CaseAnswer:
     """One answer about several slides.
 
@@ -69,6 +86,7 @@ class CaseAnswer:
         language: of the wordings.
         rule: how the slides were brought together.
         parts: in the order of the slides.
+        left_out: slides that couldn't be asked, in their order.
     """
 
     text: str
@@ -76,6 +94,7 @@ class CaseAnswer:
     language: Language
     rule: Rule
     parts: tuple[SlideAnswer, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def was_cut(self) -> bool:
@@ -100,11 +119,15 @@ class CaseAnswer:
                 }
                 for part in self.parts
             ],
+            "left_out": [
+                {"letter": one.letter, "slide": one.slide, "reason": one.reason}
+                for one in self.left_out
+            ],
         }
 
 
 def ask_case(
-    chats: Mapping[str, SlideChat],
+    chats: Mapping[str, SlideChat | NotAsked],
     question: str,
     *,
     language: Language | None = None,
@@ -115,7 +138,8 @@ def ask_case(
     A question that names a region as A·R7 goes to that slide alone.
 
     Args:
-        chats: by the caller's names of the slides, in the order of their letters.
+        chats: by the caller's names of the slides, in the order of their letters; of a slide that
+            can't be asked, the reason.
         question: as typed.
         language: of the wordings around the answers; None follows the question.
         watch: called before each piece; what it raises ends the answer.
@@ -124,30 +148,49 @@ def ask_case(
         Words and thoughts of each slide in turn; last the whole `CaseAnswer`.
 
     Raises:
-        InputError: the question is empty or too long, or there are too many slides.
+        InputError: the question is empty or too long, there are too many slides, or none of those
+            that it is about can be asked.
     """
-    if not 1 <= len(chats) <= MAX_SLIDES:
+    num_asked = sum(not isinstance(chat, str) for chat in chats.values())
+    if not 1 <= num_asked <= MAX_SLIDES:
         raise InputError(
-            f"the question is about {len(chats)} slides; 1 to {MAX_SLIDES} are allowed",
+            f"the question is about {num_asked} slides; 1 to {MAX_SLIDES} are allowed",
             hint="Choose the slides that matter",
         )
     asked = clean_question(question)
     language = language or question_language(asked)
-    letters = dict(zip(ascii_uppercase, chats, strict=False))
+    letters = {_letter(index): slide for index, slide in enumerate(chats)}
     wanted = _named_letters(asked, letters)
     plain = _LETTERED.sub(r"R\2", asked) if wanted else asked
     parts: list[SlideAnswer] = []
+    left_out: list[LeftOut] = []
     text = ""
     for letter in wanted or letters:
+        chat = chats[letters[letter]]
+        if isinstance(chat, str):
+            left_out.append(LeftOut(letter, letters[letter], chat))
+            continue
         head = ("\n\n" if parts else "") + texts.slide_heading(letter, language)
         yield head
-        part = yield from _ask_slide(letter, letters[letter], chats[letters[letter]], plain, watch)
+        part = yield from _ask_slide(letter, letters[letter], chat, plain, watch)
         parts.append(part)
         text += head + lettered(part.answer.text, letter)
-    rule = choose_rule(asked, parts)
-    closing_words = "\n\n" + _summary(rule, parts, language)
+    if not parts:
+        told = texts.slides_left_out(_by_reason(left_out), MAX_SLIDES, "en")
+        raise InputError(told.rstrip("."), hint="Ask about another slide")
+    rule = choose_rule(asked, parts, left_out)
+    closing_words = "\n\n" + _summary(rule, parts, left_out, language)
     yield closing_words
-    yield CaseAnswer(text + closing_words, asked, language, rule, tuple(parts))
+    yield CaseAnswer(
+        text + closing_words, asked, language, rule, tuple(parts), left_out=tuple(left_out)
+    )
+
+
+def why_not(error: RuiChatError) -> NotAsked:
+    """Why a slide isn't asked that failed to be read."""
+    if isinstance(error, MissingMppError):
+        return "no_resolution"
+    return "gone" if isinstance(error, NotFoundError) else "unreadable"
 
 
 def lettered(text: str, letter: str) -> str:
@@ -155,7 +198,9 @@ def lettered(text: str, letter: str) -> str:
     return CITATION.sub(rf"[{letter}·R\1]", text)
 
 
-def choose_rule(question: str, parts: Sequence[SlideAnswer]) -> Rule:
+def choose_rule(
+    question: str, parts: Sequence[SlideAnswer], left_out: Sequence[LeftOut] = ()
+) -> Rule:
     """How these answers may be brought together.
 
     Whether a tissue is there can be answered for all slides if each says yes or no, or stays
@@ -164,7 +209,8 @@ def choose_rule(question: str, parts: Sequence[SlideAnswer]) -> Rule:
     asks_presence = question_kind(question) in _PRESENCE and bool(mentions(question))
     decided = [part for part in parts if part.polarity is not None]
     is_told = all(part.polarity or part.answer.abstained for part in parts)
-    return "any" if asks_presence and is_told and decided and len(parts) > 1 else "each"
+    are_several = len(parts) + len(left_out) > 1
+    return "any" if asks_presence and is_told and decided and are_several else "each"
 
 
 def _ask_slide(
@@ -189,10 +235,31 @@ def _named_letters(question: str, letters: Mapping[str, str]) -> tuple[str, ...]
     return tuple(dict.fromkeys(named))
 
 
-def _summary(rule: Rule, parts: Sequence[SlideAnswer], language: Language) -> str:
+def _letter(index: int) -> str:
+    """As the columns of a table are named: A to Z, then AA."""
+    before, last = divmod(index, len(ascii_uppercase))
+    return (_letter(before - 1) if before else "") + ascii_uppercase[last]
+
+
+def _summary(
+    rule: Rule, parts: Sequence[SlideAnswer], left_out: Sequence[LeftOut], language: Language
+) -> str:
     if rule == "each":
-        return texts.each_slide(language)
-    groups: dict[Polarity | None, list[str]] = {"yes": [], "no": [], None: []}
-    for part in parts:
-        groups[part.polarity].append(part.letter)
-    return texts.any_slide(groups["yes"], groups["no"], groups[None], language)
+        told = texts.each_slide(language)
+    else:
+        groups: dict[Polarity | None, list[str]] = {"yes": [], "no": [], None: []}
+        for part in parts:
+            groups[part.polarity].append(part.letter)
+        unknown = [one.letter for one in left_out]
+        told = texts.any_slide(groups["yes"], groups["no"], groups[None], unknown, language)
+    if not left_out:
+        return told
+    return texts.slides_left_out(_by_reason(left_out), MAX_SLIDES, language) + "\n\n" + told
+
+
+def _by_reason(left_out: Sequence[LeftOut]) -> dict[NotAsked, list[str]]:
+    """Letters of slides by why they weren't asked."""
+    found: dict[NotAsked, list[str]] = {}
+    for one in left_out:
+        found.setdefault(one.reason, []).append(one.letter)
+    return found

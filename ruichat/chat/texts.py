@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from ruichat.chat.answer import DiagnosisClass, Place, Share
 from ruichat.chat.facts import SlideFacts, fact_values
@@ -204,18 +205,59 @@ def each_slide(language: Language) -> str:
 
 
 def any_slide(
-    yes: Sequence[str], no: Sequence[str], still_open: Sequence[str], language: Language
+    yes: Sequence[str],
+    no: Sequence[str],
+    still_open: Sequence[str],
+    not_asked: Sequence[str],
+    language: Language,
 ) -> str:
     """What several slides say together where one yes is enough; by the letters of the slides."""
     if language == "zh":
-        verdict = "是" if yes else "未定" if still_open else "否"
-        groups = (("是", yes), ("否", no), ("无法判定", still_open))
+        verdict = "是" if yes else "未定" if still_open or not_asked else "否"
+        groups = (("是", yes), ("否", no), ("无法判定", still_open), ("未提问", not_asked))
         listed = "；".join(f"{word}：{'、'.join(group)}" for word, group in groups if group)
         return f"合并规则：任一切片为“是”，全例即为“是”。全例：{verdict}（{listed}）。"
-    verdict = "yes" if yes else "open" if still_open else "no"
-    groups = (("yes", yes), ("no", no), ("can't be determined", still_open))
+    verdict = "yes" if yes else "open" if still_open or not_asked else "no"
+    groups = (
+        ("yes", yes),
+        ("no", no),
+        ("can't be determined", still_open),
+        ("not asked", not_asked),
+    )
     listed = "; ".join(f"{word}: {', '.join(group)}" for word, group in groups if group)
     return f"Rule: yes for the case if any slide says yes. The case: {verdict} ({listed})."
+
+
+NotAsked = Literal["unreadable", "no_resolution", "gone", "too_many"]
+"""Why a slide of a case isn't asked: it can't be read, its file states no resolution, it was
+removed or its file isn't there, or it comes after as many slides as one question may be about."""
+
+_NOT_ASKED: dict[Language, dict[NotAsked, str]] = {
+    "en": {
+        "unreadable": "can't be read",
+        "no_resolution": "the file states no resolution",
+        "gone": "removed or changed, or the file isn't there",
+        "too_many": "one question is about {most} slides at most; ask about these one by one",
+    },
+    "zh": {
+        "unreadable": "无法读取",
+        "no_resolution": "文件未给出分辨率",
+        "gone": "已移除或更改，或文件不在",
+        "too_many": "一次最多向{most}张切片提问，请逐张询问",
+    },
+}
+
+
+def slides_left_out(
+    letters: Mapping[NotAsked, Sequence[str]], most: int, language: Language
+) -> str:
+    """Which slides of a case weren't asked, and why; `most` may be asked at once."""
+    reasons = {why: _NOT_ASKED[language][why].format(most=most) for why in letters}
+    if language == "zh":
+        listed = "；".join(f"{'、'.join(letters[why])}（{reasons[why]}）" for why in letters)
+        return f"未提问的切片：{listed}。"
+    listed = "; ".join(f"{', '.join(letters[why])} ({reasons[why]})" for why in letters)
+    return f"Slides not asked: {listed}."
 
 
 def no_such_region(

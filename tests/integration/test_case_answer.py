@@ -10,7 +10,7 @@ import pytest
 from fakes_chat import make_backend, write_two_halves
 
 from ruichat.chat.ask import SlideChat, open_chat
-from ruichat.chat.case_answer import MAX_SLIDES, CaseAnswer, ask_case
+from ruichat.chat.case_answer import MAX_SLIDES, CaseAnswer, NotAsked, ask_case
 from ruichat.errors import InputError
 
 
@@ -29,7 +29,7 @@ def case(path: Path, *answers: str | Callable[[str], str]) -> Iterator[Mapping[s
         }
 
 
-def ask(chats: Mapping[str, SlideChat], question: str) -> CaseAnswer:
+def ask(chats: Mapping[str, SlideChat | NotAsked], question: str) -> CaseAnswer:
     *words, answer = list(ask_case(chats, question))
     assert isinstance(answer, CaseAnswer)
     assert "".join(word for word in words if isinstance(word, str)) == answer.text
@@ -99,3 +99,48 @@ def test_too_many_slides_are_refused(slide_path: Path) -> None:
         (chat,) = chats.values()
         with pytest.raises(InputError, match="13 slides"):
             list(ask_case({str(i): chat for i in range(MAX_SLIDES + 1)}, "Is there tumour?"))
+
+
+def test_slides_that_can_not_be_asked_are_named_with_the_reason(slide_path: Path) -> None:
+    with case(slide_path, "No.", "No.") as chats:
+        first, last = chats.values()
+        asked: dict[str, SlideChat | NotAsked] = {
+            "bare": "no_resolution",
+            "a": first,
+            "torn": "unreadable",
+            "b": last,
+            "beyond": "too_many",
+            "far beyond": "too_many",
+        }
+        answer = ask(asked, "Is there tumour?")
+        assert answer.text == (
+            "Slide B: No.\n\nSlide D: No.\n\n"
+            "Slides not asked: A (the file states no resolution); C (can't be read); E, F (one "
+            "question is about 12 slides at most; ask about these one by one).\n\n"
+            "Rule: yes for the case if any slide says yes. The case: open "
+            "(no: B, D; not asked: A, C, E, F)."
+        )
+        assert answer.to_json()["left_out"][1] == {  # type: ignore[index]
+            "letter": "C",
+            "slide": "torn",
+            "reason": "unreadable",
+        }
+        zh = ask(asked, "有肿瘤吗？").text
+        assert "未提问的切片：A（文件未给出分辨率）；C（无法读取）；E、F（" in zh
+        assert zh.endswith("全例：未定（否：B、D；未提问：A、C、E、F）。")
+        alone = ask(asked, "What is in B·R1?")
+        assert [part.letter for part in alone.parts] == ["B"] and not alone.left_out
+        with pytest.raises(InputError, match=r"C \(can't be read\)"):
+            ask(asked, "What is in C·R1?")
+        one = ask({"gone": "gone", "a": first}, "Is there tumour?")
+        assert one.rule == "any" and "The case: open (no: B; not asked: A)" in one.text
+        with pytest.raises(InputError, match="about 0 slides"):
+            ask({"a": "gone"}, "Is there tumour?")
+
+
+def test_letters_go_on_after_z(slide_path: Path) -> None:
+    with case(slide_path, "No.") as chats:
+        many: dict[str, SlideChat | NotAsked] = dict.fromkeys(map(str, range(53)), "too_many")
+        found = ask(many | {"0": chats["s0"]}, "Is there tumour?")
+    letters = [one.letter for one in found.left_out]
+    assert (letters[24], letters[25], letters[50], letters[51]) == ("Z", "AA", "AZ", "BA")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 import traceback
@@ -13,13 +12,13 @@ from dataclasses import dataclass
 
 from ruichat.chat.answer import Answer, Thought
 from ruichat.chat.ask import AskConfig, SlideChat
-from ruichat.chat.backend import Backend, load_backend
-from ruichat.chat.case_answer import MAX_SLIDES, CaseAnswer, ask_case
+from ruichat.chat.backend import Backend
+from ruichat.chat.case_answer import MAX_SLIDES, CaseAnswer, NotAsked, ask_case, why_not
 from ruichat.chat.drawn import read_drawn
 from ruichat.chat.question import clean_question
 from ruichat.chat.reading import ReadSlide
 from ruichat.chat.warming import warm_up
-from ruichat.errors import InputError, ModelError, RuiChatError
+from ruichat.errors import InputError, ModelError, NotFoundError, RuiChatError
 from ruichat.model.chat_model import Usage
 from ruichat.serve.engine.events import (
     Done,
@@ -32,7 +31,7 @@ from ruichat.serve.engine.events import (
     Words,
 )
 from ruichat.serve.engine.jobs import ReadingJobs
-from ruichat.serve.engine.loading import LoadedModel
+from ruichat.serve.engine.loading import LoadedModel, load_model
 from ruichat.serve.engine.memory import ChatKey, Memory, View
 from ruichat.serve.engine.pictures import Pictures, WithPictures
 from ruichat.serve.engine.queueing import FairQueue
@@ -101,7 +100,7 @@ class Engine:
         self.settings = settings
         self.pictures = Pictures()
         slides = WithPictures(slides, self.pictures)
-        self.model = LoadedModel(loader or (lambda: _load(settings)), warm_up)
+        self.model = LoadedModel(loader or (lambda: load_model(settings)), warm_up)
         self.memory = Memory(settings.memory_mb * 1e6)
         self.reader = SlideReader(
             slides, self.model, self.memory, at_once=settings.slides_read_at_once
@@ -147,16 +146,12 @@ class Engine:
         """Take a question in.
 
         Raises:
-            InputError: it is empty or too long, or about no slide or too many.
+            InputError: it is empty or too long, or about no slide.
             EngineFullError: too many wait.
         """
         clean_question(ask.question)
-        if not 1 <= len(ask.asked_slides) <= MAX_SLIDES:
-            raise InputError(
-                f"the question is about {len(ask.asked_slides)} slides; "
-                f"1 to {MAX_SLIDES} are allowed",
-                hint="Choose the slides that matter",
-            )
+        if not ask.asked_slides:
+            raise InputError("the question is about no slide", hint="Choose one")
         ticket = Ticket(ask, self._cancel)
         question = _Question(ticket, self)
         with self._changed:
@@ -279,11 +274,16 @@ class Engine:
 
 
 class _Question:
-    """One question within the engine: it gathers its slides, then it is answered."""
+    """One question within the engine: it gathers its slides, then it is answered.
+
+    Of several slides those that can't be read are left out, and those after `MAX_SLIDES`.
+    """
 
     def __init__(self, ticket: Ticket, engine: Engine) -> None:
         self.ticket, self._engine = ticket, engine
+        self._slides = ticket.ask.asked_slides[:MAX_SLIDES]
         self._read: dict[str, ReadSlide] = {}
+        self._unread: dict[str, RuiChatError] = {}
         self._lock = threading.Lock()
 
     @property
@@ -293,14 +293,14 @@ class _Question:
 
     def gather(self) -> None:
         """Have its slides read."""
-        for slide_id in self.ticket.ask.asked_slides:
+        for slide_id in self._slides:
             self._engine.reader.want(slide_id, self)
         if self.ticket.is_cancelled:
             self.leave()
 
     def leave(self) -> None:
         """Wait no longer for slides."""
-        for slide_id in self.ticket.ask.asked_slides:
+        for slide_id in self._slides:
             self._engine.reader.leave(slide_id, self)
 
     def progress(self, slide_id: str, stage: str, done: int, total: int) -> None:
@@ -309,16 +309,27 @@ class _Question:
 
     def ready(self, slide_id: str, read: ReadSlide) -> None:
         """See `reading.Watcher`."""
-        with self._lock:
-            self._read[slide_id] = read
-            is_complete = len(self._read) == len(self.ticket.ask.asked_slides)
-        if is_complete:
-            self._engine.enqueue(self)
+        self._settle(slide_id, read)
 
     def failed(self, slide_id: str, error: RuiChatError) -> None:
         """See `reading.Watcher`."""
-        self.leave()
-        self._engine.finish(self.ticket, Failed(error))
+        if isinstance(error, InputError | NotFoundError):
+            self._settle(slide_id, error)
+        else:  # not for this slide alone
+            self.leave()
+            self._engine.finish(self.ticket, Failed(error))
+
+    def _settle(self, slide_id: str, outcome: ReadSlide | RuiChatError) -> None:
+        with self._lock:
+            if isinstance(outcome, RuiChatError):
+                self._unread[slide_id] = outcome
+            else:
+                self._read[slide_id] = outcome
+            is_settled = len(self._read) + len(self._unread) == len(self._slides)
+        if is_settled and self._read:
+            self._engine.enqueue(self)
+        elif is_settled:
+            self._engine.finish(self.ticket, Failed(next(iter(self._unread.values()))))
 
     def answer(self) -> Done:
         """The answer; its words are told as they come.
@@ -331,7 +342,7 @@ class _Question:
         outline = None if ask.region is None else ask.region.outline
         chats: dict[ChatKey, SlideChat] = {}
         try:
-            for slide_id in ask.asked_slides:
+            for slide_id in filter(self._read.__contains__, self._slides):
                 self.ticket.check()
                 key = ChatKey(ask.chat_id, View(slide_id, outline))
                 chats[key] = self._open(key)
@@ -366,11 +377,14 @@ class _Question:
 
     def _speak(self, chats: Mapping[str, SlideChat]) -> Answer | CaseAnswer:
         ticket, ask = self.ticket, self.ticket.ask
-        if len(chats) == 1:
+        if len(ask.asked_slides) == 1:
             (chat,) = chats.values()
             events = chat.ask(ask.question, watch=ticket.check)
         else:
-            events = ask_case(chats, ask.question, language=ask.language, watch=ticket.check)
+            asked: dict[str, SlideChat | NotAsked] = dict.fromkeys(ask.asked_slides, "too_many")
+            asked |= chats
+            asked |= {slide_id: why_not(error) for slide_id, error in self._unread.items()}
+            events = ask_case(asked, ask.question, language=ask.language, watch=ticket.check)
         with closing(events):
             for event in events:
                 ticket.check()
@@ -381,10 +395,3 @@ class _Question:
                 elif event:
                     ticket.put(Words(event))
         raise AssertionError("an answer ends with an answer")
-
-
-def _load(settings: EngineSettings) -> Backend:
-    # Idle threads that spin take the cores that tiles are read with; torch may be loaded later.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("OMP_NUM_THREADS", str(settings.num_threads))
-    return load_backend(settings.model, settings.model_options, num_threads=settings.num_threads)

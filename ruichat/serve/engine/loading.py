@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from ruichat.chat.backend import Backend
+from ruichat.chat.backend import Backend, load_backend
 from ruichat.errors import ModelError, RuiChatError, SlowModelError
+from ruichat.serve.engine.settings import EngineSettings
 
 log = logging.getLogger(__name__)
 
@@ -146,3 +148,15 @@ class LoadedModel:
                 f"the model couldn't be loaded ({type(error).__name__})",
                 hint="The server's log says where; check the model's files",
             ) from error
+
+
+def load_model(settings: EngineSettings) -> Backend:
+    """The model that the operator chose.
+
+    Raises:
+        ConfigError, PrerequisiteError, ArtifactError, ModelError: it can't be loaded.
+    """
+    # Idle threads that spin take the cores that tiles are read with; torch may be loaded later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_NUM_THREADS", str(settings.num_threads))
+    return load_backend(settings.model, settings.model_options, num_threads=settings.num_threads)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from drawn import draw_tissue, write_pyramid
 from fakes_chat import SURE, ScriptedSession, make_backend, write_two_halves
-from fakes_engine import HeldModel, ask, events_of, held_backend, running, until
+from fakes_engine import FolderSlides, HeldModel, ask, events_of, held_backend, running, until
 
 from ruichat.chat.answer import Answer
-from ruichat.chat.case_answer import CaseAnswer
+from ruichat.chat.case_answer import MAX_SLIDES, CaseAnswer
 from ruichat.chat.outline import Outline0
 from ruichat.errors import InputError, ModelError
 from ruichat.model.chat_model import SlideContext, Usage
@@ -30,6 +33,8 @@ from ruichat.serve.engine.events import (
     Words,
 )
 from ruichat.serve.engine.requests import DrawnRegion, EngineFullError, Ticket
+from ruichat.serve.engine.settings import EngineSettings
+from ruichat.slide.slide import Slide
 from ruichat.units import Region0
 
 SLIDE = "halves.tif"
@@ -174,10 +179,6 @@ def test_one_failure_is_one_askers_failure(folder: Path, caplog: pytest.LogCaptu
 
 
 def test_a_model_that_cannot_be_loaded_is_tried_again(folder: Path) -> None:
-    from fakes_engine import FolderSlides
-
-    from ruichat.serve.engine.settings import EngineSettings
-
     attempts: list[int] = []
 
     def load() -> object:
@@ -215,10 +216,6 @@ def test_thoughts_are_told_only_if_they_are_to_be_shown(folder: Path) -> None:
     backend = make_backend("Yes [R1].", thought="Dark nests.")
 
     def thoughts(shown: bool) -> list[str]:
-        from fakes_engine import FolderSlides
-
-        from ruichat.serve.engine.settings import EngineSettings
-
         engine = Engine(EngineSettings(), FolderSlides(folder), lambda: backend)
         try:
             ticket = ask(engine, SLIDE, "Is there tumour?", think=True, show_thinking=shown)
@@ -248,9 +245,8 @@ def test_empty_and_endless_questions_are_refused_at_once(folder: Path) -> None:
         for question in ("", " \x00 ", "a" * 1001):
             with pytest.raises(InputError):
                 ask(engine, SLIDE, question)
-        for ids in ((), [str(i) for i in range(13)]):
-            with pytest.raises(InputError, match=f"{len(ids)} slides"):
-                ask(engine, ids, "Is there tumour?")
+        with pytest.raises(InputError, match="no slide"):
+            ask(engine, (), "Is there tumour?")
         assert not slides.opened
 
 
@@ -322,6 +318,44 @@ def test_several_slides_answer_together(folder: Path) -> None:
         assert isinstance(last, Done) and isinstance(last.answer, CaseAnswer)
         assert [part.slide for part in last.answer.parts] == [SLIDE, "other.tif"]
         assert "[B·R1]" in last.answer.text
+
+
+def test_slides_that_can_not_be_read_are_left_out_and_the_others_keep_their_letters(
+    tmp_path: Path,
+) -> None:
+    write_two_halves(tmp_path / SLIDE)
+    write_pyramid(tmp_path / "bare.tif", draw_tissue(900, 900), mpp=None)
+    (tmp_path / "torn.tif").write_bytes(b"II*\0")
+    beyond = [f"{i}.tif" for i in range(MAX_SLIDES - 2)]
+    with running(tmp_path) as (engine, _, slides):
+        ids = ("bare.tif", "torn.tif", SLIDE, *beyond)
+        last = events_of(ask(engine, ids, "Is there tumour?"))[-1]
+        assert isinstance(last, Done) and isinstance(last.answer, CaseAnswer)
+        assert [(part.letter, part.slide) for part in last.answer.parts] == [("C", SLIDE)]
+        left_out = {one.letter: one.reason for one in last.answer.left_out}
+        assert left_out.pop("A") == "no_resolution" and left_out.pop("M") == "too_many"
+        assert set(left_out.values()) == {"unreadable"} and len(left_out) == MAX_SLIDES - 2
+        assert beyond[-1] not in slides.opened
+        failed = events_of(ask(engine, ids[:2], "Is there tumour?"))[-1]
+        assert isinstance(failed, Failed) and isinstance(failed.error, InputError)
+        assert engine.status().num_waiting == 0
+
+
+def test_what_is_not_one_slides_fault_fails_the_question(folder: Path) -> None:
+    class Busy(FolderSlides):
+        @contextmanager
+        def open(self, slide_id: str) -> Iterator[Slide]:
+            if slide_id == SLIDE:
+                raise ModelError("busy")
+            with super().open(slide_id) as slide:
+                yield slide
+
+    engine = Engine(EngineSettings(), Busy(folder), held_backend)
+    try:
+        last = events_of(ask(engine, (SLIDE, "other.tif"), "Is there tumour?"))[-1]
+        assert isinstance(last, Failed) and isinstance(last.error, ModelError)
+    finally:
+        engine.close()
 
 
 def test_an_answer_that_became_too_long_says_so(folder: Path) -> None:
