@@ -18,7 +18,7 @@ from ruichat.errors import RuiChatError
 from ruichat.serve.access.roles import CurrentUser, Right
 from ruichat.serve.access.routes import current_user
 from ruichat.serve.page.asked import asked_of, looked_of
-from ruichat.serve.page.conversations import Conversations, shown_of
+from ruichat.serve.page.conversations import Conversations, problem_shown, shown_of
 from ruichat.serve.page.shown import ChatShown, Shown
 from ruichat.serve.problems import AccessError, log_bug
 
@@ -64,8 +64,7 @@ def build_blocks(conversations: Conversations) -> gr.Blocks:
 
     def failed(error: RuiChatError, chat_id: str | None) -> gr.HTML:
         empty = shown_of(ChatShown(chat_id=chat_id))
-        said = {"message": error.message, "hint": error.hint}
-        return told(empty | {"error": said, "is_error": True})
+        return told(empty | {"error": problem_shown(error), "is_error": True})
 
     async def watched(
         chat_id: str, user: CurrentUser, request: gr.Request, **more: Any

@@ -19,6 +19,7 @@ from ruichat.serve.engine.requests import Ask, DrawnRegion, Ticket
 from ruichat.serve.page.answering import Answering
 from ruichat.serve.page.asked import Asked
 from ruichat.serve.page.shown import ChatShown, Shown, read_chat
+from ruichat.serve.problems import status_of
 from ruichat.storage.database import cases, chats, regions
 from ruichat.storage.database.connect import Database
 from ruichat.storage.database.models import Message
@@ -69,7 +70,8 @@ class Conversations:
         Raises:
             NotFoundError: there is no such case, slide, region or chat for the user.
             InputError: the question can't be asked.
-            ConflictError: an answer is being written in this chat already.
+            ConflictError: an answer is being written in this chat already, or the answer to be
+                given anew isn't the chat's last.
             EngineFullError: too many wait; the question isn't kept.
         """
         with self._reserved(asked.chat_id):
@@ -158,7 +160,7 @@ class Conversations:
         chat_id = asked.chat_id
         if asked.retry is not None:
             assert chat_id is not None
-            kept = chats.take_back_answer(session, chat_id, user_id=user_id)
+            kept = chats.take_back_answer(session, chat_id, user_id=user_id, message_id=asked.retry)
         else:
             assert asked.case_id is not None
             if chat_id is None:
@@ -237,8 +239,7 @@ def shown_of(
     if running is not None:
         messages.append(_running_shown(running))
     elif failure is not None and messages:
-        error = {"message": failure.message, "hint": failure.hint}
-        messages[-1] = messages[-1] | {"error": error}
+        messages[-1] = messages[-1] | {"error": problem_shown(failure)}
     return {
         "chat_id": chat.chat_id,
         "case_id": chat.case_id,
@@ -247,6 +248,11 @@ def shown_of(
         "running": running is not None,
         "progress": None if running is None else running.progress,
     }
+
+
+def problem_shown(error: RuiChatError) -> Shown:
+    """Why something failed; the status names the kind, for which the page has words."""
+    return {"message": error.message, "hint": error.hint, "status": status_of(error)}
 
 
 def _running_shown(answering: Answering) -> Shown:

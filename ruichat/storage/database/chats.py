@@ -192,20 +192,30 @@ def get_message(session: Session, chat_id: str, message_id: str, *, user_id: str
     return message
 
 
-def take_back_answer(session: Session, chat_id: str, *, user_id: str) -> Message:
+def take_back_answer(
+    session: Session, chat_id: str, *, user_id: str, message_id: str | None = None
+) -> Message:
     """Remove the answer that a chat ends with, so that its question is answered anew.
+
+    Args:
+        message_id: of the answer that is meant; None for whatever the chat ends with.
 
     Returns:
         The question, which the chat now ends with.
 
     Raises:
         NotFoundError: the user has begun no such chat.
-        ConflictError: the chat holds no question.
+        ConflictError: the chat holds no question, or ends with something else than is meant.
     """
     own_chat(session, chat_id, user_id=user_id)
     chat = _locked(session, chat_id)
     turns = select(Message).where(Message.chat_id == chat_id).order_by(Message.position.desc())
-    for message in session.scalars(turns.limit(2)).all():
+    last = session.scalars(turns.limit(2)).all()
+    if message_id is not None and message_id not in [message.id for message in last[:1]]:
+        raise ConflictError(
+            "the chat has gone on since that answer", hint="Read on, then ask what is still open"
+        )
+    for message in last:
         if message.role == "user":
             session.flush()
             return message

@@ -165,6 +165,18 @@ def test_retrying_replaces_the_last_answer(desk: Desk) -> None:
     assert messages[-1]["id"] != first["id"] and messages[-1]["text"] == WORDS
 
 
+def test_retrying_an_answer_that_another_has_followed_destroys_nothing(desk: Desk) -> None:
+    chat_id = desk.ask()
+    first = desk.watch(chat_id)["messages"][-1]
+    desk.watch(desk.ask("And where is it?", chat_id=chat_id))
+    again = asked_of({"chat_id": chat_id, "retry": first["id"]})
+    with pytest.raises(ConflictError):
+        desk.conversations.ask(again, user_id=desk.user_id)
+    messages = desk.watch(chat_id)["messages"]
+    assert len(messages) == 4 and messages[-1]["state"] == "complete"
+    assert not desk.conversations.is_open(chat_id)
+
+
 def test_a_chat_takes_one_question_at_a_time(desk: Desk) -> None:
     desk.model.going.clear()
     chat_id = desk.ask()
@@ -248,7 +260,8 @@ def test_a_failed_answer_says_why_and_can_be_asked_anew(desk: Desk) -> None:
     chat_id = desk.ask(slide_ids=[broken])
     last = desk.watch(chat_id)
     assert last["messages"][-1]["state"] == "failed"
-    assert last["messages"][-1]["error"]["message"]
+    error = last["messages"][-1]["error"]
+    assert error["message"] and 400 <= error["status"] < 600
     desk.watch(desk.ask(chat_id=chat_id))
     assert "error" not in desk.watch(chat_id)["messages"][-1]
 

@@ -192,6 +192,25 @@ def test_an_answer_is_taken_back_for_another(database: Database, desk: Desk) -> 
         assert [(turn.position, turn.text) for turn in turns] == [(0, "?"), (1, "last")]
 
 
+def test_only_the_answer_that_a_chat_ends_with_is_taken_back(
+    database: Database, desk: Desk
+) -> None:
+    answers: list[str] = []
+    with database.session() as session:
+        for text in ("first", "second"):
+            chats.add_question(session, desk.chat, user_id=desk.user, text=f"{text}?")
+            answers.append(chats.add_answer(session, desk.chat, user_id=desk.user, text=text).id)
+    for meant in (answers[0], "0" * 32):
+        with pytest.raises(ConflictError, match="gone on"), database.session() as session:
+            chats.take_back_answer(session, desk.chat, user_id=desk.user, message_id=meant)
+    with database.session() as session:
+        turns = chats.list_messages(session, desk.chat, user_id=desk.user)
+        assert [turn.text for turn in turns] == ["first?", "first", "second?", "second"]
+        chats.take_back_answer(session, desk.chat, user_id=desk.user, message_id=answers[1])
+    with pytest.raises(ConflictError, match="gone on"), database.session() as session:
+        chats.take_back_answer(session, desk.chat, user_id=desk.user, message_id=answers[1])
+
+
 def test_feedback_is_on_answers_and_can_be_taken_back(database: Database, desk: Desk) -> None:
     with database.session() as session:
         asked = chats.add_question(session, desk.chat, user_id=desk.user, text="?").id
