@@ -71,11 +71,14 @@ def list_users(request: Request, user: Admin, part: Part) -> Page[UserShown]:
 async def add_user(request: Request, user: Admin, new: NewUser) -> UserShown:
     """Let somebody in."""
     services = services_of(request)
-    given = new.model_dump() | {"language": new.language or services.settings.language}
+    language = new.language or services.settings.language
 
     def work() -> UserShown:
         with services.database.session() as session:
-            return UserShown.model_validate(users.create_user(session, **given))
+            made = users.create_user(
+                session, **new.model_dump(exclude={"language"}), language=language
+            )
+            return UserShown.model_validate(made)
 
     added = await services.login_gate.hashing(work)
     services.identities.forget_all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -344,7 +344,7 @@ def test_slides_that_can_not_be_read_are_left_out_and_the_others_keep_their_lett
 def test_what_is_not_one_slides_fault_fails_the_question(folder: Path) -> None:
     class Busy(FolderSlides):
         @contextmanager
-        def open(self, slide_id: str) -> Iterator[Slide]:
+        def open(self, slide_id: str) -> Generator[Slide]:
             if slide_id == SLIDE:
                 raise ModelError("busy")
             with super().open(slide_id) as slide:
