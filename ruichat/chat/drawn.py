@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Float64, Int64, UInt8
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from ruichat.chat.answer import DrawnRecord
 from ruichat.chat.facts import TileReading
@@ -115,9 +116,15 @@ def _tissue_shares(
     bag: FeatureBag, xy0: Int64[NDArray[np.int64], "n 2"]
 ) -> Float64[NDArray[np.float64], " n"]:
     """Share of each tile that tiles of the bag cover; these don't overlap."""
-    far = np.abs(xy0[:, None, :] - bag.xy0[None]).astype(np.float64)
-    common = np.clip(bag.span0 - far, 0, None).prod(axis=2)
-    return common.sum(axis=1) / float(bag.span0) ** 2
+    if not len(xy0):
+        return np.zeros(0)
+    # Only pairs that touch: all pairs of a large box and a large slide fill the memory.
+    pairs = KDTree(xy0).sparse_distance_matrix(
+        KDTree(bag.xy0), bag.span0, p=np.inf, output_type="ndarray"
+    )
+    far = np.abs(xy0[pairs["i"]] - bag.xy0[pairs["j"]]).astype(np.float64)
+    common = np.clip(bag.span0 - far, 0, None).prod(axis=1)
+    return np.bincount(pairs["i"], common, minlength=len(xy0)) / float(bag.span0) ** 2
 
 
 def _read_own(read: ReadSlide, xy0: Int64[NDArray[np.int64], "n 2"]) -> FeatureBag:
