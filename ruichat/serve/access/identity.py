@@ -14,12 +14,12 @@ from anyio import to_thread
 from sqlalchemy.orm import Session
 from starlette.requests import HTTPConnection
 
-from ruichat.errors import StorageFullError
+from ruichat.errors import DatabaseUnavailableError, StorageFullError
 from ruichat.serve.access.roles import CurrentUser
 from ruichat.serve.settings import ServeSettings
 from ruichat.storage.database import users
 from ruichat.storage.database.connect import Database
-from ruichat.storage.database.models import User
+from ruichat.storage.database.models import ApiToken, User
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ query, and a user disabled by another process is out this much later."""
 
 MAX_REMEMBERED = 10_000
 
-Find = Callable[[Session], CurrentUser | None]
+Find = Callable[[], CurrentUser | None]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ class Identities:
 
     def is_single_user(self) -> bool:
         """Whether requests need no login now."""
-        with self._database.session() as session:
-            return self._single(session) is not None
+        return self._single() is not None
 
     def forget_all(self) -> None:
         """Ask the database again from the next request on: users or logins have changed."""
@@ -89,12 +88,12 @@ class Identities:
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             key = f"token {users.digest_token(token)}"
-            return await self._look_up(key, lambda session: self._by_token(session, token))
+            return await self._look_up(key, lambda: self._by_token(token))
         cookie = connection.cookies.get(COOKIE)
         if not cookie:
             return None
         key = f"cookie {users.digest_token(cookie)}"
-        return await self._look_up(key, lambda session: _by_login(session, cookie))
+        return await self._look_up(key, lambda: self._by_login(cookie))
 
     async def _look_up(self, key: str, find: Find) -> CurrentUser | None:
         with self._lock:
@@ -104,8 +103,7 @@ class Identities:
         return found.user
 
     def _ask(self, key: str, find: Find) -> _Remembered:
-        with self._database.session() as session:
-            found = _Remembered(find(session), time.monotonic() + REMEMBERED_S)
+        found = _Remembered(find(), time.monotonic() + REMEMBERED_S)
         with self._lock:
             self._known[key] = found
             self._known.move_to_end(key)
@@ -119,22 +117,36 @@ class Identities:
             return bool(self._settings.single_user)
         return all(user.name == SINGLE_USER for user in users.list_users(session))
 
-    def _single(self, session: Session) -> CurrentUser | None:
-        if not self._wants_single(session):
-            return None
-        user = users.find_user(session, name=SINGLE_USER)
+    def _single(self) -> CurrentUser | None:
+        with self._database.session() as session:
+            if not self._wants_single(session):
+                return None
+            user = users.find_user(session, name=SINGLE_USER)
         return None if user is None else as_current(user, means="single")
 
-    def _by_token(self, session: Session, token: str) -> CurrentUser | None:
-        found = users.find_token(session, token)
+    def _by_login(self, token: str) -> CurrentUser | None:
+        with self._database.session() as session:
+            found = users.find_login(session, token)
         if found is None:
             return None
-        try:
-            with self._database.session() as noting:
-                users.note_token_use(noting, found[0])
-        except StorageFullError:
-            log.warning("the disk is full: the use of a token was not noted")
+        return as_current(found[1], means="cookie", csrf_token=found[0].csrf_token)
+
+    def _by_token(self, token: str) -> CurrentUser | None:
+        with self._database.session() as session:
+            found = users.find_token(session, token)
+        if found is None:
+            return None
+        # Not before the connection is given back: many who hold one and wait for a second one
+        # wait for each other.
+        self._note_use(found[0])
         return as_current(found[1], means="token")
+
+    def _note_use(self, token: ApiToken) -> None:
+        try:
+            with self._database.session() as session:
+                users.note_token_use(session, token)
+        except (StorageFullError, DatabaseUnavailableError) as error:
+            log.warning("the use of a token was not noted: %s", error.message)
 
 
 def as_current(
@@ -142,10 +154,3 @@ def as_current(
 ) -> CurrentUser:
     """A user's row as the sender of a request."""
     return CurrentUser(user.id, user.name, user.role, user.language, means, csrf_token)
-
-
-def _by_login(session: Session, token: str) -> CurrentUser | None:
-    found = users.find_login(session, token)
-    if found is None:
-        return None
-    return as_current(found[1], means="cookie", csrf_token=found[0].csrf_token)
