@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 MEDIA_TYPE = "application/geo+json"
 
+MAX_REVISION_DIGITS = 9
+"""No finding is changed so often that its revision has more."""
+
 _JOINT = ": "
 """Between the parts of a derived class, as QuPath writes them in one name."""
 
@@ -140,13 +143,12 @@ def _read(feature: Any) -> ReadFinding:
         raise InputError("this is no Feature", hint="See RFC 7946, 3.2")
     properties = _part(feature, "properties", dict, {})
     metadata = _part(properties, "metadata", dict, {})
-    revision = metadata.get("ruichat:revision")
     classification = _part(properties, "classification", dict, {})
     geometry = check_geometry(feature.get("geometry"))
     _check_area(geometry)
     return ReadFinding(
         id=_our_id(feature.get("id")),
-        revision=int(revision) if isinstance(revision, str) and revision.isdecimal() else None,
+        revision=_revision(metadata.get("ruichat:revision")),
         finding=NewFinding(
             geometry=geometry,
             name=_part(properties, "name", str, ""),
@@ -202,6 +204,17 @@ def _our_id(given: Any) -> str | None:
         return uuid.UUID(given).hex if isinstance(given, str) else None
     except ValueError:
         return None
+
+
+def _revision(given: Any) -> int | None:
+    if not isinstance(given, str) or not given.isdecimal():
+        return None
+    if len(given) > MAX_REVISION_DIGITS:
+        raise InputError(
+            f"ruichat:revision has {len(given)} digits; up to {MAX_REVISION_DIGITS} are possible",
+            hint="Export the findings again",
+        )
+    return int(given)
 
 
 def _check_area(geometry: dict[str, Any]) -> None:

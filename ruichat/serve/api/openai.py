@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -181,7 +180,7 @@ def _slide_id(
     data = part.image_url.url.partition(",")[2]
     try:
         picture = base64.b64decode(data, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # also for letters that aren't ASCII
         raise InputError("the picture isn't base64", hint="Send data:image/png;base64,…") from error
     return services.engine.pictures.add(picture, part.image_url.mpp)
 

@@ -216,6 +216,24 @@ def test_what_is_no_geojson_is_named_by_its_line(data, said):
         read_findings(data, width0=None, height0=None)
 
 
+@pytest.mark.parametrize(
+    ("revision", "read"), [("12", 12), ("9" * 9, 999_999_999), (12, None), ("-1", None), ("", None)]
+)
+def test_a_revision_is_read_where_it_may_be_one(revision, read):
+    metadata = {"metadata": {"ruichat:revision": revision}}
+    feature = {"type": "Feature", "geometry": SQUARE, "properties": metadata}
+    (found,) = read_findings(json.dumps(feature).encode(), width0=None, height0=None)
+    assert found.revision == read
+
+
+@pytest.mark.parametrize("num", [10, 5000])
+def test_a_revision_of_too_many_digits_is_refused(num):
+    metadata = {"metadata": {"ruichat:revision": "9" * num}}
+    feature = {"type": "Feature", "geometry": SQUARE, "properties": metadata}
+    with pytest.raises(InputError, match=f"feature 1: ruichat:revision has {num} digits"):
+        read_findings(json.dumps(feature).encode(), width0=None, height0=None)
+
+
 def test_a_list_or_a_feature_alone_will_do():
     feature = QUPATH["features"][0]
     for data in (feature, [feature], QUPATH["features"][:1]):

@@ -45,6 +45,14 @@ def test_too_many_requests_say_when_to_come_back(tmp_path):
     assert int(answers[-1].headers["retry-after"]) > 0
 
 
+@pytest.mark.parametrize("data", ["病理", "A" * 8 + "é", "A"])
+def test_a_picture_that_is_not_base64_is_refused(join, data):
+    image = {"url": f"data:image/png;base64,{data}", "mpp": 0.5}
+    content = [{"type": "image_url", "image_url": image}, {"type": "text", "text": "?"}]
+    asked = ASKED | {"messages": [{"role": "user", "content": content}]}
+    assert "base64" in problem(join().post("/v1/chat/completions", json=asked), 400)["message"]
+
+
 @pytest.mark.parametrize(
     ("given", "param"),
     [
