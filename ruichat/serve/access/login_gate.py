@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
+from ruichat.errors import InputError
 from ruichat.serve.access.limits import RateLimit
 from ruichat.serve.settings import ServeSettings
 from ruichat.storage.database import users
@@ -40,7 +41,7 @@ class LoginGate:
         Raises:
             AccessError: too many tries of this address, or for this name (429).
         """
-        counters = [(self._one, f"from {address}"), (self._name, name.casefold())]
+        counters = [(self._one, f"from {address}"), (self._name, _one_spelling(name))]
 
         def look() -> str:
             # Not before its turn: many who log in at once with right passwords are no guessers.
@@ -59,3 +60,11 @@ class LoginGate:
     async def hashing(self, work: Callable[[], T]) -> T:
         """Run something that hashes a password, when its turn has come."""
         return await to_thread.run_sync(work, limiter=self._limiter)
+
+
+def _one_spelling(name: str) -> str:
+    """A name as users are found by it: each other spelling of it would have tries of its own."""
+    try:
+        return users.clean_name(name)
+    except InputError:
+        return name.casefold()

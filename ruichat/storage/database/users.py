@@ -21,7 +21,8 @@ from ruichat.storage.database.columns import now
 from ruichat.storage.database.models import LINE, ApiToken, Language, Login, Role, User
 
 MIN_PASSWORD, MAX_PASSWORD = 12, 1024
-"""Characters. The least is ours: NIST SP 800-63B-4 asks for 8, or 15 without a second factor."""
+"""Characters, in compatibility form. The least is ours: NIST SP 800-63B-4 asks for 8, or 15
+without a second factor."""
 
 TOKEN_PREFIX = "ruichat_"
 """By which scanners for leaked secrets know a token."""
@@ -139,7 +140,7 @@ def check_password(session: Session, *, name: str, password: str) -> User | None
     if user is None or password_hash is None or not matches:
         return None
     if password_hasher().check_needs_rehash(password_hash):
-        user.password_hash = password_hasher().hash(_clean_password(password))
+        user.password_hash = password_hasher().hash(_to_bytes(_clean_password(password)))
     return user
 
 
@@ -318,19 +319,22 @@ def _hash(password: str) -> str:
             f"{len(clean)}",
             hint="A sentence is easy to remember and hard to guess",
         )
-    return password_hasher().hash(clean)
+    return password_hasher().hash(_to_bytes(clean))
 
 
-def _clean_password(password: str) -> bytes:
+def _clean_password(password: str) -> str:
     """One form for what keyboards write in several."""
-    return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
+    return unicodedata.normalize("NFKC", password)
+
+
+def _to_bytes(clean: str) -> bytes:
+    return clean.encode("utf-8", "surrogatepass")
 
 
 def _verify(password_hash: str, password: str) -> bool:
     # What is longer than any password is cut: it fails all the same, and costs no more.
+    clean = _clean_password(password)[: MAX_PASSWORD + 1]
     try:
-        return password_hasher().verify(
-            password_hash, _clean_password(password[: MAX_PASSWORD + 1])
-        )
+        return password_hasher().verify(password_hash, _to_bytes(clean))
     except VerifyMismatchError:
         return False

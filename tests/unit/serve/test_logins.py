@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -8,11 +9,12 @@ import pytest
 from fastapi.testclient import TestClient
 from served import ADDRESS, PASSWORD
 
-from ruichat.serve.access import identity
+from ruichat.serve.access import identity, login_gate
 from ruichat.serve.access.identity import COOKIE
 from ruichat.serve.access.login_page import own_path
 from ruichat.serve.access.tokens import same
 from ruichat.serve.app import create_app
+from ruichat.serve.problems import AccessError
 from ruichat.serve.settings import ServeSettings
 from ruichat.storage.database import users
 
@@ -107,6 +109,22 @@ def test_guessing_is_slowed_and_the_right_password_does_not_help(tmp_path):
         answer = log_in(client)
         assert answer.status_code == 429 and int(answer.headers["retry-after"]) > 0
         assert "Too many" in answer.text
+
+
+def test_a_name_has_no_more_tries_for_being_spelled_in_other_ways(tmp_path, monkeypatch):
+    monkeypatch.setattr(login_gate, "PER_NAME", 1)
+    app = create_app(ServeSettings(data_dir=tmp_path, single_user=False, login_failures=3))
+    spellings = ["li", " LI", "ｌｉ", "Li "]
+    with TestClient(app, base_url=ADDRESS, follow_redirects=False) as client:
+        gate = app.state.services.login_gate
+
+        async def guess(number: int) -> str:
+            return await gate.check(name=spellings[number], password="x", address=str(number))
+
+        assert [asyncio.run(guess(number)) for number in range(3)] == ["", "", ""]
+        with pytest.raises(AccessError):
+            asyncio.run(guess(3))
+        assert log_in(client, "\0").status_code == 401
 
 
 def test_a_department_that_logs_in_at_once_is_no_guesser(tmp_path):

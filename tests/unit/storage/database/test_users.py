@@ -50,6 +50,18 @@ def test_a_password_is_the_same_in_every_form_of_unicode(database: Database) -> 
         assert users.check_password(session, name="a", password="Mikroskop é 12")
 
 
+def test_the_length_of_a_password_is_counted_in_characters(database: Database) -> None:
+    with pytest.raises(InputError, match=r"has 4\."):
+        make(database, "a", password="病理切片")
+    long = "é" * 1024
+    make(database, "b", password=long)
+    with database.session() as session:
+        assert users.check_password(session, name="b", password="e\u0301" * 1024)
+        assert users.check_password(session, name="b", password=long + "x") is None
+    with pytest.raises(InputError, match=r"has 1025\."):
+        make(database, "c", password=long + "x")
+
+
 def test_an_unknown_name_takes_as_long_as_a_wrong_password(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
