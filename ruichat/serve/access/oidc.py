@@ -154,11 +154,13 @@ def _claims(settings: ServeSettings, attempt: Attempt, code: str) -> dict[str, A
 
     Raises:
         AccessError: the code or the token isn't good.
+        PrerequisiteError: the provider doesn't answer, or is another.
     """
     jwt = require("joserfc.jwt", extra="oidc")
     keys = require("joserfc.jwk", extra="oidc").KeySet
     bad_token = require("joserfc.errors", extra="oidc").JoseError
     bad_code = require("authlib.oauth2", extra="oidc").OAuth2Error
+    no_answer = require("httpx2", extra="oidc").HTTPError
     with _client(settings) as client:
         provider = _provider(client, settings)
         try:
@@ -171,13 +173,15 @@ def _claims(settings: ServeSettings, attempt: Attempt, code: str) -> dict[str, A
             )
             jwt.JWTClaimsRegistry(
                 leeway=LEEWAY_S,
-                iss={"essential": True, "value": settings.oidc_issuer},
+                iss={"essential": True, "value": provider["issuer"]},
                 aud={"essential": True, "value": settings.oidc_client_id},
                 sub={"essential": True},
                 exp={"essential": True},
                 iat={"essential": True},
                 nonce={"essential": True, "value": attempt.nonce},
             ).validate(token.claims)
+        except no_answer as error:
+            raise _away(error) from error
         except (bad_token, bad_code, KeyError, ValueError, TypeError) as error:
             raise AccessError(
                 f"the provider's token is no good ({type(error).__name__})"
@@ -232,17 +236,21 @@ def _provider(client: Any, settings: ServeSettings) -> dict[str, str]:
     Raises:
         PrerequisiteError: it doesn't answer, or is another.
     """
-    errors = require("httpx2", extra="oidc").HTTPError
+    no_answer = require("httpx2", extra="oidc").HTTPError
     try:
         found = _get(client, settings.oidc_issuer + "/.well-known/openid-configuration")
-    except (errors, ValueError) as error:
-        raise PrerequisiteError(
-            f"the login provider doesn't answer ({type(error).__name__})",
-            hint="Try again; if it stays so, tell the operator",
-        ) from error
+    except (no_answer, ValueError) as error:
+        raise _away(error) from error
     if str(found.get("issuer", "")).rstrip("/") != settings.oidc_issuer:
         raise PrerequisiteError("the login provider is another", hint="Check oidc_issuer")
     return cast(dict[str, str], found)
+
+
+def _away(error: Exception) -> PrerequisiteError:
+    return PrerequisiteError(
+        f"the login provider doesn't answer ({type(error).__name__})",
+        hint="Try again; if it stays so, tell the operator",
+    )
 
 
 def _get(client: Any, address: str) -> Any:

@@ -32,6 +32,8 @@ class Provider:
         self.changed: dict[str, object] = {}
         self.person = {"sub": "4711", "preferred_username": "Li.Wei"}
         self.begun: dict[str, dict[str, str]] = {}
+        self.slash = ""
+        self.broken: dict[str, int] = {}
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,6 +49,7 @@ class Provider:
                 self.answer(*provider.token(form, self.headers.get("Authorization", "")))
 
             def answer(self, body: object, status: int = 200) -> None:
+                status = provider.broken.get(self.path, status)
                 data = json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -63,7 +66,7 @@ class Provider:
 
     def description(self) -> dict[str, str]:
         return {
-            "issuer": self.issuer,
+            "issuer": self.issuer + self.slash,
             "authorization_endpoint": f"{self.issuer}/authorize",
             "token_endpoint": f"{self.issuer}/token",
             "jwks_uri": f"{self.issuer}/keys",
@@ -87,7 +90,7 @@ class Provider:
         if authorization != f"Basic {expected}":
             return {"error": "invalid_client"}, 401
         claims = {
-            "iss": self.issuer,
+            "iss": self.issuer + self.slash,
             "aud": "ruichat",
             "exp": int(time.time()) + 300,
             "iat": int(time.time()),
@@ -111,6 +114,7 @@ def running():
 @pytest.fixture
 def provider(running):
     running.changed, running.signing_key, running.algorithm = {}, running.key, "RS256"
+    running.slash, running.broken = "", {}
     return running
 
 
@@ -147,6 +151,21 @@ def test_a_person_of_the_hospital_comes_in_as_a_reader(client, provider):
     kept = next(cookie for cookie in cookies if cookie.startswith(COOKIE))
     assert "Secure" in kept and "HttpOnly" in kept and "SameSite=strict" in kept
     assert (whoever(client)["name"], whoever(client)["role"]) == ("li.wei", "reader")
+
+
+def test_the_name_of_a_provider_may_end_in_a_slash(client, provider):
+    provider.slash = "/"
+    assert go(client, provider).status_code == 200 and whoever(client)["name"] == "li.wei"
+    provider.changed = {"iss": provider.issuer}
+    assert go(client, provider).status_code == 403
+
+
+@pytest.mark.parametrize(("path", "status"), [("/token", 502), ("/keys", 500), ("/keys", 404)])
+def test_a_provider_that_goes_away_in_between_is_told(client, provider, path, status):
+    provider.broken = {path: status}
+    answer = go(client, provider)
+    assert answer.status_code == 503 and "doesn't answer" in answer.text
+    assert COOKIE not in client.cookies
 
 
 def test_the_same_person_is_the_same_user_with_the_role_of_the_provider(client, provider):
