@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,6 +66,27 @@ def slowed(server: Server) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def started(data: Path, environment: dict[str, str]) -> Iterator[tuple[str, int]]:
+    """A server on a free port; its address and its process's id."""
+    command = [sys.executable, "-m", "ruichat", "serve", "--port", "0", "--data", str(data)]
+    with subprocess.Popen(
+        command,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://[^/\s]+", process.stdout.readline())
+            assert found is not None, "the server didn't start"
+            yield found.group(), process.pid
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
 
 
 def draw(path: Path, width: int, height: int, seed: int) -> Path:

@@ -62,14 +62,36 @@ def magnification(page: Any) -> float:
     return page.evaluate(f"{VIEW}.magnification")
 
 
-def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Drag over the slide; places are shares of the pane."""
-    box = page.locator(".rc-canvas").first.bounding_box()
+def drag(page: Any, start: tuple[float, float], end: tuple[float, float], pane: int = 0) -> None:
+    """Drag over a slide; places are shares of its pane."""
+    box = page.locator(".rc-canvas").nth(pane).bounding_box()
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
     page.mouse.move(*places[0])
     page.mouse.down()
     page.mouse.move(*places[1], steps=6)
     page.mouse.up()
+
+
+def click_slide(page: Any, place: tuple[float, float], pane: int = 0) -> None:
+    """Click on a slide, not so soon after the last click that it would count as double."""
+    box = page.locator(".rc-canvas").nth(pane).bounding_box()
+    page.wait_for_timeout(400)
+    page.mouse.click(box["x"] + place[0] * box["width"], box["y"] + place[1] * box["height"])
+
+
+def slide_ids(page: Any) -> list[str]:
+    """Of the case, in order, once they are listed."""
+    page.wait_for_function("ruichat.page.strip.slides.length > 1")
+    return page.evaluate("ruichat.page.strip.slides.map(({id}) => id)")
+
+
+def step_to(page: Any, slide_id: str, key: str = "PageDown") -> None:
+    """Go to the next slide by its key, and wait until it is shown."""
+    over_slide(page)
+    page.keyboard.press(key)
+    page.wait_for_function(
+        f"ruichat.page.stage.main.slide?.id === '{slide_id}' && {VIEW}.info !== null"
+    )
 
 
 def over_slide(page: Any) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browsed import Server, draw, fill, fill_several
+from browsed import Server, draw, fill, fill_several, started
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None
@@ -26,23 +22,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     pytest.importorskip("playwright.sync_api")
     folder = tmp_path_factory.mktemp("glass")
     draw(folder / "small.tif", 2048, 1536, 7)
-    environment = os.environ | {
+    environment = {
         "RUICHAT_SERVE_SLIDE_FOLDERS": str(folder),
         "RUICHAT_CACHE": str(tmp_path_factory.mktemp("cache")),
+        # A colleague that a test makes would end it.
+        "RUICHAT_SERVE_SINGLE_USER": "true",
     }
     data = tmp_path_factory.mktemp("data")
-    command = [sys.executable, "-m", "ruichat", "serve", "--port", "0", "--data", str(data)]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            found = re.search(r"http://\S+", process.stdout.readline())
-            assert found is not None, "the server didn't start"
-            yield fill(found.group(), folder, data, process.pid)
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+    with started(data, environment) as (address, pid):
+        yield fill(address, folder, data, pid)
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +74,19 @@ def page(chromium: Any, server: Server) -> Iterator[Any]:
     context.close()
     assert not complaints
     assert not strangers
+
+
+@pytest.fixture
+def refused(chromium: Any) -> Iterator[Any]:
+    """A tab in which the server may refuse things; the page's script must stand it."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
+    tab = context.new_page()
+    tab.set_default_timeout(60_000)
+    broken: list[str] = []
+    tab.on("pageerror", lambda error: broken.append(str(error)))
+    yield tab
+    context.close()
+    assert not broken
 
 
 @pytest.fixture

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
 import pytest
-from browsed import Server
+from browsed import Server, post
 from driving import TUMOUR, VIEW, ask, begin_chat, open_page, over_slide, settle
 
 from ruichat.storage.database import cases
@@ -37,6 +38,13 @@ def test_regions_of_an_answer_become_findings_to_decide(
     page.keyboard.press("u")
     page.wait_for_selector(".rc-finding.rc-rejected", state="detached")
     assert page.locator(".rc-finding.rc-accepted").count() == 1
+    shows = page.locator(".rc-finding-name .rc-quiet").first
+    assert re.fullmatch(r"[a-z ]+", shows.inner_text())
+    page.get_by_label("Switch to Chinese").click()
+    assert re.fullmatch(r"[\u4e00-\u9fff]+", shows.inner_text())
+    assert page.locator("ol.rc-findings").get_attribute("aria-label") == "发现"
+    page.get_by_label("切换为英文").click()
+    page.wait_for_load_state("networkidle")
 
 
 def test_a_case_is_made_and_a_slide_sent(page: Any, server: Server) -> None:
@@ -125,3 +133,132 @@ def test_the_list_of_slides_says_what_it_leaves_out_and_doubts(page: Any, server
     assert "archive: too many files" in page.locator(".rc-list-note").inner_text()
     assert page.locator(".rc-choices label .rc-badge").inner_text() == "flat colours: a mask?"
     assert page.locator(".rc-choices label").first.locator(".rc-badge").count() == 1
+
+
+def choose(page: Any, title: str) -> None:
+    """Open a case by the list."""
+    page.locator(".rc-case-name").click()
+    page.wait_for_selector(".rc-choices button")
+    page.keyboard.type(title)
+    page.wait_for_function("document.querySelectorAll('.rc-choices button').length === 1")
+    page.locator(".rc-choices button").click()
+
+
+CASES_SHOWN = """(() => {
+    const {strip, chat, place, cases, stage} = ruichat.page;
+    const slide = strip.slides.find(({id}) => id === stage.main.slide?.id);
+    return [cases.current.id, strip.case?.id, chat.case?.id, place.case, slide?.case_id];
+})()"""
+"""Of which case each part of the page shows something."""
+
+
+def test_a_case_whose_slides_come_late_takes_no_part_in_the_next(
+    page: Any, server: Server, several: Server
+) -> None:
+    late: list[Any] = []
+    open_page(page, several.place())
+    page.route(f"**/api/v1/cases/{server.case_id}/slides?*", lambda route: late.append(route))
+    choose(page, "S26-01482")
+    page.wait_for_function("ruichat.page.strip.case?.id === ruichat.page.cases.current.id")
+    choose(page, "S26-01517")
+    page.wait_for_function(f"{VIEW}.info !== null && !ruichat.page.opening")
+    for route in late:
+        route.continue_()
+    assert late
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(500)
+    assert page.evaluate(CASES_SHOWN) == [several.case_id] * 5
+
+
+def test_a_case_that_cannot_be_opened_shows_nothing_of_the_one_before(
+    refused: Any, server: Server, several: Server
+) -> None:
+    page = refused
+    open_page(page, server.place())
+    page.get_by_label("Switch to Chinese").click()
+    slides = f"**/api/v1/cases/{several.case_id}/slides?*"
+    problem = {"error": {"type": "AccessError", "message": "too many requests", "hint": ""}}
+    page.route(slides, lambda route: route.fulfill(status=429, json=problem))
+    choose(page, "S26-01517")
+    page.get_by_text("暂时无法打开此病例").wait_for()
+    assert page.evaluate(CASES_SHOWN) == [several.case_id, None, None, several.case_id, None]
+    assert page.locator(".rc-slides li, .rc-question").count() == 0
+    assert page.locator(".rc-strip-foot").is_hidden()
+    notice = page.locator(".rc-notice.rc-error").inner_text()
+    assert notice.index("请求过于频繁") < notice.index("too many requests")
+    page.unroute(slides)
+    page.locator(".rc-empty button").click()
+    page.wait_for_function(f"{VIEW}.info !== null")
+    assert page.evaluate(CASES_SHOWN) == [several.case_id] * 5
+    page.get_by_label("切换为英文").click()
+    page.wait_for_load_state("networkidle")
+
+
+def test_a_key_that_is_held_opens_one_case(page: Any, server: Server) -> None:
+    for number in range(3):
+        post(server.address, "/api/v1/cases", {"title": f"held {number}"})
+    open_page(page, server.place())
+    choose(page, "held 2")
+    page.wait_for_selector(".rc-slides .rc-hint")
+    page.evaluate(
+        "ruichat.page.cases.addEventListener('open', () => (window.opened ??= []).push(1))"
+    )
+    over_stage = page.locator(".rc-stage")
+    over_stage.hover()
+    page.keyboard.down("Shift")
+    for _ in range(3):
+        page.keyboard.down("PageDown")
+    page.keyboard.up("PageDown")
+    page.keyboard.up("Shift")
+    page.wait_for_function("document.querySelector('.rc-case-title').textContent === 'held 1'")
+    assert page.evaluate("window.opened.length") == 1
+
+
+def test_saving_a_case_changes_only_what_was_changed(page: Any, server: Server) -> None:
+    made = {"title": "S26-7", "organ": "uterus", "context": ""}
+    case_id = post(server.address, "/api/v1/cases", made)["id"]
+    address = f"{server.address}/api/v1/cases/{case_id}"
+
+    def somebody(context: str) -> None:
+        change = {"context": context}
+        httpx.patch(address, json=change, headers={"Origin": server.address}).raise_for_status()
+
+    page.goto(server.place(case=case_id))
+    page.wait_for_selector(".rc-slides .rc-hint")
+    somebody("Female, 50")
+    page.get_by_label("Title and clinical context").click()
+    page.wait_for_selector(".rc-dialog")
+    assert page.get_by_role("textbox", name="Clinical context").input_value() == "Female, 50"
+    assert page.locator(".rc-dialog select").input_value() == "uterus"
+    somebody("Female, 51")
+    page.get_by_label("Title", exact=True).fill("S26-8")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_selector(".rc-dialog", state="detached")
+    kept = httpx.get(address).json()
+    assert [kept[key] for key in made] == ["S26-8", "uterus", "Female, 51"]
+
+
+def test_the_page_without_a_case_says_so_in_both_languages(page: Any, server: Server) -> None:
+    none = {"items": [], "total": 0, "offset": 0, "limit": 1000}
+    page.route("**/api/v1/cases?*", lambda route: route.fulfill(json=none))
+    page.goto(f"{server.address}/page/")
+    page.get_by_text("A case holds the slides").wait_for()
+    page.get_by_label("Switch to Chinese").click()
+    assert "病例包含同一标本" in page.locator(".rc-empty").first.inner_text()
+    assert page.locator(".rc-empty button").inner_text() == "新建病例"
+    page.get_by_label("切换为英文").click()
+    assert page.locator(".rc-empty button").inner_text() == "New case"
+    page.wait_for_load_state("networkidle")
+
+
+def test_a_bookmark_opens_in_the_open_page(page: Any, server: Server, several: Server) -> None:
+    open_page(page, server.place())
+    fragment = several.place().partition("#")[2]
+    page.evaluate(f"location.hash = '{fragment}'")
+    page.wait_for_function(f"{VIEW}.info?.id === '{several.slide_id}' && !ruichat.page.opening")
+    assert page.evaluate(CASES_SHOWN) == [several.case_id] * 5
+    assert page.locator(".rc-case-title").inner_text() == "S26-01517"
+    page.evaluate(f"location.hash = 'case={'0' * 32}'")
+    page.get_by_text("The case of this address doesn't exist").wait_for()
+    page.wait_for_function(f"{VIEW}.info !== null && !ruichat.page.opening")
+    assert page.evaluate(CASES_SHOWN) == [several.case_id] * 5

@@ -22,7 +22,7 @@ from driving import (
     until_answered,
 )
 
-from ruichat.storage.database import chats
+from ruichat.storage.database import cases, chats, users
 from ruichat.storage.database.connect import open_database
 
 pytestmark = pytest.mark.slow
@@ -253,3 +253,87 @@ def keep_answers(server: Server) -> str:
         chat_id = chat.id
     database.close()
     return chat_id
+
+
+def test_trying_again_in_an_old_tab_destroys_nothing(page: Any, server: Server) -> None:
+    """Another tab has asked on in the same chat since."""
+    open_page(page, server.place())
+    begin_chat(page)
+    ask(page, TUMOUR)
+    chat_id = page.evaluate("ruichat.page.chat.chatId")
+    me = httpx.get(f"{server.address}/api/v1/me").json()["id"]
+    database = open_database(f"sqlite:///{server.data / 'ruichat.db'}")
+    with database.session() as session:
+        chats.add_question(
+            session, chat_id, user_id=me, text="And fat?", slide_ids=[server.slide_id]
+        )
+        chats.add_answer(session, chat_id, user_id=me, text="A little.")
+    database.close()
+    page.get_by_label("Try again").click()
+    page.get_by_text("the chat has gone on since").wait_for()
+    page.wait_for_function("document.querySelectorAll('.rc-answer').length === 2")
+    assert page.locator(WORDS).last.inner_text() == "A little."
+    kept = httpx.get(f"{server.address}/api/v1/chats/{chat_id}/messages").json()["items"]
+    assert [one["text"] for one in kept if one["role"] == "user"] == [TUMOUR, "And fat?"]
+
+
+def test_trying_again_thinks_first_where_that_is_ticked(page: Any, server: Server) -> None:
+    open_page(page, server.place())
+    begin_chat(page)
+    ask(page, TUMOUR)
+    assert page.locator(".rc-thought").count() == 0
+    page.locator(".rc-think input").check()
+    page.get_by_label("Try again").click()
+    page.wait_for_function(f"document.querySelector('.rc-answer .rc-thought') !== null && {IDLE}")
+
+
+def test_a_colleagues_chat_is_read_and_ones_own_written(page: Any, server: Server) -> None:
+    chat_id = keep_colleagues_chat(server)
+    open_page(page, server.place())
+    assert page.evaluate("ruichat.page.chat.chatId") != chat_id
+    assert page.locator(".rc-write textarea").is_visible()
+    page.locator(".rc-side select").select_option(label="theirs (a colleague's)")
+    page.wait_for_selector(".rc-answer .rc-actions")
+    assert page.locator(".rc-write textarea").is_hidden()
+    for name in ("Try again", "Good answer", "Poor answer"):
+        assert page.get_by_label(name).count() == 0, name
+    page.locator(".rc-others button").click()
+    page.wait_for_selector(".rc-welcome")
+    assert "carcinoma" not in page.locator(".rc-messages").inner_text()
+    ask(page, TUMOUR)
+    assert page.locator(".rc-others").is_hidden()
+
+
+def keep_colleagues_chat(server: Server) -> str:
+    """The newest chat of the case, of somebody with whom it is shared."""
+    me = httpx.get(f"{server.address}/api/v1/me").json()["id"]
+    database = open_database(f"sqlite:///{server.data / 'ruichat.db'}")
+    with database.session() as session:
+        wang = users.create_user(session, name="wang", role="pathologist").id
+        cases.add_member(session, server.case_id, user_id=me, member_id=wang)
+        chat = chats.create_chat(
+            session, user_id=wang, case_id=server.case_id, language="en", title="theirs"
+        )
+        of = {"user_id": wang, "slide_ids": [server.slide_id]}
+        chats.add_question(session, chat.id, text="What is it?", **of)
+        chats.add_answer(session, chat.id, text="A carcinoma.", **of)
+        chat_id = chat.id
+    database.close()
+    return chat_id
+
+
+def test_an_answer_that_failed_once_says_so_later(page: Any, server: Server) -> None:
+    """The server remembers the reason only of a chat's last question, until it is started anew."""
+    me = httpx.get(f"{server.address}/api/v1/me").json()["id"]
+    database = open_database(f"sqlite:///{server.data / 'ruichat.db'}")
+    of = {"user_id": me, "slide_ids": [server.slide_id]}
+    with database.session() as session:
+        chat_id = chats.create_chat(
+            session, user_id=me, case_id=server.case_id, language="en", title="failed"
+        ).id
+        chats.add_question(session, chat_id, text="What is it?", **of)
+        chats.add_answer(session, chat_id, text="", state="failed", **of)
+    database.close()
+    open_page(page, server.place(chat=chat_id))
+    page.wait_for_selector(".rc-answer")
+    assert "No answer came" in page.locator(".rc-answer .rc-note").inner_text()

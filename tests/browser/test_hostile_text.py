@@ -220,6 +220,7 @@ def close(tab: Any) -> None:
 
 def read_dialogs(tab: Any, case: Server) -> None:
     tab.get_by_label("Title and clinical context").click()
+    tab.wait_for_selector(".rc-dialog")
     shown(tab, ".rc-dialog input, .rc-dialog textarea", "title", "context")
     close(tab)
     tab.get_by_label("Choose a case").click()

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 from browsed import Server
-from driving import VIEW, drag, magnification, open_page, over_slide, settle
+from driving import (
+    VIEW,
+    click_slide,
+    drag,
+    magnification,
+    open_page,
+    over_slide,
+    settle,
+    slide_ids,
+    step_to,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -159,3 +170,163 @@ def test_everything_is_in_reach_in_a_small_window(
     assert toolbar["x"] + toolbar["width"] <= width
     canvas = page.locator(".rc-canvas").first.bounding_box()
     assert canvas["width"] * canvas["height"] > 0.3 * width * height
+
+
+def test_overlays_that_come_late_stay_off_another_slide(page: Any, several: Server) -> None:
+    open_page(page, several.place())
+    first, second = slide_ids(page)[:2]
+    page.wait_for_function("!ruichat.page.stage.overlays.boxes.classes.disabled")
+    over_slide(page)
+    page.keyboard.press("c")
+    page.wait_for_selector(".rc-layer-masks image", state="attached")
+    late: list[Any] = []
+    page.route(f"**/slides/{second}/overlays", lambda route: late.append(route))
+    step_to(page, second)
+    page.keyboard.press("t")
+    page.keyboard.press("t")
+    assert page.locator(".rc-layer-masks image").count() == 0
+    step_to(page, first, "PageUp")
+    page.wait_for_selector(".rc-layer-masks image", state="attached")
+    assert late
+    for route in late:
+        route.continue_()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(300)
+    images = page.locator(".rc-layer-masks image")
+    assert images.count() == 1
+    assert f"/slides/{first}/" in images.get_attribute("href")
+
+
+def regions_of(server: Server, slide_id: str) -> set[str]:
+    """Ids of a slide's drawn regions."""
+    answer = httpx.get(f"{server.address}/api/v1/slides/{slide_id}/regions").json()
+    return {region["id"] for region in answer["items"]}
+
+
+def test_an_unfinished_polygon_stays_behind(page: Any, several: Server) -> None:
+    open_page(page, several.place())
+    second = slide_ids(page)[1]
+    before = regions_of(several, second)
+    settle(page)
+    over_slide(page)
+    page.keyboard.press("p")
+    click_slide(page, (0.4, 0.4))
+    click_slide(page, (0.6, 0.4))
+    step_to(page, second)
+    assert page.locator(".rc-layer-draft .rc-mark").count() == 0
+    settle(page)
+    click_slide(page, (0.5, 0.6))
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(500)
+    assert page.evaluate("ruichat.page.stage.main.tools.points.length") == 1
+    assert regions_of(several, second) == before
+
+
+def test_a_slide_switched_in_the_middle_of_a_drag_is_not_drawn_on(
+    page: Any, several: Server
+) -> None:
+    open_page(page, several.place())
+    first, second = slide_ids(page)[:2]
+    before = regions_of(several, first) | regions_of(several, second)
+    settle(page)
+    over_slide(page)
+    page.keyboard.press("r")
+    box = page.locator(".rc-canvas").first.bounding_box()
+    place = [box["x"] + 0.4 * box["width"], box["y"] + 0.4 * box["height"]]
+    page.mouse.move(*place)
+    page.mouse.down()
+    page.mouse.move(place[0] + 80, place[1] + 60, steps=4)
+    page.keyboard.press("PageDown")
+    page.mouse.move(place[0] + 160, place[1] + 120, steps=8)
+    page.wait_for_function(f"{VIEW}.info?.id === '{second}'")
+    page.mouse.move(place[0] + 200, place[1] + 120, steps=4)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    assert regions_of(several, first) | regions_of(several, second) == before
+
+
+def test_the_region_on_the_right_is_kept_for_the_question_and_deleted(
+    page: Any, several: Server
+) -> None:
+    open_page(page, several.place())
+    left, right = slide_ids(page)[:2]
+    settle(page)
+    before = regions_of(several, left), regions_of(several, right)
+    over_slide(page)
+    page.keyboard.press("r")
+    drag(page, (0.3, 0.3), (0.5, 0.5))
+    page.wait_for_selector(".rc-target .rc-tag button")
+    page.keyboard.press("Escape")
+    over_slide(page)
+    page.keyboard.press("s")
+    page.wait_for_function("ruichat.page.stage.pair.locked")
+    settle(page)
+    (drawn,) = regions_of(several, left) - before[0]
+    over_slide(page)
+    page.keyboard.press("r")
+    drag(page, (0.4, 0.4), (0.6, 0.6), pane=1)
+    page.wait_for_function(f"ruichat.page.chat.composer.region?.slide.id === '{right}'")
+    page.evaluate("ruichat.page.strip.reload()")
+    page.wait_for_timeout(200)
+    assert page.locator(".rc-target .rc-tag button").count() == 1
+    assert len(regions_of(several, right) - before[1]) == 1
+    page.keyboard.press("Escape")
+    click_slide(page, (0.5, 0.5), pane=1)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Delete")
+    page.wait_for_function("ruichat.page.chat.composer.region === null")
+    assert regions_of(several, right) == before[1]
+    assert drawn in regions_of(several, left)
+
+
+def test_a_citation_of_a_slide_that_was_beside_flies_there(page: Any, several: Server) -> None:
+    open_page(page, several.place())
+    second = slide_ids(page)[1]
+    over_slide(page)
+    page.keyboard.press("s")
+    page.wait_for_function("ruichat.page.stage.pair.locked")
+    page.keyboard.press("s")
+    page.wait_for_selector(".rc-pane >> nth=1", state="hidden")
+    page.evaluate(
+        """(slideId) => ruichat.page.chat.dispatchEvent(new CustomEvent("fly", {detail: {
+            slideId, mark: null, box0: {x: 200, y: 200, width: 224, height: 224}}}))""",
+        second,
+    )
+    page.wait_for_function(f"{VIEW}.info?.id === '{second}' && {VIEW}.bounds0.width < 1200")
+
+
+def test_slides_stay_in_step_however_quickly_others_are_chosen(page: Any, several: Server) -> None:
+    open_page(page, several.place())
+    ids = slide_ids(page)
+    over_slide(page)
+    page.keyboard.press("s")
+    page.wait_for_function("ruichat.page.stage.pair.locked")
+    page.keyboard.press("PageDown")
+    page.keyboard.press("PageDown")
+    page.wait_for_function(f"{VIEW}.info?.id === '{ids[2]}'")
+    page.wait_for_function("ruichat.page.stage.pair.locked")
+    assert page.get_by_label("Move in step").get_attribute("aria-pressed") == "true"
+
+
+def test_a_slide_is_shown_once_its_resolution_is_given(page: Any, server: Server) -> None:
+    """The real slide, as if its file didn't state a resolution until somebody gives it."""
+    info = f"**/slides/{server.slide_id}/info"
+    page.route(info, lambda route: route.fulfill(json={"tile_px": None, "needs_mpp": True}))
+    page.goto(server.place())
+    page.get_by_text("The file doesn't state its resolution").wait_for()
+    page.get_by_label("Switch to Chinese").click()
+    assert "文件未注明分辨率" in page.locator(".rc-empty").first.inner_text()
+    page.get_by_label("切换为英文").click()
+    assert "doesn't state its resolution" in page.locator(".rc-empty").first.inner_text()
+    page.unroute(info)
+
+    def given(route: Any) -> None:
+        told = route.fetch().json()
+        told["items"][0] |= {"given_mpp": 0.3, "stain": "PAS"}
+        route.fulfill(json=told)
+
+    page.route("**/api/v1/cases/*/slides?*", given)
+    page.evaluate("ruichat.page.strip.reload()")
+    page.wait_for_function(f"{VIEW}.info?.num_levels > 0")
+    assert "PAS" in page.locator(".rc-caption").first.inner_text()
+    page.wait_for_load_state("networkidle")

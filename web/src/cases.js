@@ -3,7 +3,7 @@
 import { button, el, icon, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { language, onLanguage, text } from "./language.js";
-import { complain, field, openDialog } from "./notices.js";
+import { complain, field, notify, openDialog } from "./notices.js";
 import { holds, searchList } from "./search_list.js";
 
 const CHANGES = { class: "rc-button rc-icon-button rc-changes" };
@@ -46,7 +46,7 @@ export class Cases extends EventTarget {
       this.title,
       icon(ICONS.down),
     );
-    this.editButton = iconButton(ICONS.edit, "case_edit", () => this.edit(), CHANGES);
+    this.editButton = iconButton(ICONS.edit, "case_edit", () => this.edit().catch(complain), CHANGES);
     this.element = el(
       "div",
       { class: "rc-cases" },
@@ -58,7 +58,7 @@ export class Cases extends EventTarget {
       "p",
       { class: "rc-missing", hidden: true },
       el("span", { say: "context_missing" }),
-      button("context_add", () => this.edit(), { class: "rc-button rc-small rc-changes" }),
+      button("context_add", () => this.edit().catch(complain), { class: "rc-button rc-small rc-changes" }),
     );
     onLanguage(() => this.#draw());
   }
@@ -66,7 +66,9 @@ export class Cases extends EventTarget {
   /** Lists the cases and opens the wanted one, else the last used. */
   async load(wantedId = null) {
     this.cases = await this.server.list("api/v1/cases");
-    this.#open(this.cases.find(({ id }) => id === wantedId) ?? this.cases[0] ?? null);
+    const find = (id) => this.cases.find((one) => one.id === id);
+    if (wantedId && !find(wantedId)) notify(text("case_gone"), { isError: true });
+    this.#open(find(wantedId) ?? find(this.current?.id) ?? this.cases[0] ?? null);
   }
 
   /** Shows all cases to choose from; others may have changed them meanwhile. */
@@ -89,19 +91,25 @@ export class Cases extends EventTarget {
 
   /** Asks for a new case's title. */
   create() {
-    this.#dialog("new_case", { title: "", organ: null, context: "" }, async (fields) => {
+    this.#dialog("new_case", { title: "", organ: "", context: "" }, async (fields) => {
       const made = await this.server.post("api/v1/cases", fields);
       await this.load(made.id);
     });
   }
 
-  /** Changes title, organ and clinical context. */
-  edit() {
-    if (!this.current) return;
-    const id = this.current.id;
-    this.#dialog("case_edit", this.current, async (fields) => {
-      const changed = await this.server.patch(`api/v1/cases/${id}`, fields);
+  /** Changes title, organ and clinical context, as they stand by now. */
+  async edit() {
+    const id = this.current?.id;
+    if (!id) return;
+    const { title, organ, context } = await this.server.get(`api/v1/cases/${id}`);
+    if (this.current?.id !== id) return; // another was opened meanwhile
+    const before = { title, organ: organ ?? "", context };
+    this.#dialog("case_edit", before, async (fields) => {
+      // Only what was changed: somebody else may have changed the rest since.
+      const own = Object.entries(fields).filter(([key, value]) => value !== before[key].trim());
+      const changed = await this.server.patch(`api/v1/cases/${id}`, Object.fromEntries(own));
       this.cases = this.cases.map((one) => (one.id === id ? changed : one));
+      if (this.current?.id !== id) return;
       this.current = changed;
       this.#draw();
       this.dispatchEvent(new CustomEvent("changed", { detail: { case: changed } }));
@@ -154,8 +162,10 @@ export class Cases extends EventTarget {
       {},
       el("option", { value: "", say: "organ_none" }),
       ORGANS.map((key) => el("option", { value: key, say: `organ_${key.replace(" ", "_")}` })),
+      // One that a program has given.
+      ORGANS.concat("").includes(shown.organ) ? null : el("option", { value: shown.organ }, shown.organ),
     );
-    organ.value = shown.organ ?? "";
+    organ.value = shown.organ;
     const context = el("textarea", { rows: "5", maxlength: "10000", hint: "case_context_hint" });
     context.value = shown.context;
     openDialog(

@@ -1,7 +1,7 @@
 // The panel on the right: conversation and findings, and the way to Python for questions.
 
 import { Composer } from "./composer.js";
-import { el, iconButton } from "./dom.js";
+import { button, el, iconButton } from "./dom.js";
 import { Findings } from "./findings.js";
 import { ICONS } from "./icons.js";
 import { language, onLanguage, text } from "./language.js";
@@ -34,6 +34,12 @@ export class ChatPanel extends EventTarget {
     this.findings = new Findings(server);
     this.which = el("select", { on: { change: () => this.open(this.which.value) } });
     this.newButton = iconButton(ICONS.add, "chat_new", () => this.open(null));
+    this.others = el(
+      "div",
+      { class: "rc-others", hidden: true },
+      el("p", { say: "chat_others" }),
+      button("chat_new", () => this.open(null)),
+    );
     this.empty = el(
       "div",
       { class: "rc-welcome" },
@@ -57,6 +63,7 @@ export class ChatPanel extends EventTarget {
       this.empty,
       this.messages.element,
       this.model.element,
+      this.others,
       this.composer.element,
     );
     this.element = el(
@@ -87,34 +94,36 @@ export class ChatPanel extends EventTarget {
     if (name === "chat") this.#drawChats();
   }
 
-  /** Shows a case's chats: the wanted one, else the last. */
+  /** Shows no case. */
+  clear() {
+    this.case = null;
+    this.chats = [];
+    this.#show(null);
+  }
+
+  /** Shows a case's chats: the wanted one, else the last of one's own. */
   async openCase(whole, wantedId) {
     this.case = whole;
     this.model.setContext(Boolean(whole?.context.trim()));
     const chats = whole ? await this.server.list(`api/v1/cases/${whole.id}/chats`) : [];
     if (this.case !== whole) return; // another was opened meanwhile
     this.chats = chats.reverse();
-    const wanted = this.chats.find(({ id }) => id === wantedId) ?? this.chats[0];
+    const wanted =
+      this.chats.find(({ id }) => id === wantedId) ?? this.chats.find((chat) => this.#isOwn(chat));
     this.open(wanted?.id ?? null);
   }
 
   /** Shows a chat, or an empty one with null. */
   open(chatId) {
-    this.chatId = chatId;
-    this.shownMessage = null;
-    this.underway = null;
-    this.kept = { ...NO_CHAT, chat_id: chatId };
-    this.#draw(this.kept);
-    this.#drawChats();
+    this.#show(chatId);
     this.dispatchEvent(new CustomEvent("chat", { detail: { id: chatId ?? undefined } }));
-    this.bridge.look(chatId);
   }
 
-  /** Says which slide is in view, of which slides. */
-  setSlide(slide, slides, organ) {
+  /** Says which slide is asked about, of which slides; `shown` are the ids of those in view. */
+  setSlide(slide, slides, organ, shown) {
     const isOther = slide?.id !== this.slide?.id;
     this.slide = slide;
-    this.composer.setSlides(slides, slide, organ);
+    this.composer.setSlides(slides, slide, organ, shown);
     if (isOther) this.findings.open(slide).catch(complain);
   }
 
@@ -142,12 +151,17 @@ export class ChatPanel extends EventTarget {
     this.model.addEventListener("ready", ({ detail }) => {
       this.composer.think.hidden = !detail.model.thinks;
     });
-    this.bridge.addEventListener("silent", () => this.#giveUp({ message: text("offline") }));
+    this.bridge.addEventListener("silent", () => this.#findOut());
     this.composer.addEventListener("ask", ({ detail }) => this.#ask(detail));
     this.composer.addEventListener("stop", () => this.stop());
     this.messages.addEventListener("fly", ({ detail }) => this.#flyTo(detail));
     this.messages.addEventListener("retry", ({ detail }) => {
-      this.#send({ chat_id: this.chatId, retry: detail.message.id }, this.kept.messages.slice(0, -1));
+      const data = {
+        chat_id: this.chatId,
+        retry: detail.message.id,
+        think: this.composer.thinkBox.checked,
+      };
+      this.#send(data, this.kept.messages.slice(0, -1));
     });
     this.messages.addEventListener("rate", ({ detail }) => this.#rate(detail).catch(complain));
     this.messages.addEventListener("keep", ({ detail }) => this.#keep(detail.message).catch(complain));
@@ -158,6 +172,25 @@ export class ChatPanel extends EventTarget {
       this.dispatchEvent(new CustomEvent("fly", { detail }));
     });
     onLanguage(() => this.#drawChats());
+  }
+
+  #isOwn(chat) {
+    return chat.user_id === this.server.userId;
+  }
+
+  #show(chatId) {
+    const chat = this.chats.find(({ id }) => id === chatId);
+    const isOwn = !chat || this.#isOwn(chat);
+    this.chatId = chatId;
+    this.shownMessage = null;
+    this.underway = null;
+    this.kept = { ...NO_CHAT, chat_id: chatId };
+    this.messages.isOwn = isOwn;
+    this.others.hidden = isOwn;
+    this.composer.element.hidden = !isOwn;
+    this.#draw(this.kept);
+    this.#drawChats();
+    this.bridge.look(chatId);
   }
 
   #ask({ text: words, think, region, all }) {
@@ -178,6 +211,8 @@ export class ChatPanel extends EventTarget {
   #send(data, messages) {
     this.underway = { words: data.text ?? "", isStopped: false };
     this.bridge.ask(data);
+    // Gradio doesn't tell that a login has ended.
+    this.server.get("api/v1/me").catch((error) => error.status === 401 && this.#giveUp(error));
     const running = { id: "running", role: "assistant", state: "running", text: "", answer: null };
     this.#draw({ ...this.kept, messages: [...messages, running], running: true });
     this.messages.toEnd();
@@ -193,7 +228,12 @@ export class ChatPanel extends EventTarget {
     if (chat.chat_id && this.chatId === null && chat.is_new) {
       this.chatId = chat.chat_id;
       this.chats = [
-        { id: chat.chat_id, created_at: chat.created_at, title: chat.messages[0]?.text },
+        {
+          id: chat.chat_id,
+          user_id: this.server.userId,
+          created_at: chat.created_at,
+          title: chat.messages[0]?.text,
+        },
         ...this.chats,
       ];
       this.#drawChats();
@@ -206,6 +246,16 @@ export class ChatPanel extends EventTarget {
     this.underway = null;
     this.kept = chat;
     this.#draw(chat);
+  }
+
+  /** Asks the server why Python says nothing. */
+  async #findOut() {
+    try {
+      await this.server.get("api/v1/me");
+      this.#giveUp({ message: text("no_reply") });
+    } catch (error) {
+      this.#giveUp(error);
+    }
   }
 
   /** Says why there's no answer; a question that didn't arrive goes back to be sent again. */
@@ -239,7 +289,9 @@ export class ChatPanel extends EventTarget {
     });
     const entries = this.chats.map((chat) => {
       const time = times.format(new Date(chat.created_at));
-      return el("option", { value: chat.id }, chat.title || text("chat_entry", { time }));
+      const title = chat.title || text("chat_entry", { time });
+      const words = this.#isOwn(chat) ? title : text("chat_of_other", { title });
+      return el("option", { value: chat.id }, words);
     });
     if (!this.chatId) entries.unshift(el("option", { value: "" }, text("chat_new")));
     this.which.replaceChildren(...entries);

@@ -70,12 +70,12 @@ export class Composer extends EventTarget {
     this.setRunning(false);
   }
 
-  /** The slides of the case, the one in view first, and the case's organ. */
-  setSlides(slides, current, organ) {
+  /** The slides of the case, the one asked about, the case's organ, and ids of those in view. */
+  setSlides(slides, current, organ, shown) {
     this.slides = slides;
     this.current = current;
     this.organ = organ;
-    if (this.region && this.region.slide.id !== current?.id) this.region = null;
+    if (this.region && !shown.includes(this.region.slide.id)) this.region = null;
     if (slides.length < 2) this.all = false;
     this.#refresh();
   }

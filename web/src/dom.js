@@ -3,13 +3,14 @@
 import { label } from "./language.js";
 
 const SVG = "http://www.w3.org/2000/svg";
+const WORDINGS = new Set(["say", "name", "aria", "hint"]);
 
 /**
  * An HTML element.
  *
  * Attributes: `on` maps event names to listeners, `say` names the wording of its text, `name` that
- * of its ARIA label and tooltip, `hint` that of its placeholder; all others are set as they are,
- * and left out where null or false.
+ * of its ARIA label and tooltip, `aria` that of its ARIA label alone, `hint` that of its
+ * placeholder; all others are set as they are, and left out where null or false.
  */
 export function el(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
@@ -48,7 +49,7 @@ function fill(node, attributes, children) {
     if (value === null || value === undefined || value === false) continue;
     if (key === "on") {
       for (const [event, listener] of Object.entries(value)) node.addEventListener(event, listener);
-    } else if (key === "say" || key === "name" || key === "hint") {
+    } else if (WORDINGS.has(key)) {
       label(node, key, value);
     } else {
       node.setAttribute(key, value === true ? "" : String(value));

@@ -2,8 +2,9 @@
 
 import { button, el, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
-import { label, onLanguage, text } from "./language.js";
+import { label, language, onLanguage, text } from "./language.js";
 import { complain, notify } from "./notices.js";
+import { TISSUES_ZH } from "./tissues.js";
 
 const CONFLICT = 409;
 const STEPS = { accepted: "accept", rejected: "reject", proposed: "undo" };
@@ -17,7 +18,7 @@ export class Findings extends EventTarget {
     this.findings = [];
     this.decided = [];
     this.index = -1;
-    this.list = el("ol", { class: "rc-findings", "aria-label": text("findings") });
+    this.list = el("ol", { class: "rc-findings", aria: "findings" });
     this.count = el("span", { class: "rc-quiet" });
     this.file = el("input", {
       type: "file",
@@ -139,14 +140,15 @@ export class Findings extends EventTarget {
 
   #entry(finding, index) {
     const isChosen = index === this.index;
+    const shows = classWords(finding.classification);
     return el(
       "li",
       { class: `rc-finding rc-${finding.status} ${isChosen ? "rc-chosen" : ""}` },
       el(
         "button",
         { type: "button", class: "rc-finding-name", on: { click: () => this.look(index) } },
-        el("b", {}, finding.name || finding.classification || "–"),
-        el("span", { class: "rc-quiet" }, finding.name ? finding.classification : ""),
+        el("b", {}, finding.name || shows || "–"),
+        el("span", { class: "rc-quiet" }, finding.name ? shows : ""),
         el("span", { class: "rc-state", say: `finding_${finding.status}` }),
         el("span", { class: `rc-origin rc-origin-${finding.origin}`, say: `finding_origin_${finding.origin}` }),
       ),
@@ -190,4 +192,9 @@ export class Findings extends EventTarget {
   #tell(name, detail = null) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/** A class as the page says it; of others than ours as it was written. */
+function classWords(classification) {
+  return (language() === "zh" && TISSUES_ZH.get(classification)) || classification;
 }

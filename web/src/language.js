@@ -2,7 +2,7 @@
 
 import { TEXTS } from "./texts.js";
 
-const PLACES = { say: "textContent", name: "aria-label", hint: "placeholder" };
+const PLACES = { say: "textContent", name: "aria-label", aria: "aria-label", hint: "placeholder" };
 const listeners = new Set();
 let current = "en";
 
@@ -21,7 +21,8 @@ export function text(key, values = {}) {
 /**
  * Gives a node a wording that follows the language.
  *
- * @param {"say" | "name" | "hint"} place its text, its label and tooltip, or its placeholder.
+ * @param {"say" | "name" | "aria" | "hint"} place its text, its label and tooltip, its label alone, or
+ *   its placeholder.
  * @param {string | [string, object]} wording key, or key and values.
  */
 export function label(node, place, wording) {

@@ -4,7 +4,7 @@ import { citationParts, claimParts } from "./answer_text.js";
 import { button, el, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { language, onLanguage, text } from "./language.js";
-import { notify } from "./notices.js";
+import { errorWords, notify } from "./notices.js";
 
 const REASONS = ["wrong", "place", "missing", "unclear"];
 const NEAR_END_PX = 80;
@@ -16,10 +16,10 @@ const NEAR_END_PX = 80;
 export class Messages extends EventTarget {
   constructor() {
     super();
-    this.element = el("div", { class: "rc-messages", role: "log", name: "chat", tabindex: "0" });
-    this.element.removeAttribute("title");
+    this.element = el("div", { class: "rc-messages", role: "log", aria: "chat", tabindex: "0" });
     this.drawn = new Map();
     this.messages = [];
+    this.isOwn = true;
     onLanguage(() => {
       this.drawn.clear();
       this.show(this.messages, this.progress);
@@ -55,7 +55,7 @@ export class Messages extends EventTarget {
   }
 
   #node(message, isLast) {
-    const state = JSON.stringify([message, isLast, message.state === "running" && this.progress]);
+    const state = JSON.stringify([message, isLast, this.isOwn, message.state === "running" && this.progress]);
     const drawn = this.drawn.get(message.id);
     if (drawn?.state === state) return drawn.node;
     const node = message.role === "user" ? question(message) : this.#answer(message, isLast);
@@ -78,6 +78,7 @@ export class Messages extends EventTarget {
     if (message.state === "stopped") node.append(el("p", { class: "rc-note", say: "stopped" }));
     if (answer?.was_cut) node.append(el("p", { class: "rc-note rc-cut", say: "cut" }));
     if (message.error) node.append(failure(message.error));
+    else if (message.state === "failed") node.append(el("p", { class: "rc-note rc-error", say: "failed" }));
     if (answer) node.append(...grounds(answer));
     if (message.text || message.thought) {
       node.append(el("p", { class: "rc-ai", say: "ai_label" }));
@@ -120,25 +121,31 @@ export class Messages extends EventTarget {
   }
 
   #actions(message, isLast) {
-    const rate = (value) => () => this.#tell("rate", { message, value, reason: "" });
     const row = el(
       "div",
       { class: "rc-actions" },
       iconButton(ICONS.copy, "copy", () => copy(message)),
-      isLast ? iconButton(ICONS.retry, "retry", () => this.#tell("retry", { message })) : null,
+      isLast && this.isOwn ? iconButton(ICONS.retry, "retry", () => this.#tell("retry", { message })) : null,
       message.answer?.citations.length
         ? iconButton(ICONS.keep, "keep", () => this.#tell("keep", { message }), {
             class: "rc-button rc-icon-button rc-changes",
           })
         : null,
+      this.isOwn ? this.#rating(message) : null,
+    );
+    return this.isOwn && message.feedback === -1 ? el("div", {}, row, this.#reason(message)) : row;
+  }
+
+  #rating(message) {
+    const rate = (value) => () => this.#tell("rate", { message, value, reason: "" });
+    return [
       iconButton(ICONS.like, "like", rate(message.feedback === 1 ? 0 : 1), {
         "aria-pressed": String(message.feedback === 1),
       }),
       iconButton(ICONS.dislike, "dislike", rate(message.feedback === -1 ? 0 : -1), {
         "aria-pressed": String(message.feedback === -1),
       }),
-    );
-    return message.feedback === -1 ? el("div", {}, row, this.#reason(message)) : row;
+    ];
   }
 
   #reason(message) {
@@ -204,7 +211,8 @@ function running(message, progress) {
   );
 }
 
-function failure({ message, hint }) {
+function failure(error) {
+  const { message, hint } = errorWords(error);
   return el("p", { class: "rc-note rc-error" }, message, hint ? el("small", {}, hint) : null);
 }
 

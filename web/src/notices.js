@@ -2,9 +2,12 @@
 
 import { button, el, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
-import { text } from "./language.js";
+import { language, text } from "./language.js";
 
 const SHOWN_MS = 6000;
+
+/** Statuses of refusals that have words in every language. */
+const SAID = new Set([401, 403, 404, 409, 413, 422, 429, 500, 503, 507]);
 
 let place = null;
 
@@ -26,9 +29,19 @@ export function notify(message, { isError = false, hint = "" } = {}) {
   if (!isError) setTimeout(() => notice.remove(), SHOWN_MS);
 }
 
-/** Shows what went wrong, as the server says it. */
+/**
+ * What went wrong, in the page's language: the server's words are English, so in another language
+ * they come second.
+ */
+export function errorWords({ message, hint, status }) {
+  if (language() === "en" || !SAID.has(status)) return { message, hint: hint ?? "" };
+  return { message: text(`error_${status}`), hint: [message, hint].filter(Boolean).join(". ") };
+}
+
+/** Shows what went wrong. */
 export function complain(error) {
-  notify(error.message || text("offline"), { isError: true, hint: error.hint ?? "" });
+  const { message, hint } = errorWords(error);
+  notify(message || text("offline"), { isError: true, hint });
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { Cases } from "./cases.js";
 import { ChatPanel } from "./chat_panel.js";
-import { el, iconButton } from "./dom.js";
+import { button, el, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { keyTable, listenToKeys } from "./keys.js";
 import { label, language, onLanguage, setLanguage, text } from "./language.js";
@@ -22,6 +22,8 @@ export class Page {
     this.root = root;
     this.server = new Server();
     this.place = readPlace(location.hash);
+    this.going = null;
+    this.openings = 0;
     this.cases = new Cases(this.server);
     this.strip = new Strip(this.server);
     this.stage = new Stage(this.server, { showKeys: () => this.showKeys() });
@@ -79,8 +81,10 @@ export class Page {
   async showSlide(slide, view = null) {
     this.strip.choose(slide.id);
     this.place.slide = slide.id;
-    this.chat.setSlide(slide, this.strip.slides, this.cases.current?.organ);
+    this.place.view = view ?? undefined;
+    this.#tellChat(slide);
     await this.stage.show(this.stage.main, slide, { view });
+    if (this.place.slide !== slide.id) return; // another was chosen meanwhile
     this.#remember();
     await this.#drawMarks();
   }
@@ -115,15 +119,16 @@ export class Page {
     openDialog("keys", keyTable(this.keys));
   }
 
-  /** Deletes the drawn region that is chosen; false where none is. */
+  /** Deletes the drawn region that is chosen on the active slide; false where none is. */
   deleteRegion() {
-    const chosen = this.stage.main.marks.selected;
-    const region = this.regions?.find(({ id }) => id === chosen);
+    const { marks, regions } = this.stage.active;
+    const region = regions.find(({ id }) => id === marks.selected);
     if (!region) return false;
+    const { composer } = this.chat;
     this.server
       .remove(`api/v1/regions/${region.id}`)
       .then(() => {
-        this.chat.composer.setRegion(null);
+        if (composer.region?.id === region.id) composer.setRegion(null);
         return this.#drawMarks();
       })
       .catch(complain);
@@ -133,7 +138,7 @@ export class Page {
   #join() {
     this.cases.addEventListener("open", ({ detail }) => this.#openCase(detail.case).catch(complain));
     this.cases.addEventListener("changed", ({ detail }) => {
-      this.chat.setSlide(this.stage.main.slide, this.strip.slides, detail.case.organ);
+      this.#tellChat(this.chat.slide);
       this.chat.model.setContext(Boolean(detail.case.context.trim()));
     });
     this.strip.addEventListener("slide", ({ detail }) => {
@@ -156,63 +161,121 @@ export class Page {
       for (const pane of this.stage.panes) pane.tools.borrow(held);
     });
     onLanguage(() => this.#drawMarks(false).catch(complain));
+    addEventListener("hashchange", () => this.#goTo(readPlace(location.hash)).catch(complain));
   }
 
+  /** Goes to a place of the address, as a bookmark in the open page gives it. */
+  async #goTo(place) {
+    if (!place.case) return;
+    this.going = place;
+    await this.cases.load(place.case);
+  }
+
+  /** Opens a case, unless another is opened meanwhile; what can't be opened shows nothing. */
   async #openCase(whole) {
+    const number = ++this.openings;
+    const isNow = () => number === this.openings;
     this.opening = true;
     try {
-      await this.#fillCase(whole);
+      await this.#fillCase(whole, isNow);
+    } catch (error) {
+      if (!isNow()) return;
+      this.#empty();
+      const again = () => this.#openCase(whole).catch(complain);
+      this.stage.invite("case_failed", button("retry", again, { class: "rc-button rc-primary" }));
+      throw error;
     } finally {
-      this.opening = false;
+      if (isNow()) this.opening = false;
     }
   }
 
-  async #fillCase(whole) {
-    const isSame = whole?.id === this.place.case;
-    if (!isSame) this.place = { case: whole?.id };
-    this.place.case = whole?.id;
-    await this.#showBeside(null, { forget: false });
+  /** Every part shows the same case, or none: under its title nothing of another may stand. */
+  async #fillCase(whole, isNow) {
+    const place = this.going ?? this.place;
+    this.going = null;
+    this.place = whole?.id === place.case ? place : { case: whole?.id };
+    const wanted = { ...this.place };
+    this.#empty();
+    this.#remember();
     await this.strip.open(whole);
-    await this.chat.openCase(whole, this.place.chat);
-    if (this.place.case !== whole?.id) return; // another was opened meanwhile
+    if (!isNow()) return;
+    await this.chat.openCase(whole, wanted.chat);
+    if (!isNow()) return;
     const { slides } = this.strip;
-    const slide = slides.find(({ id }) => id === this.place.slide) ?? slides[0];
-    if (!slide) {
-      this.place.slide = undefined;
-      if (whole) this.stage.main.fail(text("viewer_empty"));
-      else this.stage.main.invite("begin", "new_case", () => this.cases.create());
-      this.chat.setSlide(null, slides, whole?.organ);
-      this.#remember();
+    const find = (slideId) => slides.find(({ id }) => id === slideId);
+    const slide = find(wanted.slide);
+    if (!slides.length) {
+      this.#showNone(whole);
       return;
     }
-    await this.showSlide(slide, slide.id === this.place.slide ? this.place.view : null);
-    const beside = slides.find(({ id }) => id === this.place.beside);
-    if (beside) await this.#showBeside(beside);
+    await this.showSlide(slide ?? slides[0], slide ? wanted.view : null);
+    if (!isNow()) return;
+    this.place.beside = find(wanted.beside)?.id;
+    if (this.place.beside) await this.#showBeside(find(wanted.beside));
+  }
+
+  #empty() {
+    this.strip.clear();
+    this.stage.clear("case_opening");
+    this.chat.clear();
+    this.#tellChat(null);
+  }
+
+  #showNone(whole) {
+    this.place.slide = this.place.beside = this.place.view = undefined;
+    const choice = button("new_case", () => this.cases.create(), {
+      class: "rc-button rc-primary rc-changes",
+    });
+    if (whole) this.stage.clear("viewer_empty");
+    else this.stage.invite("begin", choice);
+    this.#tellChat(null);
+    this.#remember();
+  }
+
+  /** Tells the chat which slide is in view; a region of the slide beside it may be asked about. */
+  #tellChat(slide) {
+    const { slides } = this.strip;
+    const shown = [slide?.id, this.stage.beside.slide?.id];
+    const now = slides.find(({ id }) => id === slide?.id) ?? null;
+    this.chat.setSlide(now, slides, this.cases.current?.organ, shown);
   }
 
   async #slidesChanged() {
     if (this.opening) return;
     const { slides } = this.strip;
-    const shown = slides.find(({ id }) => id === this.stage.main.slide?.id);
-    if (!shown) {
-      if (this.stage.main.slide && slides.length) await this.showSlide(slides[0]);
-      else if (this.stage.main.slide) this.stage.main.fail(text("viewer_empty"));
-      else if (slides.length && this.place.case && !this.place.slide) await this.showSlide(slides[0]);
-      return;
+    const { main, beside } = this.stage;
+    const rowOf = (slide) => slides.find(({ id }) => id === slide?.id);
+    const second = beside.slide ?? beside.unshown;
+    if (second && !rowOf(second)) await this.#showBeside(null);
+    else if (isNewer(rowOf(beside.unshown), beside.unshown)) await this.#showBeside(rowOf(second));
+    const first = main.slide ?? main.unshown;
+    const now = rowOf(first);
+    if (isNewer(rowOf(main.unshown), main.unshown)) {
+      await this.showSlide(now, this.place.view);
+    } else if (now) {
+      for (const pane of this.stage.panes) {
+        if (rowOf(pane.slide)) this.stage.update(pane, rowOf(pane.slide));
+      }
+      // Another slide may be on its way here, and is asked about already.
+      this.#tellChat(rowOf(this.chat.slide) ?? now);
+    } else if (first && !slides.length) {
+      this.#showNone(this.cases.current);
+    } else if (slides.length && (first || (this.place.case && !this.place.slide))) {
+      await this.showSlide(slides[0]);
     }
-    this.chat.setSlide(shown, slides, this.cases.current?.organ);
-    if (shown.state !== this.stage.main.slide.state) await this.stage.refresh(this.stage.main, shown);
   }
 
-  async #showBeside(slide, { forget = true } = {}) {
-    if (slide || forget) this.place.beside = slide?.id;
+  async #showBeside(slide) {
+    this.place.beside = slide?.id;
     await this.stage.showBeside(slide);
+    this.#tellChat(this.chat.slide);
     this.#remember();
     await this.#drawMarks();
   }
 
   async #saveRegion({ pane, slide, shape, points }) {
-    const count = (this.regions ?? []).length + 1;
+    const count = pane.regions.length + 1;
+    const { mpp } = pane.view;
     const region = await this.server.post(`api/v1/slides/${slide.id}/regions`, {
       name: `${text("region")} ${count}`,
       shape,
@@ -220,12 +283,13 @@ export class Page {
     });
     notify(text("region_saved"));
     await this.#drawMarks();
-    this.#askAbout(pane, region);
+    if (pane.slide?.id === slide.id) this.#askAbout(pane, { ...region, slide, mpp });
   }
 
+  /** @param region with its slide and that slide's mpp. */
   #askAbout(pane, region) {
     pane.marks.select(region.id);
-    this.chat.composer.setRegion({ ...region, slide: pane.slide, mpp: pane.view.mpp });
+    this.chat.composer.setRegion(region);
     this.chat.show("chat");
     this.chat.composer.focus();
   }
@@ -233,7 +297,8 @@ export class Page {
   #pick({ pane, mark }) {
     pane.marks.select(mark?.id ?? null);
     if (!mark) return;
-    if (mark.of.region) this.#askAbout(pane, mark.of.region);
+    const { region } = mark.of;
+    if (region) this.#askAbout(pane, { ...region, slide: pane.slide, mpp: pane.view.mpp });
     if (mark.of.finding) {
       this.chat.show("findings");
       this.chat.findings.lookAt(mark.of.finding.id);
@@ -241,13 +306,13 @@ export class Page {
   }
 
   async #fly({ slideId, box0, mark }) {
-    let pane = this.stage.paneOf(slideId);
-    if (!pane) {
+    if (!this.stage.paneOf(slideId)) {
       const slide = this.strip.slides.find(({ id }) => id === slideId);
       if (!slide) return;
       await this.showSlide(slide);
-      pane = this.stage.main;
     }
+    const pane = this.stage.paneOf(slideId);
+    if (!pane?.view.info) return; // it can't be shown, or another was chosen meanwhile
     pane.marks.select(mark);
     pane.view.flyTo(box0);
   }
@@ -259,7 +324,7 @@ export class Page {
       if (reload) {
         const regions = await this.server.list(`api/v1/slides/${id}/regions`);
         if (pane.slide?.id !== id) continue;
-        if (pane === this.stage.main) this.regions = regions;
+        pane.regions = regions;
         pane.marks.set("regions", regions.map(regionMark));
       }
       pane.marks.set("citations", this.chat.citationsOn(id).map(citationMark));
@@ -268,7 +333,8 @@ export class Page {
   }
 
   #remember() {
-    if (this.stage.main.view.info) this.place.view = this.stage.main.view.view;
+    const { slide, view } = this.stage.main;
+    if (view.info && slide.id === this.place.slide) this.place.view = view.view;
     const fragment = writePlace(this.place);
     history.replaceState(null, "", `${location.pathname}${location.search}#${fragment}`);
   }
@@ -290,6 +356,12 @@ export class Page {
       complain(error);
     }
   }
+}
+
+/** Whether a slide that couldn't be shown has become another, so that it may be shown now. */
+function isNewer(now, before) {
+  const fields = ["state", "error", "mpp", "given_mpp"];
+  return Boolean(now && before) && fields.some((field) => now[field] !== before[field]);
 }
 
 function regionMark(region) {

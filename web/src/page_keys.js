@@ -33,9 +33,10 @@ export function keysOf(page) {
     key(["pageup", "pagedown"], "PgUp PgDn", "key_slide", "moving", (name) =>
       page.strip.step(name === "pageup" ? -1 : 1),
     ),
-    key(["shift+pageup", "shift+pagedown"], "Shift PgUp PgDn", "key_case", "moving", (name) =>
-      page.cases.step(name === "shift+pageup" ? -1 : 1),
-    ),
+    key(["shift+pageup", "shift+pagedown"], "Shift PgUp PgDn", "key_case", "moving", (name, { repeat }) => {
+      // A key that is held would open every case on the way, and be refused for so much asking.
+      if (!repeat) page.cases.step(name === "shift+pageup" ? -1 : 1);
+    }),
     key(["m"], "M", "key_move", "tools", take("move")),
     key([], "Space", "key_space", "tools", () => false),
     key(["r"], "R", "key_rectangle", "tools", take("rectangle")),

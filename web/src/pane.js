@@ -1,6 +1,6 @@
 // A slide with its marks, tools, scale bar and magnifications.
 
-import { button, el } from "./dom.js";
+import { el } from "./dom.js";
 import { language, onLanguage, text } from "./language.js";
 import { Marks } from "./marks.js";
 import { PRESETS, formatLength, formatMagnification, magnification, scaleBar } from "./measure.js";
@@ -31,10 +31,10 @@ export class Pane {
       ),
     );
     this.zooms = el("div", { class: "rc-zooms", role: "group" }, this.times, this.presets);
-    this.empty = el("p", { class: "rc-empty", say: "viewer_empty" });
+    this.empty = el("p", { class: "rc-empty" }, el("span", { say: "viewer_empty" }));
     this.element = el(
       "div",
-      { class: "rc-pane", tabindex: "0", role: "application", name: "viewer" },
+      { class: "rc-pane", tabindex: "0", role: "application", aria: "viewer" },
       this.canvas,
       this.overview,
       this.caption,
@@ -43,11 +43,13 @@ export class Pane {
       this.where,
       this.empty,
     );
-    this.element.removeAttribute("title");
     this.view = new SlideView(this.canvas, this.overview);
     this.marks = new Marks(this.view);
     this.tools = new Tools(this.view, this.marks);
     this.slide = null;
+    this.unshown = null;
+    this.regions = [];
+    this.wanted = null;
     this.view.addEventListener("change", () => this.#measure());
     this.tools.addEventListener("hover", ({ detail }) => this.#point(detail.point));
     this.tools.addEventListener("leave", () => this.where.replaceChildren());
@@ -57,29 +59,57 @@ export class Pane {
 
   /** Shows a slide: `info` for the viewer, `slide` for its caption. */
   async open(slide, info, tileUrl, view) {
-    this.marks.clear();
-    this.slide = slide;
+    this.#leave();
+    this.describe(slide);
     this.empty.hidden = true;
-    this.caption.textContent = [slide.letter, slide.stain, slide.block].filter(Boolean).join(" · ");
     this.zooms.hidden = this.bar.hidden = this.overview.hidden = false;
     await this.view.open(info, { tileUrl, view });
   }
 
-  /** Says why nothing is shown. */
-  fail(message) {
+  /** Takes what is newly known of the slide that is shown. */
+  describe(slide) {
+    this.slide = slide;
+    this.caption.textContent = [slide.letter, slide.stain, slide.block].filter(Boolean).join(" · ");
+  }
+
+  /** Shows nothing; what was still on its way here isn't wanted any more. */
+  close() {
     this.view.close();
-    this.marks.clear();
-    this.slide = null;
-    this.empty.hidden = false;
-    this.empty.textContent = message;
+    this.#leave();
+    this.wanted = this.slide = null;
+    this.caption.textContent = "";
     this.zooms.hidden = this.bar.hidden = this.overview.hidden = true;
   }
 
+  /**
+   * Says why nothing is shown.
+   *
+   * @param {string} say wording.
+   * @param {{detail?: string, slide?: object}} why the server's words, and the slide that isn't shown.
+   */
+  fail(say, { detail = "", slide = null } = {}) {
+    this.close();
+    this.unshown = slide;
+    this.#say(el("span", { say }), detail ? el("small", {}, detail) : null);
+  }
+
   /** Shows no slide, but what to do first. */
-  invite(say, buttonSay, click) {
-    this.fail("");
-    const choice = button(buttonSay, click, { class: "rc-button rc-primary rc-changes" });
-    this.empty.replaceChildren(el("span", { class: "rc-invite" }, el("span", { say }), choice));
+  invite(say, choice) {
+    this.close();
+    this.#say(el("span", { say }), choice);
+  }
+
+  /** Forgets what belongs to the slide shown before, what is being drawn on it too. */
+  #leave() {
+    this.tools.drop();
+    this.marks.clear();
+    this.regions = [];
+    this.unshown = null;
+  }
+
+  #say(...nodes) {
+    this.empty.hidden = false;
+    this.empty.replaceChildren(el("span", { class: "rc-invite" }, nodes));
   }
 
   /** Shows a magnification. */

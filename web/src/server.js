@@ -21,6 +21,7 @@ export class ServerError extends Error {
 export class Server {
   constructor() {
     this.csrf = "";
+    this.userId = null;
     this.tileUrl = (id, level, column, row) =>
       String(address(`slides/${id}/tiles/${level}/${column}_${row}.jpg`));
   }
@@ -29,6 +30,7 @@ export class Server {
   async me() {
     const me = await this.get("api/v1/me");
     this.csrf = me.csrf_token;
+    this.userId = me.id;
     return me;
   }
 
@@ -140,7 +142,14 @@ function parsed(body) {
   }
 }
 
+/** To the login, and from there back to where one was. */
+function toLogin() {
+  const { pathname, search, hash } = location;
+  location.assign(address(`login?next=${encodeURIComponent(pathname + search + hash)}`));
+}
+
 function refusal(answer, status) {
+  if (status === 401) toLogin();
   const { message, hint } = answer?.error ?? {};
   return new ServerError(message ?? `HTTP ${status}`, { hint: hint ?? "", status });
 }

@@ -25,6 +25,7 @@ export class SlideView extends EventTarget {
     this.element = element;
     this.calm = calm;
     this.info = null;
+    this.leave = null;
     this.osd = OpenSeadragon({
       element,
       drawer: "canvas",
@@ -54,36 +55,53 @@ export class SlideView extends EventTarget {
     this.osd.addHandler("animation-finish", () => this.#tell("rest"));
   }
 
-  /** Shows a slide, at a view or as a whole. */
+  /** Shows a slide, at a view or as a whole; also done once another is wanted instead. */
   open(info, { tileUrl, view = null }) {
     this.info = null;
+    this.leave?.();
+    const source = {
+      width: info.width0,
+      height: info.height0,
+      tileSize: info.tile_px,
+      tileOverlap: 0,
+      minLevel: 0,
+      maxLevel: info.num_levels - 1,
+      getTileUrl: (level, column, row) => tileUrl(info.id, level, column, row),
+    };
     return new Promise((resolve, reject) => {
-      this.osd.addOnceHandler("open", async () => {
+      const leave = () => {
+        this.osd.removeHandler("open", opened);
+        this.osd.removeHandler("open-failed", failed);
+        this.leave = null;
+        resolve();
+      };
+      const opened = async (event) => {
+        if (event.source !== source) return; // of one that was wanted before
         await this.#measured();
+        if (this.leave !== leave) return;
         this.info = info;
         if (view) this.setView(view, { still: true });
         else this.osd.viewport.goHome(true);
         this.osd.navigator.updateSize();
         this.#tell("open");
         this.#tell("change");
-        resolve();
-      });
-      this.osd.addOnceHandler("open-failed", (event) => reject(new Error(event.message)));
-      this.osd.open({
-        width: info.width0,
-        height: info.height0,
-        tileSize: info.tile_px,
-        tileOverlap: 0,
-        minLevel: 0,
-        maxLevel: info.num_levels - 1,
-        getTileUrl: (level, column, row) => tileUrl(info.id, level, column, row),
-      });
+        leave();
+      };
+      const failed = (event) => {
+        reject(new Error(event.message));
+        leave();
+      };
+      this.leave = leave;
+      this.osd.addHandler("open", opened);
+      this.osd.addHandler("open-failed", failed);
+      this.osd.open(source);
     });
   }
 
   /** Shows nothing. */
   close() {
     this.info = null;
+    this.leave?.();
     this.osd.close();
   }
 

@@ -23,6 +23,7 @@ export class Stage extends EventTarget {
     this.main = new Pane();
     this.beside = new Pane();
     this.active = this.main;
+    this.inStep = false;
     this.pair = new Pair(this.main.view, this.beside.view);
     this.overlays = new OverlayMenu(this.panes);
     this.toolButtons = TOOLS.map((tool) =>
@@ -62,29 +63,45 @@ export class Stage extends EventTarget {
 
   /** Shows a slide in a pane. */
   async show(pane, slide, { view = null } = {}) {
-    const [isLocked, started] = [this.pair.locked, (pane.wanted = slide.id)];
-    this.pair.lock(false);
+    const started = (pane.wanted = {});
+    this.#lock(false);
+    this.overlays.load(pane, {});
     try {
       const info = await this.server.slideInfo(slide.id);
       if (pane.wanted !== started) return;
       if (info.tile_px === null) {
-        pane.fail(info.needs_mpp ? text("no_mpp") : `${text("viewer_failed")}: ${info.error}`);
+        if (info.needs_mpp) pane.fail("no_mpp", { slide });
+        else pane.fail("viewer_failed", { detail: info.error, slide });
         return;
       }
       await pane.open(slide, info, this.server.tileUrl, view);
     } catch (error) {
-      pane.fail(`${text("viewer_failed")}: ${error.message}`);
+      if (pane.wanted === started) pane.fail("viewer_failed", { detail: error.message, slide });
       return;
     }
-    await this.#loadOverlays(pane, slide);
-    if (isLocked) this.#lock(true);
+    if (pane.wanted !== started) return;
+    this.#lock(this.inStep);
+    this.#loadOverlays(pane, slide);
   }
 
-  /** Takes a slide's newer state, which may have brought overlays, without moving the view. */
-  async refresh(pane, slide) {
-    pane.slide = slide;
-    if (pane.view.info) await this.#loadOverlays(pane, slide);
-    else await this.show(pane, slide);
+  /** Takes a slide's newer words and state, which may have brought overlays; the view stays. */
+  update(pane, slide) {
+    const isOther = slide.state !== pane.slide.state;
+    pane.describe(slide);
+    if (isOther && pane.view.info) this.#loadOverlays(pane, slide);
+  }
+
+  /** Shows no slide, and says why. */
+  clear(say) {
+    this.showBeside(null);
+    this.overlays.load(this.main, {});
+    this.main.fail(say);
+  }
+
+  /** Shows no slide, but what to do first. */
+  invite(say, choice) {
+    this.clear(say);
+    this.main.invite(say, choice);
   }
 
   /** Shows a second slide, or takes it away with null. */
@@ -92,21 +109,23 @@ export class Stage extends EventTarget {
     this.beside.element.hidden = this.lockButton.hidden = slide === null;
     this.besideButton.setAttribute("aria-pressed", String(slide !== null));
     if (slide === null) {
-      this.#lock(false);
-      this.beside.view.close();
+      this.#lock((this.inStep = false));
+      this.beside.close();
+      this.overlays.load(this.beside, {});
       this.active = this.main;
       return;
     }
     await this.show(this.beside, slide);
+    if (this.beside.slide?.id !== slide.id) return; // taken away or replaced meanwhile
     if (!this.beside.view.info || !this.main.view.info) return;
     this.beside.view.setView(sameSpot(this.main.view, this.beside.view), { still: true });
-    this.#lock(true);
+    this.#lock((this.inStep = true));
   }
 
   /** Locks the two slides as they lie, or frees them. */
   toggleStep() {
     if (this.beside.element.hidden) return false;
-    this.#lock(!this.pair.locked);
+    this.#lock((this.inStep = !this.pair.locked));
     notify(text(this.pair.locked ? "in_step_on" : "in_step_off"));
     return true;
   }
@@ -126,11 +145,14 @@ export class Stage extends EventTarget {
     return this.panes.find((pane) => pane.slide?.id === slideId) ?? null;
   }
 
-  /** A slide is shown also where its overlays can't be made. */
+  /** A slide is shown also where its overlays can't be made; they may come late. */
   async #loadOverlays(pane, slide) {
+    const isShown = () => pane.slide?.id === slide.id;
     try {
-      this.overlays.load(pane, await this.server.overlays(slide.id));
+      const masks = await this.server.overlays(slide.id);
+      if (isShown()) this.overlays.load(pane, masks);
     } catch (error) {
+      if (!isShown()) return;
       this.overlays.load(pane, {});
       complain(error);
     }

@@ -3,7 +3,7 @@
 import { el, icon, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { label, onLanguage, text } from "./language.js";
-import { complain, field, notify, openDialog } from "./notices.js";
+import { complain, field, openDialog } from "./notices.js";
 import { searchList } from "./search_list.js";
 
 const STAINS = ["HE", "IHC", "PAS", "Masson", "Ag", "AB"];
@@ -22,7 +22,7 @@ export class Strip extends EventTarget {
     this.slides = [];
     this.sending = [];
     this.drawn = new Map();
-    this.list = el("ol", { class: "rc-slides", "aria-label": text("slides") });
+    this.list = el("ol", { class: "rc-slides", aria: "slides" });
     this.file = el("input", {
       type: "file",
       multiple: true,
@@ -37,13 +37,12 @@ export class Strip extends EventTarget {
     );
     this.element = el(
       "nav",
-      { class: "rc-strip", name: "slides" },
+      { class: "rc-strip", aria: "slides" },
       this.list,
       this.foot,
       this.file,
       el("div", { class: "rc-drop", say: "drop_here" }),
     );
-    this.element.removeAttribute("title");
     this.#acceptDrops();
     onLanguage(() => this.#draw());
     setInterval(() => this.#poll(), POLL_MS);
@@ -51,9 +50,18 @@ export class Strip extends EventTarget {
 
   /** Shows a case's slides. */
   async open(whole) {
+    this.clear();
     this.case = whole;
-    this.drawn.clear();
     await this.reload();
+  }
+
+  /** Shows no case. */
+  clear() {
+    this.case = null;
+    this.slides = [];
+    this.chosen = null;
+    this.drawn.clear();
+    this.#draw();
   }
 
   /** Asks the server for the slides again. */
@@ -254,7 +262,7 @@ export class Strip extends EventTarget {
     try {
       await this.reload();
     } catch (error) {
-      if (error.status) notify(error.message, { isError: true });
+      if (error.status) complain(error);
     }
   }
 

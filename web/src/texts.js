@@ -20,12 +20,42 @@ export const TEXTS = {
     zh: "无法连接服务器。请确认其正在运行；已保存的内容不会丢失",
   },
 
+  no_reply: {
+    en: "The question got no reply. Send it again",
+    zh: "提问未得到回应，请重新发送",
+  },
+  error_401: { en: "Your login has ended. Log in again", zh: "登录已失效，请重新登录" },
+  error_403: { en: "You may not do this. Ask an admin", zh: "您没有此权限，请联系管理员" },
+  error_404: {
+    en: "This isn't there any more, or isn't yours to change. Reload the page",
+    zh: "该内容已不存在，或您无权更改。请刷新页面",
+  },
+  error_409: {
+    en: "Something has changed meanwhile. Look again, then decide",
+    zh: "内容已有变动，请查看最新状态后再操作",
+  },
+  error_413: { en: "This is larger than the server takes", zh: "内容超过服务器允许的大小" },
+  error_422: { en: "The server doesn't take this", zh: "服务器无法接受此内容" },
+  error_429: { en: "Too much was asked at once. Wait a minute", zh: "请求过于频繁，请稍候一分钟再试" },
+  error_500: { en: "The server failed. Tell the operator", zh: "服务器出错，请告知管理员" },
+  error_503: { en: "The server can't do this now. Try again later", zh: "服务器暂时无法处理，请稍后再试" },
+  error_507: { en: "The server's disk is full. Tell the operator", zh: "服务器磁盘已满，请告知管理员" },
+
   cases: { en: "Cases", zh: "病例" },
   no_case: { en: "No case yet", zh: "还没有病例" },
   case_choose: { en: "Choose a case", zh: "选择病例" },
   case_search: {
     en: "Search title, organ, clinical context",
     zh: "搜索名称、器官、临床资料",
+  },
+  case_opening: { en: "Opening the case…", zh: "正在打开病例…" },
+  case_failed: {
+    en: "This case can't be opened at the moment",
+    zh: "暂时无法打开此病例",
+  },
+  case_gone: {
+    en: "The case of this address doesn't exist any more, or isn't shared with you",
+    zh: "此地址中的病例已不存在，或未共享给您",
   },
   case_none_found: { en: "No case holds these words", zh: "没有符合的病例" },
   list_cut: {
@@ -157,6 +187,11 @@ export const TEXTS = {
   chat_new: { en: "New chat", zh: "新对话" },
   chat_which: { en: "Chats of this case", zh: "此病例的对话" },
   chat_entry: { en: "Chat of {time}", zh: "{time} 的对话" },
+  chat_of_other: { en: "{title} (a colleague's)", zh: "{title}（同事的对话）" },
+  chat_others: {
+    en: "A colleague's chat: you can read it, and ask in one of your own",
+    zh: "这是同事的对话，仅供阅读；如需提问，请新建自己的对话",
+  },
   chat_empty: { en: "Ask about this slide", zh: "就此切片提问" },
   chat_empty_more: {
     en: "Every claim names the regions it rests on; click one to fly there.",
@@ -187,6 +222,7 @@ export const TEXTS = {
   class_III: { en: "descriptive only", zh: "仅作描述" },
   class_IV: { en: "cannot determine", zh: "无法判定" },
   confidence: { en: "confidence {percent} %", zh: "置信度 {percent} %" },
+  failed: { en: "No answer came. Try again, or ask something else", zh: "未能作答。请重试，或换个问题" },
   stopped: { en: "Stopped. Nothing above was checked to the end", zh: "已停止。以上内容未完成核对" },
   cut: {
     en: "Cut off at the length limit: the end of the answer is missing. Ask about less at once",

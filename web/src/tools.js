@@ -67,6 +67,7 @@ export class Tools extends EventTarget {
     const had = this.points.length > 0 || this.marks.items.measures.length > 0;
     this.points = [];
     this.start = null;
+    this.freehand = false;
     this.marks.set("draft", []);
     this.marks.set("measures", []);
     return had;
@@ -82,7 +83,7 @@ export class Tools extends EventTarget {
 
   /** Closes a polygon; whether one was open. */
   finish() {
-    if (this.tool !== "polygon" || this.points.length < 3) return false;
+    if (this.tool !== "polygon" || this.points.length < 3 || !this.view.info) return false;
     this.#done("polygon", this.points);
     return true;
   }
@@ -94,7 +95,7 @@ export class Tools extends EventTarget {
   }
 
   #drag(event) {
-    if (this.tool === "move" || !this.start) return;
+    if (this.tool === "move" || !this.start || !this.view.info) return;
     event.preventDefaultAction = true;
     const point = this.view.toSlide(event.position);
     if (this.tool === "polygon") {
@@ -115,7 +116,7 @@ export class Tools extends EventTarget {
   }
 
   #release(event) {
-    if (this.tool === "move" || !this.start) return;
+    if (this.tool === "move" || !this.start || !this.view.info) return;
     event.preventDefaultAction = true;
     this.start = null;
     if (this.tool === "rectangle" && this.points.length) this.#done("rectangle", this.points);

@@ -55,12 +55,13 @@ def login_page(
         if has_provider
         else ""
     )
+    # The form goes to its own address, which carries a bookmark's part after "#" along.
     page = f"""<!doctype html>
 <html lang="{"zh-CN" if language == "zh" else "en"}">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{escape(words.title)}</title><style>{_STYLE}</style></head>
 <body><main><h1>{escape(words.title)}</h1>{said}
-<form method="post" action="/login">
+<form method="post">
 <input type="hidden" name="next" value="{to}">
 <input type="hidden" name="language" value="{language}">
 <label>{escape(words.name)}

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ruichat.histology import CLASSES
+
 WEB = Path(__file__).parents[4] / "web"
 BUILT = Path(__file__).parents[4] / "ruichat" / "assets" / "web"
 REBUILD = "run: cd web && npm ci --ignore-scripts && npm run build"
@@ -44,6 +46,11 @@ def test_the_scripts_own_tests_pass() -> None:
         ["node", "--test", *files], cwd=WEB, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_page_knows_every_class_by_its_chinese_name() -> None:
+    text = (WEB / "src" / "tissues.js").read_text()
+    assert re.findall(r'\["([^"]+)", "([^"]+)"\]', text) == [(one.en, one.zh) for one in CLASSES]
 
 
 def test_packages_are_pinned_and_name_no_registry() -> None:

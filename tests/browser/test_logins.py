@@ -1,0 +1,50 @@
+"""A login that is asked for, or has ended, leads back to where one was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsed import started
+from served import PASSWORD
+
+from ruichat.storage.database import cases, users
+from ruichat.storage.database.connect import open_database
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """Address of a server that asks for a login, and a case of li that isn't the last used."""
+    database = open_database(f"sqlite:///{tmp_path / 'ruichat.db'}")
+    database.migrate()
+    with database.session() as session:
+        li = users.create_user(session, name="li", role="pathologist", password=PASSWORD).id
+        wanted = cases.create_case(session, user_id=li, title="S26-1").id
+        cases.create_case(session, user_id=li, title="S26-2")
+    database.close()
+    with started(tmp_path, {"RUICHAT_CACHE": str(tmp_path / "cache")}) as (address, _):
+        yield address, wanted
+
+
+def log_in(page: Any) -> None:
+    page.wait_for_url("**/login?*")
+    page.locator("input[name=name]").fill("li")
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.keyboard.press("Enter")
+
+
+def test_a_bookmark_outlives_the_login(refused: Any, guarded: tuple[str, str]) -> None:
+    page, (address, wanted) = refused, guarded
+    title = page.locator(".rc-case-title", has_text="S26-1")
+    page.goto(f"{address}/page/#case={wanted}")
+    log_in(page)
+    title.wait_for()
+    page.context.clear_cookies()
+    page.locator(".rc-case-name").click()
+    log_in(page)
+    title.wait_for()
+    assert page.url.startswith(f"{address}/page/#case={wanted}")
