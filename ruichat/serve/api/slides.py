@@ -98,18 +98,12 @@ def change_slide(
 ) -> SlideShown:
     """Change what people say of a slide; its resolution can be given once, if its file has none."""
     services = services_of(request)
+    rest = change.model_dump(exclude={"given_mpp"})
     if change.given_mpp is not None:
-        give_mpp(services, slide_id, change.given_mpp, user_id=user.id)
+        give_mpp(services, slide_id, change.given_mpp, user_id=user.id, **rest)
+        return get_slide(request, user, slide_id)
     with services.database.session() as session:
-        slide = slides.update_slide(
-            session,
-            slide_id,
-            user_id=user.id,
-            name=change.name,
-            stain=change.stain,
-            block=change.block,
-            position=change.position,
-        )
+        slide = slides.update_slide(session, slide_id, user_id=user.id, **rest)
         return SlideShown.model_validate(slide)
 
 
@@ -140,6 +134,5 @@ def get_job(request: Request, user: Reader, job_id: IdPath) -> JobShown:
 @router.post("/jobs/{job_id}/cancel", responses=problems(NOT_FOUND, FULL))
 def cancel_job(request: Request, user: Asker, job_id: IdPath) -> JobShown:
     """Ask some work to stop; what is done already stays."""
-    with services_of(request).database.session() as session:
-        jobs.cancel_job(session, job_id, user_id=user.id)
-        return JobShown.model_validate(jobs.get_job(session, job_id, user_id=user.id))
+    services_of(request).engine.jobs.cancel(job_id, user.id)
+    return get_job(request, user, job_id)

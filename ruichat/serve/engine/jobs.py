@@ -71,12 +71,13 @@ class ReadingJobs:
             NotFoundError: there is no such job for the user.
         """
         with self._database.session() as session:
+            slide_id = jobs.get_job(session, job_id, user_id=user_id).slide_id
             was_going = jobs.cancel_job(session, job_id, user_id=user_id)
+            jobs.free_slide(session, slide_id)
         with self._lock:
             follower = self._running.pop(job_id, None)
         if follower is not None:
-            self._reader.leave(follower.slide_id, follower)
-            self._set_state(follower.slide_id, "new")
+            self._reader.leave(slide_id, follower)
         return was_going
 
     def resume(self) -> None:
@@ -126,7 +127,10 @@ class ReadingJobs:
             if job_id in self._running:
                 return
             follower = self._running[job_id] = _Follower(self, job_id, slide_id, user_id)
-        self._set_state(slide_id, "reading")
+        try:
+            self._note_begun(slide_id)
+        except RuiChatError as error:  # its end will be noted, or that of the next try
+            log.error("job %s: its beginning isn't kept: %s", job_id, error.message)
         self._reader.want(slide_id, follower)
 
     def note(self, follower: _Follower, stage: str, done: int, total: int) -> None:
@@ -139,6 +143,8 @@ class ReadingJobs:
                 wanted = jobs.advance_job(
                     session, follower.job_id, stage=stage, done=done, total=total
                 )
+                if not wanted:
+                    jobs.free_slide(session, follower.slide_id)
         except RuiChatError as error:  # the slide is read all the same
             log.error("job %s: progress isn't kept: %s", follower.job_id, error.message)
             return
@@ -174,10 +180,10 @@ class ReadingJobs:
         except RuiChatError as problem:
             log.error("job %s: its end isn't kept: %s", follower.job_id, problem.message)
 
-    def _set_state(self, slide_id: str, state: str) -> None:
+    def _note_begun(self, slide_id: str) -> None:
         with self._database.session() as session:
-            if rows.any_slide(session, slide_id).state in ("new", "reading"):
-                rows.record_slide(session, slide_id, state=state)
+            if rows.any_slide(session, slide_id).state == "new":
+                rows.record_slide(session, slide_id, state="reading")
 
 
 @dataclass(eq=False)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
-from ruichat.errors import ConflictError, MissingMppError
+from ruichat.errors import ConflictError, MissingMppError, RuiChatError
 from ruichat.serve.services import Services
 from ruichat.serve.slides.library import known_of
 from ruichat.slide.opening import open_slide
 from ruichat.storage.database import slides as rows
 from ruichat.storage.database.models import LINE
+
+log = logging.getLogger(__name__)
 
 
 def add_slide(
@@ -52,21 +55,25 @@ def add_slide(
         )
         rows.record_slide(session, row.id, **known)
     if known["error"] is None:
-        services.engine.read_slide(row.id, user_id)
+        _read_ahead(services, row.id, user_id)
     return row.id
 
 
-def give_mpp(services: Services, slide_id: str, mpp: float, *, user_id: str) -> None:
+def give_mpp(services: Services, slide_id: str, mpp: float, *, user_id: str, **change: Any) -> None:
     """Say what a pixel of a slide measures, whose file doesn't; then it is opened and read.
+
+    Args:
+        change: what else is said of it (see `update_slide`), kept together with it or not at all.
 
     Raises:
         NotFoundError: there is no such slide for the user.
         ConflictError: it is known already: what was measured with it would no longer hold.
-        InputError: no scan has such a resolution, or the slide can't be opened.
+        InputError: no scan has such a resolution, the slide can't be opened, or the change is none.
     """
     with services.database.session() as session:
         row = rows.get_slide(session, slide_id, user_id=user_id)
         if row.given_mpp == mpp:
+            rows.update_slide(session, slide_id, user_id=user_id, **change)
             return
         if row.mpp is not None or row.given_mpp is not None:
             raise ConflictError(
@@ -78,10 +85,18 @@ def give_mpp(services: Services, slide_id: str, mpp: float, *, user_id: str) -> 
     with open_slide(path, mpp=mpp) as slide:
         known = known_of(slide)
     with services.database.session() as session:
-        rows.update_slide(session, slide_id, user_id=user_id, given_mpp=mpp)
+        rows.update_slide(session, slide_id, user_id=user_id, given_mpp=mpp, **change)
         rows.record_slide(session, slide_id, **known)
     services.forget_slide(slide_id)
-    services.engine.read_slide(slide_id, user_id)
+    _read_ahead(services, slide_id, user_id)
+
+
+def _read_ahead(services: Services, slide_id: str, user_id: str) -> None:
+    """Have a slide read that is kept by now; where that fails, its first question reads it."""
+    try:
+        services.engine.read_slide(slide_id, user_id)
+    except RuiChatError as error:
+        log.error("slide %s isn't read ahead: %s", slide_id, error.message)
 
 
 def look_at(path: Path) -> dict[str, Any]:

@@ -144,11 +144,11 @@ async def upload(request: Request, user: Writer, case_id: CaseId) -> Added:
     )
     try:
         await _receive(request, form)
-        return await asyncio.to_thread(_keep, services, form, slide_id, user.id, case_id)
     except BaseException:
         if form.incoming is not None:
             await asyncio.shield(asyncio.to_thread(form.incoming.discard))
         raise
+    return await asyncio.to_thread(_keep, services, form, slide_id, user.id, case_id)
 
 
 async def _receive(request: Request, form: SlideForm) -> None:
@@ -168,18 +168,26 @@ async def _receive(request: Request, form: SlideForm) -> None:
 
 
 def _keep(services: Services, form: SlideForm, slide_id: str, user_id: str, case_id: str) -> Added:
+    """The slide of a form that has come whole.
+
+    It removes what it can't keep itself: whoever waits for it may have gone in between.
+    """
     assert form.incoming is not None
-    path = form.incoming.finish(form.suffix)
-    add_slide(
-        services,
-        path,
-        user_id=user_id,
-        case_id=case_id,
-        name=form.file_name,
-        stain=form.fields.get("stain", ""),
-        block=form.fields.get("block", ""),
-        slide_id=slide_id,
-    )
+    try:
+        path = form.incoming.finish(form.suffix)
+        add_slide(
+            services,
+            path,
+            user_id=user_id,
+            case_id=case_id,
+            name=form.file_name,
+            stain=form.fields.get("stain", ""),
+            block=form.fields.get("block", ""),
+            slide_id=slide_id,
+        )
+    except BaseException:
+        form.incoming.discard()
+        raise
     return Added(id=slide_id)
 
 

@@ -106,6 +106,13 @@ def cancel_job(session: Session, job_id: str, *, user_id: str) -> bool:
     return _change(session, job_id, state="cancelled")
 
 
+def free_slide(session: Session, slide_id: str) -> None:
+    """Call a slide new again that is said to be read, where no job is left that reads it."""
+    going = select(Job.id).where(Job.slide_id == slide_id, Job.state.in_(UNFINISHED))
+    wanted = Slide.id == slide_id, Slide.state == "reading", ~going.exists()
+    session.execute(update(Slide).where(*wanted).values(state="new"))
+
+
 def claim_job(session: Session, job_id: str, *, silent_s: float) -> bool:
     """Take a job for this process, unless another one works on it.
 

@@ -12,7 +12,8 @@ from drawn import write_pyramid
 from fakes_chat import write_two_halves
 from fakes_engine import FolderSlides, ask, events_of, held_backend, until
 
-from ruichat.errors import NotFoundError
+from ruichat.errors import DatabaseUnavailableError, NotFoundError
+from ruichat.serve.engine import jobs as reading_jobs
 from ruichat.serve.engine.engine import Engine
 from ruichat.serve.engine.events import Done, Failed
 from ruichat.serve.engine.settings import EngineSettings
@@ -135,6 +136,39 @@ def test_a_cancelled_job_stops_and_the_next_starts_afresh(
     again = engine.read_slide(slide_id, user_id)
     assert again != job_id
     until(lambda: job_of(database, again, user_id).state == "done")
+
+
+def test_a_job_that_is_cancelled_by_another_process_leaves_its_slide_new(
+    engine: Engine, database: Database, user_id: str, going: threading.Event
+) -> None:
+    slide_id = add(database, user_id, "halves.tif")
+    going.clear()
+    job_id = engine.read_slide(slide_id, user_id)
+    until(lambda: job_of(database, job_id, user_id).stage == "features")
+    with database.session() as session:
+        jobs.cancel_job(session, job_id, user_id=user_id)
+    going.set()
+    until(lambda: slide_of(database, slide_id).state == "new")
+    until(lambda: engine.reader.num_reading == 0)
+    assert job_of(database, job_id, user_id).state == "cancelled"
+
+
+def test_a_slide_is_read_also_where_its_beginning_can_not_be_noted(
+    engine: Engine, database: Database, user_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted, record = list[str](), slides.record_slide
+
+    def once_busy(*given: object, **known: object) -> object:
+        noted.append(str(known["state"]))
+        if len(noted) == 1:
+            raise DatabaseUnavailableError("the database is not available: it is locked")
+        return record(*given, **known)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reading_jobs.rows, "record_slide", once_busy)
+    slide_id = add(database, user_id, "halves.tif")
+    job_id = engine.read_slide(slide_id, user_id)
+    until(lambda: job_of(database, job_id, user_id).state == "done")
+    assert noted == ["reading", "ready"] and slide_of(database, slide_id).state == "ready"
 
 
 def test_a_cancelled_question_does_not_stop_the_job(

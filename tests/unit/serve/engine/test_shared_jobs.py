@@ -76,6 +76,21 @@ def test_a_server_that_starts_leaves_the_jobs_of_others(
     until(lambda: state_of(database, job_id, user_id) == "done")
 
 
+def test_a_job_is_cancelled_at_any_server(
+    database: Database, start: Callable[[], Engine], going: threading.Event
+) -> None:
+    user_id, slide_id = add_slide(database)
+    one, other = start(), start()
+    job_id = one.read_slide(slide_id, user_id)
+    until(lambda: state_of(database, job_id, user_id) == "running")
+    assert other.jobs.cancel(job_id, user_id)
+    with database.session() as session:
+        assert slides.any_slide(session, slide_id).state == "new"
+    going.set()
+    until(lambda: one.reader.num_reading == 0)
+    assert state_of(database, job_id, user_id) == "cancelled"
+
+
 def test_another_server_goes_on_with_what_one_leaves_when_it_stops(
     database: Database, start: Callable[[], Engine], going: threading.Event
 ) -> None:
