@@ -110,24 +110,24 @@ def find_slide_file(path: Path) -> Path:
         if not path.exists():
             raise InputError(f"no file at {path}", hint="Check the path")
         if not path.is_file():
-            raise InputError(f"{path} is not a file", hint="Give a slide file")
+            raise InputError(f"{_named(path)} is not a file", hint="Give a slide file")
         with path.open("rb") as file:
             if not file.read(1):
                 raise InputError(f"{path.name} is empty (0 bytes)", hint="Copy it again")
     except OSError as error:
         raise InputError(
-            f"{path} can't be read ({error.strerror})", hint="Check its permissions"
+            f"{_named(path)} can't be read ({error.strerror})", hint="Check its permissions"
         ) from error
     return path
 
 
 def _file_in_folder(folder: Path) -> Path:
     """A DICOM series is a folder of files; any other folder must be narrowed down by the user."""
-    for pattern in ("*.dcm", "*/*.dcm"):
-        found = sorted(folder.glob(pattern))
+    for pattern in ("*", "*/*"):
+        found = sorted(p for p in folder.glob(pattern) if p.suffix.lower() == ".dcm")
         if len({p.parent for p in found}) > 1:
             raise InputError(
-                f"{folder} holds {len({p.parent for p in found})} folders of DICOM files",
+                f"{_named(folder)} holds {len({p.parent for p in found})} folders of DICOM files",
                 hint="Give one of them",
             )
         if found:
@@ -140,7 +140,12 @@ def _file_in_folder(folder: Path) -> Path:
         hint = f"Give one file of it: {', '.join(slides[:5])}"
     else:
         hint = "Give a slide file, or a folder with the .dcm files of one slide"
-    raise InputError(f"{folder} is a folder, not a slide", hint=hint)
+    raise InputError(f"{_named(folder)} is a folder, not a slide", hint=hint)
+
+
+def _named(path: Path) -> str:
+    """The last part alone: clients of a server are told, who mustn't learn how its disk is laid."""
+    return path.name or str(path)
 
 
 def _one_series(folder: Path, found: list[Path]) -> Path:
@@ -157,14 +162,14 @@ def _one_series(folder: Path, found: list[Path]) -> Path:
         reader.close()
         if first is not None:
             raise InputError(
-                f"{folder} holds more than one DICOM slide",
+                f"{_named(folder)} holds more than one DICOM slide",
                 hint=f"Give one file of the slide you mean: {first.name} or {rest[0].name}",
             )
         first = rest[0]
         rest = [p for p in rest[1:] if p.name not in members]
     if first is None:
         raise InputError(
-            f"none of the {len(found)} DICOM files in {folder} is a whole-slide image",
+            f"none of the {len(found)} DICOM files in {_named(folder)} is a whole-slide image",
             hint="Give the folder of a VL Whole Slide Microscopy series",
         )
     return first

@@ -135,7 +135,8 @@ def _companions(path: Path, vendor: str, properties: Mapping[str, str]) -> tuple
     folder = path.parent
     if vendor == "dicom" and SERIES in properties:
         uid = re.compile(rb"(?<![0-9.])%s(?![0-9.])" % re.escape(properties[SERIES].encode()))
-        return tuple(p for p in sorted(folder.glob("*.dcm")) if uid.search(_head(p))) or (path,)
+        near = (p for p in sorted(folder.iterdir()) if p.suffix.lower() == ".dcm")
+        return tuple(p for p in near if uid.search(_head(p))) or (path,)
     if vendor == "mirax":
         return (path, *sorted(p for p in (folder / path.stem).glob("*") if p.is_file()))
     if path.suffix.lower() in {".vms", ".vmu"}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import math
 import os
 import secrets
 import stat
@@ -56,6 +57,16 @@ class Entry:
         return f"{self.root}/{self.path}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What the folders held; `begun` and `until` as `time.monotonic` tells, seconds."""
+
+    entries: dict[str, Entry]
+    cut: tuple[str, ...]
+    begun: float
+    until: float
+
+
 class Entries:
     """Lists the allowed folders.
 
@@ -70,9 +81,7 @@ class Entries:
     def __init__(self, folders: Folders, key_file: Path) -> None:
         self._folders = folders
         self._key = _key(key_file)
-        self._listed: dict[str, Entry] = {}
-        self._cut: tuple[str, ...] = ()
-        self._until = 0.0
+        self._listing = _Listing({}, (), -math.inf, -math.inf)
         self._pictures: dict[tuple[str, int, int], MaskSign | None] = {}
         self._lock = threading.Lock()
 
@@ -82,18 +91,18 @@ class Entries:
         Args:
             anew: look into the folders even if that was done a moment ago.
         """
-        with self._lock:
-            if anew or time.monotonic() >= self._until:
-                cut: list[str] = []
-                found = sorted(self._walk(cut), key=lambda e: (e.sign != "", e.root, e.path))
-                self._listed, self._cut = {entry.id: entry for entry in found}, tuple(cut)
-                self._until = time.monotonic() + KEPT_S
-            return list(self._listed.values())
+        asked = time.monotonic()
+        if not self._is_listed(asked, anew):
+            with self._lock:
+                # Of many who wait here at once, the first lists the folders for all others.
+                if not self._is_listed(asked, anew):
+                    self._listing = self._look()
+        return list(self._listing.entries.values())
 
     @property
     def cut(self) -> tuple[str, ...]:
         """Folders with more files than were looked at, whose last listing isn't whole."""
-        return self._cut
+        return self._listing.cut
 
     def find(self, entry_id: str) -> Entry:
         """The entry of an id.
@@ -108,6 +117,17 @@ class Entries:
             )
         return found
 
+    def _is_listed(self, asked: float, anew: bool) -> bool:
+        listing = self._listing
+        return listing.begun > asked if anew else listing.until > asked
+
+    def _look(self) -> _Listing:
+        begun = time.monotonic()
+        cut: list[str] = []
+        found = sorted(self._walk(cut), key=lambda e: (e.sign != "", e.root, e.path))
+        entries = {entry.id: entry for entry in found}
+        return _Listing(entries, tuple(cut), begun, time.monotonic() + KEPT_S)
+
     def _walk(self, cut: list[str]) -> Iterator[Entry]:
         """Entries of all folders; names of folders that aren't walked to their end go to `cut`."""
         for root, top in self._folders.roots.items():
@@ -115,22 +135,29 @@ class Entries:
                 yield from self._walk_one(root, top, cut)
 
     def _walk_one(self, root: str, top: Path, cut: list[str]) -> Iterator[Entry]:
-        known, left = slide_suffixes(), MAX_LOOKED_AT
+        known, left, num_odd = slide_suffixes(), MAX_LOOKED_AT, 0
         for folder, below, files in os.walk(top):
-            below[:] = sorted(name for name in below if not name.startswith("."))
+            visible = [name for name in below if not name.startswith(".")]
+            # Names of an old archive may be in another coding than the system's: they can't be
+            # sent as text, and `Folders.resolve` wouldn't take them.
+            below[:] = sorted(name for name in visible if name.isprintable())
+            named = sorted(name for name in files if name.isprintable())
+            num_odd += len(visible) + len(files) - len(below) - len(named)
             place = Path(folder).relative_to(top)
-            if place.parts and any(name.lower().endswith(".dcm") for name in files):
+            if place.parts and any(name.lower().endswith(".dcm") for name in named):
                 yield self._entry(root, place.as_posix(), "")
-            for name in sorted(files)[:left]:
+            for name in named[:left]:
                 is_named = Path(name).suffix.lower() in known and not name.startswith(".")
                 sign = self._sign_of(Path(folder, name)) if is_named else None
                 if sign is not None:
                     yield self._entry(root, (place / name).as_posix(), sign)
-            left -= len(below) + len(files)
+            left -= len(visible) + len(files)
             if left < 0:
                 cut.append(root)
                 log.warning("an allowed folder holds over %d files: not all listed", MAX_LOOKED_AT)
-                return
+                break
+        if num_odd:
+            log.warning("%d names in an allowed folder can't be shown: rename them", num_odd)
 
     def _sign_of(self, path: Path) -> MaskSign | None:
         """Whether it may be a mask, None for what is none of our slides; each is read once."""

@@ -101,6 +101,15 @@ def test_levels_are_those_of_the_series(tmp_path: Path) -> None:
         assert len(reader.files) == 3
 
 
+def test_a_folder_whose_files_are_named_in_capitals_is_one_slide(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", PICTURE, Written(), Written(mpp=1.0))
+    for file in (tmp_path / "a").iterdir():
+        file.rename(file.with_suffix(".DCM"))
+    for place in (tmp_path / "a", tmp_path):
+        with open_slide(place) as slide:
+            assert (slide.width0, slide.height0) == (300, 200)
+
+
 def _planar(path: Path) -> None:
     data = pydicom.dcmread(path)
     frames = np.frombuffer(data.PixelData, np.uint8).reshape(-1, 64, 64, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -188,6 +189,18 @@ def _null_byte(folder: Path) -> Path:
     return Path("a\0b.svs")
 
 
+def _two_folders(folder: Path) -> Path:
+    for name in ("one", "two"):
+        (folder / "series" / name).mkdir(parents=True)
+        (folder / "series" / name / "1.dcm").touch()
+    return folder / "series"
+
+
+def _pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "a.svs")
+    return folder / "a.svs"
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -202,6 +215,8 @@ def _null_byte(folder: Path) -> Path:
         (_deep_png, "8-bit"),
         (_dicom_that_is_none, "none of the 1 DICOM"),
         (_null_byte, "no file"),
+        (_two_folders, "2 folders of DICOM files"),
+        (_pipe, "not a file"),
     ],
 )
 def test_bad_input_is_named_with_a_remedy(
@@ -211,6 +226,9 @@ def test_bad_input_is_named_with_a_remedy(
         open_slide(make(tmp_path), mpp=0.5)
     assert caught.value.hint
     assert caught.value.exit_code == 4
+    # Servers tell what is wrong with a file that is there, and not where it lies.
+    if make is not _missing:
+        assert str(tmp_path) not in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_a_folder_of_slides_names_them(tmp_path: Path) -> None:
