@@ -6,6 +6,7 @@ asked the same held-out questions; only regions' way into the language model is 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -25,12 +26,14 @@ from ruichat.align.loop import Log
 from ruichat.align.projector import train_projector
 from ruichat.align.recipe import RecipeConfig
 from ruichat.config import Config
+from ruichat.errors import ConfigError
 from ruichat.features.encoder import Encoder
 from ruichat.features.mini.encoder import MiniEncoder
 from ruichat.features.tile_classifier import TileClassifier
 from ruichat.histology import Language
 from ruichat.model.chat_model import ChatModel, ChatSession
 from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
+from ruichat.model.checkpoint_files import MANIFEST_FILE, read_manifest
 from ruichat.model.configuration import RuiChatConfig
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
@@ -129,10 +132,11 @@ def run_ablation(
         parts = _tiles(config, variant, recipe, data, out, log)
         for seed in config.seeds:
             folder = out / f"{name}-{seed}"
-            if not (folder / "lm").is_dir():
+            made_of = _made_of(config, variant, recipe, parts)
+            if not _is_trained(folder / "lm", made_of):
                 log(f"{name}, seed {seed}")
                 stage = _language(config, variant, recipe, processor, data, seed, log)
-                _train(config, variant, recipe, stage, processor, parts, seed, folder, log)
+                _train(config, variant, recipe, stage, processor, parts, seed, folder, log, made_of)
             model = load_checkpoint(folder / "lm")
             asked.setdefault(name, []).append(_ask(config, recipe, model, parts))
             log(f"{name}, seed {seed}: {asked[name][-1].right.mean():.3f} right")
@@ -167,6 +171,29 @@ def _tiles(
         TileClassifier.load(folder / "tiles.safetensors"),
         TileBank.load(folder / "bank.npz"),
     )
+
+
+def _made_of(config: AblationConfig, variant: Variant, recipe: RecipeConfig, tiles: _Tiles) -> str:
+    """Fingerprint of what trains a variant beside its seed, which its folder names."""
+    parts = variant, recipe.language, recipe.projector, recipe.bags
+    made_of = [*(part.fingerprint() for part in parts), str(config.steps), tiles.bank.digest()]
+    return hashlib.sha256(" ".join(made_of).encode()).hexdigest()[:16]
+
+
+def _is_trained(folder: Path, made_of: str) -> bool:
+    """Whether a whole checkpoint is there.
+
+    Raises:
+        ConfigError: it was trained with other settings.
+    """
+    if not (folder / MANIFEST_FILE).is_file():
+        return False
+    if read_manifest(folder).config_fingerprint != made_of:
+        raise ConfigError(
+            f"{folder.parent} holds a variant with other settings",
+            hint="Give another folder with --out, or the settings it was begun with",
+        )
+    return True
 
 
 def _language(
@@ -205,6 +232,7 @@ def _train(
     seed: int,
     folder: Path,
     log: Log,
+    made_of: str,
 ) -> None:
     matching = recipe.projector.matching if variant.matching is None else variant.matching
     loop = recipe.projector.loop.model_copy(update={"steps": config.steps})
@@ -225,6 +253,7 @@ def _train(
         name=folder.name,
         encoder_digest=tiles.encoder.digest,
         half=True,
+        config_fingerprint=made_of,
     )
 
 

@@ -186,7 +186,8 @@ def fit_embeddings(
         pool.group,
         pool.split,
     )
-    classifier = fit_classifier(bank, config.classifier, hashlib.sha256(payload).hexdigest())
+    digest = hashlib.sha256(payload).hexdigest()
+    classifier = fit_classifier(bank, config.classifier, digest)
     classifier.save(out / "tiles.safetensors")
-    bank.save(bank_path)
+    bank.save(bank_path, digest)
     return bank_path

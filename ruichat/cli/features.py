@@ -206,7 +206,7 @@ def import_command(
 ) -> None:
     """Turn other tools' feature files into bags."""
     from ruichat.cli.extracting import report
-    from ruichat.features.foreign.convert import Given
+    from ruichat.features.foreign.given import Given
     from ruichat.features.foreign.importing import import_files
     from ruichat.features.store import Store
 

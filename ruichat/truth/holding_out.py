@@ -54,27 +54,49 @@ def group_folds(label: Strings, group: Strings, num: int) -> list[Fold]:
     Raises:
         InputError: a class has too few groups to be in every training part.
     """
-    names, row = np.unique(group, return_inverse=True)
-    classes, column = np.unique(label, return_inverse=True)
-    content = np.zeros((len(names), len(classes)), np.int64)
-    np.add.at(content, (row, column), 1)
+    names, row, content = _content(label, group)
     per_class = (content > 0).sum(0)
     num = min(num, int(per_class.min(initial=num)))
-    fold_of = np.zeros(len(names), np.int64)
-    dealt = np.zeros((max(num, 1), len(classes)))
-    # The classes with fewest groups are dealt first, while every fold still has room for them.
-    rarest = np.array([per_class[item > 0].argmin() for item in content])
-    scarce = np.array([per_class[item > 0].min() for item in content])
-    for i in np.lexsort((names, scarce)):
-        main = np.flatnonzero(content[i])[rarest[i]]
-        fold_of[i] = np.lexsort((dealt.sum(1), dealt[:, main]))[0]
-        dealt[fold_of[i]] += content[i] > 0
+    fold_of, dealt = _deal(names, content, np.ones(max(num, 1)))
     if num < 2 or ((per_class - dealt) < 1).any():
         raise InputError(
             "a class comes from too few source groups for folds that hold groups out",
             hint="Add tiles of other groups, or leave that class out",
         )
     return _folds(fold_of[row], num)
+
+
+def split_groups(label: Strings, group: Strings, test_fraction: float) -> Fold:
+    """Whole groups are the test part: about that share of every class's groups, at least one."""
+    names, row, content = _content(label, group)
+    side, _ = _deal(names, content, np.array([test_fraction, 1 - test_fraction]))
+    return _folds(side[row], 1)[0]
+
+
+def _content(label: Strings, group: Strings) -> tuple[Strings, Rows, Rows]:
+    """Names of the groups, the group of each tile, and tiles of each class in each group."""
+    names, row = np.unique(group, return_inverse=True)
+    classes, column = np.unique(label, return_inverse=True)
+    content = np.zeros((len(names), len(classes)), np.int64)
+    np.add.at(content, (row, column), 1)
+    return names, row, content
+
+
+def _deal(
+    names: Strings, content: Rows, share: NDArray[np.float64]
+) -> tuple[Rows, NDArray[np.float64]]:
+    """The fold of each group, each fold by its share, and groups of each class in each fold."""
+    per_class = (content > 0).sum(0)
+    fold_of = np.zeros(len(names), np.int64)
+    dealt = np.zeros((len(share), content.shape[1]))
+    # The classes with fewest groups are dealt first, while every fold still has room for them.
+    rarest = np.array([per_class[item > 0].argmin() for item in content])
+    scarce = np.array([per_class[item > 0].min() for item in content])
+    for i in np.lexsort((names, scarce)):
+        main = np.flatnonzero(content[i])[rarest[i]]
+        fold_of[i] = np.lexsort((dealt.sum(1) / share, dealt[:, main] / share))[0]
+        dealt[fold_of[i]] += content[i] > 0
+    return fold_of, dealt
 
 
 def _check_classes(label: Strings, number: NDArray[np.int64]) -> int:

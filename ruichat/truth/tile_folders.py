@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ruichat.config import Config
 from ruichat.errors import InputError
@@ -44,6 +44,17 @@ class FolderConfig(Config):
     every: int = Field(default=1, gt=0)
     """Only every n-th file is read; for a first look."""
 
+    @field_validator("number")
+    @classmethod
+    def _number_has_a_group(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        if pattern and groups < 1:
+            raise ValueError(rf"{pattern!r} has no group around the number, as in '_(\d+)'")
+        return pattern
+
 
 @dataclass(frozen=True, slots=True)
 class FolderTiles:
@@ -52,7 +63,7 @@ class FolderTiles:
     Attributes:
         rgb: uint8 [n,h,w,3].
         label: as labels.csv has it.
-        group: source group; tiles of one group never lie on both sides of a split.
+        group: source group, such as the patient.
         number: the file's number, or its rank where the config names none.
         notes: what was done to images that didn't fit.
     """
@@ -139,12 +150,18 @@ def _listing(folder: Path, group_column: str) -> list[dict[str, str]]:
         raise InputError(f"{path} is not readable CSV: {error}") from error
     wanted = {"file", "label", *([group_column] if group_column else [])}
     if not rows or not wanted <= set(rows[0]):
+        # What is beyond the header's columns is under None.
+        found = sorted(filter(None, rows[0])) if rows else "none"
         raise InputError(
-            f"{path} has columns {sorted(rows[0]) if rows else 'none'}; needed: {sorted(wanted)}",
+            f"{path} has columns {found}; needed: {sorted(wanted)}",
             hint="Begin the file with the line: file,label",
         )
-    if any(not row["file"] or not row["label"] for row in rows):
-        raise InputError(f"{path} has lines without a file or a label", hint="Complete them")
+    for place, row in enumerate(rows, 1):
+        if lacking := sorted(name for name in wanted if not row[name]):
+            raise InputError(
+                f"{path} record {place} has no {' and no '.join(lacking)}",
+                hint="Complete it, or take it out",
+            )
     return rows
 
 
@@ -173,12 +190,22 @@ def _place(config: FolderConfig, row: dict[str, str], rank: int) -> tuple[int, s
         found = re.search(config.number, row["file"])
         if found is None:
             raise InputError(f"{config.name}: no number in file name {row['file']!r}")
-        number = int(found.group(1))
+        number = _whole_number(config.name, found.group(1))
     if config.group_column:
         return number, row[config.group_column]
     if config.number:
         return number, f"{row['label']}/{number // config.block}"
     return number, row["file"]
+
+
+def _whole_number(name: str, digits: str | None) -> int:
+    try:
+        return int(digits or "")
+    except ValueError:
+        raise InputError(
+            f"{name}: {digits!r} in a file name is no whole number",
+            hint="Let the first group of `number` match digits alone",
+        ) from None
 
 
 def _windows(image: NDArray[np.uint8], side: int, most: int) -> list[NDArray[np.uint8]]:

@@ -259,7 +259,8 @@ def _train(config: AdaptConfig, start: _Start, site: SiteTiles, out: Path, log: 
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(".lora_" in name)
     bags = _mixed(config, site, start.replay, "train")
-    made_of = f"{config.fingerprint()} {start.trainable.manifest.sha256}"
+    slides = [bank.digest()[:16] for bank in (site.as_bank(), start.replay) if bank is not None]
+    made_of = " ".join([config.fingerprint(), start.trainable.manifest.sha256, *slides])
     train_adapter(
         model, config.lora, start.trainable.processor, bags, out / "lora", "adapt", made_of, log
     )

@@ -17,7 +17,7 @@ from ruichat.features.encoder import Encoder
 from ruichat.histology import KEYS
 from ruichat.truth.bank import TileBank
 from ruichat.truth.colour import colour_statistics
-from ruichat.truth.holding_out import group_folds, split_runs
+from ruichat.truth.holding_out import split_groups, split_runs
 from ruichat.truth.tile_folders import (
     FolderConfig,
     FolderTiles,
@@ -44,8 +44,8 @@ class SiteConfig(Config):
     labels: dict[str, str] = Field(min_length=2)
     """The site's label -> the tissue class that it is a kind of."""
     held_out: float = Field(default=0.3, gt=0, lt=1)
-    """Share kept apart to measure on: the last files of each label where files have numbers,
-    else whole groups."""
+    """Share kept apart to measure on: whole groups where tiles has a group_column; else the last
+    files of each label where files have numbers."""
 
     @model_validator(mode="after")
     def _labels_are_kinds_of_classes(self) -> SiteConfig:
@@ -162,10 +162,10 @@ def read_site(
 
 
 def _held_out(config: SiteConfig, read: FolderTiles) -> Bool[NDArray[np.bool_], " n"]:
-    if config.tiles.number:
+    if config.tiles.number and not config.tiles.group_column:
         fold = split_runs(read.label, read.number, config.held_out)
     else:
-        fold = group_folds(read.label, read.group, max(2, round(1 / config.held_out)))[0]
+        fold = split_groups(read.label, read.group, config.held_out)
     test = np.zeros(len(read.label), bool)
     test[fold.test] = True
     return test

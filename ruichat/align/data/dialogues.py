@@ -92,7 +92,7 @@ class FiledDialogues(Sequence[Dialogue]):
     def name(self, row: int) -> str:
         """What messages call a dialogue."""
         file, line = self._place(row)
-        return f"{file.path.name} dialogue {line + 1}"
+        return file.place(line)
 
     @contextmanager
     def naming(self, row: int) -> Generator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -22,7 +22,8 @@ from ruichat.chat.facts import (
 from ruichat.errors import ArtifactError
 from ruichat.features.bag import FeatureBag, peek_bag
 from ruichat.features.encoder import ENCODERS
-from ruichat.features.foreign.convert import Given, convert
+from ruichat.features.foreign.convert import convert
+from ruichat.features.foreign.given import BagReading
 from ruichat.histology import CLASSES
 from ruichat.storage.hdf5 import has_manifest
 
@@ -52,16 +53,14 @@ class Reader:
         encoder: name of its card.
         digest: of its weights, which bags of ours must have; "" accepts any of that name.
         classifier: as answering will use it; None where the encoder has none.
-        mpp: micrometres per level-0 pixel of files of other tools that don't state it.
-        tile_mpp: resolution at which their tiles were read.
+        reading: what files of other tools don't state.
         dim: width of the bags; the encoder's own if 0.
     """
 
     encoder: str
     digest: str = ""
     classifier: Classifier | None = None
-    mpp: float | None = None
-    tile_mpp: float | None = None
+    reading: BagReading = field(default_factory=BagReading)
     dim: int = 0
 
     def num_tiles(self, path: Path) -> int:
@@ -96,7 +95,7 @@ class Reader:
         return bag.where(tiles_to_read(reading.known)), reading
 
     def _foreign(self, path: Path) -> FeatureBag:
-        return convert(path, Given(encoder=self.encoder, mpp=self.mpp, tile_mpp=self.tile_mpp))
+        return convert(path, self.reading.given(self.encoder))
 
     def _check(self, path: Path, encoder: str, digest: str, dim: int) -> None:
         wanted = ENCODERS.get(self.encoder)

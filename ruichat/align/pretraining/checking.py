@@ -86,7 +86,7 @@ def _patch_file(file: PatchFile, report: TileReport) -> Iterator[tuple[str, str]
 
 
 def _image_file(path: Path, report: TileReport) -> Iterator[tuple[str, str]]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if not path.is_file():
         yield f"{path} isn't there", "Restore the file, or set `root` to its folder"
@@ -94,7 +94,7 @@ def _image_file(path: Path, report: TileReport) -> Iterator[tuple[str, str]]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+    except (OSError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
         why = str(error).splitlines()[0][:120]
         yield f"{path} can't be read as an image ({why})", "Take the line out"
         return

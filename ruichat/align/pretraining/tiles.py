@@ -81,13 +81,13 @@ class ImageTiles(TileSet):
         return len(self.paths)
 
     def __getitem__(self, number: int) -> Tile:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
 
         path = self.paths[number]
         try:
             with Image.open(io.BytesIO(path.read_bytes())) as image:
                 return np.asarray(image.convert("RGB"))
-        except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+        except (OSError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
             raise unreadable(path, error) from error
 
     def name(self, number: int) -> str:

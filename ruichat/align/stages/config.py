@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ruichat.align.data.packing import BatchConfig
 from ruichat.align.training.settings import LoopConfig
 from ruichat.config import Config
+from ruichat.features.foreign.given import BagReading
 from ruichat.model.base import Quantise
 from ruichat.model.choices import ModelChoices
 from ruichat.truth.datasets.prepare import DataConfig
@@ -57,15 +58,6 @@ class Training(LoopConfig):
         """The loop's settings for as many steps as the data gives, at least three."""
         wanted = min(steps, self.steps) if self.steps else steps
         return LoopConfig.model_validate(self.model_dump() | {"steps": max(wanted, 3)})
-
-
-class BagReading(Config):
-    """What files of other tools don't state."""
-
-    mpp: float | None = Field(default=None, gt=0)
-    """Micrometres per level-0 pixel."""
-    tile_mpp: float | None = Field(default=None, gt=0)
-    """Resolution at which tiles were read."""
 
 
 class StageConfig(Config):

@@ -101,8 +101,7 @@ def dialogues_of(config: StageConfig, data: StageData, outline: Outline) -> File
         outline.encoder,
         digest=data.encoder_digest,
         classifier=classifier,
-        mpp=config.bags.mpp,
-        tile_mpp=config.bags.tile_mpp,
+        reading=config.bags,
         dim=outline.bag_dim,
     )
     return FiledDialogues(

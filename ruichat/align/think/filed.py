@@ -43,6 +43,8 @@ class _Asked:
 
     train: FiledQuestions
     held_out: FiledQuestions
+    held_out_digest: str
+    """Of their dialogue files."""
 
 
 def filed_needs(config: DialogueThinkConfig, launch: Launch) -> list[Need]:
@@ -124,7 +126,8 @@ def _ask(
 ) -> _Asked:
     """Questions to learn from and to measure on, looked through before anything is learnt."""
     source = DataConfig(train=config.held_out, bags=config.data.bags)
-    held = dialogues_of(config, open_data(source, root, out / "held_out", start_processes()), model)
+    held_data = open_data(source, root, out / "held_out", start_processes())
+    held = dialogues_of(config, held_data, model)
     asked, asked_held = find_asked(dialogues, rules.kinds), find_asked(held, rules.kinds)
     num_held = min(rules.num_held_out, len(asked_held))
     log(
@@ -137,6 +140,7 @@ def _ask(
             dialogues, asked, model.processor, num=rules.num_questions, seed=rules.seed, kept=kept
         ),
         FiledQuestions(held, asked_held, model.processor, num=num_held, seed=rules.seed, kept=kept),
+        held_data.digest,
     )
     for one in (found.train, found.held_out):
         one.check(model.max_positions, rules.max_tokens)
@@ -164,7 +168,9 @@ def _reward(
         asked.train,
         asked.held_out,
         out / "reinforce",
-        settings=f"{start.manifest.sha256[:16]}-{data.digest[:16]}",
+        settings="-".join(
+            one[:16] for one in (start.manifest.sha256, data.digest, asked.held_out_digest)
+        ),
         log=log,
     )
     processes = start_processes()

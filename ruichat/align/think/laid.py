@@ -28,7 +28,7 @@ from ruichat.model.checkpoint_files import THINKING_DIR, clear_folder
 from ruichat.model.trainable import Trainable, find_checkpoint, load_trainable
 from ruichat.registry import require
 from ruichat.truth.bags import BagMaker
-from ruichat.truth.bank import TileBank
+from ruichat.truth.bank import TileBank, encoder_of_bank
 
 WHOLE = ("region_encoder", "pointer", "pieces")
 """Modules that train as they are while thoughts are taught."""
@@ -68,7 +68,8 @@ def think_laid(config: LaidThinkConfig, data: Path, out: Path, log: Log, *, anyw
     bank = _read_bank(config, data / config.bank, outline)
     train, held = BagMaker(bank, "train", config.bags), BagMaker(bank, "val", config.bags)
     start = load_trainable(folder, add_pieces=True, fold=True)
-    trained = _train(config, start, train, held, out, log)
+    slides = f"{config.bags.fingerprint()}-{bank.digest()[:16]}"
+    trained = _train(config, start, train, held, slides, out, log)
     saved = out / "lm"
     if config.apart:
         _copy_answering(folder, saved)
@@ -104,12 +105,13 @@ def _train(
     start: Trainable,
     train: BagMaker,
     held: BagMaker,
+    slides: str,
     out: Path,
     log: Log,
 ) -> Any:
-    """The model as it was taught, then rewarded, in an adapter."""
+    """The model as it was taught, then rewarded, in an adapter; `slides` is their fingerprint."""
     processor = start.processor
-    made_of = f"{config.teach.fingerprint()}-{start.manifest.sha256[:16]}"
+    made_of = f"{config.teach.fingerprint()}-{slides}-{start.manifest.sha256[:16]}"
     wrapped = wrap_in_lora(start.model, config.teach, whole=WHOLE)
     train_adapter(wrapped, config.teach, processor, train, out / "teach", "teach", made_of, log)
     rules = config.reinforce
@@ -177,5 +179,12 @@ def _read_bank(config: LaidThinkConfig, path: Path, outline: Outline) -> TileBan
             f"the bank's embeddings have d={bank.embeddings.shape[2]}; {config.model} reads "
             f"d={outline.bag_dim}",
             hint=f"Give a bank of encoder {outline.encoder}",
+        )
+    made_by = encoder_of_bank(path)
+    if "" not in (made_by, outline.encoder_digest) and made_by != outline.encoder_digest:
+        raise ConfigError(
+            f"the bank was made by weights {made_by[:8]} of encoder {outline.encoder!r}; "
+            f"{config.model} was trained with {outline.encoder_digest[:8]}",
+            hint="Give the bank of the run that made the model",
         )
     return bank

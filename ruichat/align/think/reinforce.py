@@ -58,14 +58,15 @@ def reinforce(
         ConfigError: the folder holds a run with other settings, or processes don't fit the batch.
         ModelError: the loss isn't finite.
     """
-    states = States(out, f"{config.fingerprint()}-{settings}")
+    settings = f"{config.fingerprint()}-{settings}"
+    states = States(out, settings)
     resumed = states.newest()
     curves = TensorBoardCallback()
     curves.logging_dir = str(out / "tensorboard")
     sheet = Sheet({"train": train, "held_out": held_out})
     with _lent(bare_model(model), processor):
         earned: dict[str, float] = {}
-        told = [states, Telling(log, out / "held_out.jsonl", earned), curves]
+        told = [states, Telling(log, out / "held_out.jsonl", earned, settings), curves]
         trainer = _trainer(config, model, processor, sheet, out, told, earned)
         if resumed is None:
             trainer.evaluate()

@@ -68,10 +68,11 @@ class Telling(TrainerCallback):
         log: takes lines.
         path: of the file for held-out questions, one JSON object to a line.
         earned: what each of them earned when it was last asked.
+        settings: fingerprint of the run, which each line keeps.
     """
 
-    def __init__(self, log: Log, path: Path, earned: Mapping[str, float]) -> None:
-        self._log, self._path, self._earned = log, path, earned
+    def __init__(self, log: Log, path: Path, earned: Mapping[str, float], settings: str) -> None:
+        self._log, self._path, self._earned, self._settings = log, path, earned, settings
 
     def on_log(
         self,
@@ -97,18 +98,27 @@ class Telling(TrainerCallback):
     def _note(self, scores: Mapping[str, float]) -> None:
         """Write down what the held-out questions earned, and tell what that is beside the first."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        line: dict[str, object] = {**scores, "earned": dict(self._earned)}
-        with self._path.open("a+", encoding="utf-8") as file:
-            file.seek(0)
-            first = file.readline()
-            if first:
-                rise = self._rise(json.loads(first)["earned"])
-                line["rise"] = vars(rise)
-                self._log(
-                    f"think held-out questions: {rise.mean:+.3f} ({rise.low:+.3f} to "
-                    f"{rise.high:+.3f}) since the first time"
-                )
+        line = {"settings": self._settings, **scores, "earned": dict(self._earned)}
+        first = self._first()
+        if first is not None:
+            rise = self._rise(first)
+            line["rise"] = vars(rise)
+            self._log(
+                f"think held-out questions: {rise.mean:+.3f} ({rise.low:+.3f} to "
+                f"{rise.high:+.3f}) since the first time"
+            )
+        with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+    def _first(self) -> Mapping[str, float] | None:
+        """What was earned when this run asked first; runs of other settings may lie before it."""
+        if not self._path.is_file():
+            return None
+        with self._path.open(encoding="utf-8") as file:
+            # A run that was killed while it wrote leaves half a line.
+            lines = (json.loads(text) for text in file if text.endswith("}\n"))
+            mine = (line["earned"] for line in lines if line.get("settings") == self._settings)
+            return next(mine, None)
 
     def _rise(self, before: Mapping[str, float]) -> Interval:
         """How much more they earn, each beside itself."""

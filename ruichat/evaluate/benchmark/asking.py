@@ -144,6 +144,7 @@ class Asker:
             shown = show_bag(
                 ask.bag,
                 self._backend,
+                self._config.reading,
                 dialogue=ask.case.dialogue if ask.regions else None,
                 num_regions=ask.num_regions,
                 facts=self._config.facts,

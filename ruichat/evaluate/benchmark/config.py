@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ruichat.chat.model_options import ModelOptions
 from ruichat.config import Config
+from ruichat.features.foreign.given import BagReading
 from ruichat.truth.datasets.prepare import DataSource
 
 Style = Literal["plain", "short"]
@@ -26,6 +27,8 @@ class BenchmarkConfig(Config):
     """Go on without records that can't be used; the manifest counts them."""
     bags: tuple[str, ...] = ()
     """Folders of bags. Without any, all is asked blind, and the report says so."""
+    reading: BagReading = BagReading()
+    """What feature files of other tools don't state."""
     missing: Literal["refuse", "leave_out"] = "refuse"
     """What to do where the slide of a dialogue has no bag."""
     style: Style = "plain"

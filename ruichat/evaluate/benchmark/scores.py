@@ -38,7 +38,6 @@ from ruichat.evaluate.benchmark.scoring import (
 from ruichat.evaluate.metrics import Bootstrap, Contrast, Estimate
 from ruichat.evaluate.report import Row
 from ruichat.evaluate.tile_scores import Draws
-from ruichat.truth.datasets.dialogue import MAX_OPTIONS
 
 MAJORITY, BORROWED, CHANCE = "majority", "borrowed", "chance"
 MOVED, MOVED_LIKELIHOOD = "moved", "moved, by likelihood"
@@ -136,10 +135,9 @@ def _mark_case(
     if first is not None:
         num = num_cited(first.text, boxes)
         guessed |= mark_chance(question.answer, boxes, _truth(case, boxes), num_cited=num)
-        moved = [
-            first,
-            *(one for i in range(1, MAX_OPTIONS) if (one := given(rotated(i))) is not None),
-        ]
+        # Its dialogue may hold longer lists, which are moved on after this one is back in place.
+        places = range(1, len(question.options))
+        moved = [first, *(one for i in places if (one := given(rotated(i))) is not None)]
         if question.kind == "choice" and len(moved) > 1:
             own[MOVED] = mark_moves(question, moved, choose)
             if first.scores is not None:

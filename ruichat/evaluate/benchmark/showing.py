@@ -12,7 +12,8 @@ import numpy as np
 from ruichat.chat.backend import Backend
 from ruichat.chat.facts import TileReading, facts_text, measure_facts, tiles_to_read
 from ruichat.features.bag import SUFFIX, FeatureBag
-from ruichat.features.foreign.convert import Given, convert
+from ruichat.features.foreign.convert import convert
+from ruichat.features.foreign.given import BagReading
 from ruichat.model.chat_model import SlideContext
 from ruichat.model.regions import Regions, split_regions
 from ruichat.storage.hdf5 import has_manifest
@@ -38,13 +39,20 @@ class Shown:
 
 
 def show_bag(
-    path: Path, backend: Backend, *, dialogue: Dialogue | None, num_regions: int | None, facts: bool
+    path: Path,
+    backend: Backend,
+    reading: BagReading,
+    *,
+    dialogue: Dialogue | None,
+    num_regions: int | None,
+    facts: bool,
 ) -> Shown:
     """Read a bag and cut it into regions as training does.
 
     Args:
-        path: a bag of ours, or a feature file of another tool that states all it must.
+        path: a bag of ours, or a feature file of another tool.
         backend: the model, and the tile classifier by which tiles are left out and facts told.
+        reading: what such a file doesn't state.
         dialogue: whose own regions are laid; None cuts the slide as it is.
         num_regions: as a dialogue wants it; the model's own number if None.
         facts: whether measured facts are told; a bag in which nothing was measured has none.
@@ -53,9 +61,9 @@ def show_bag(
         ArtifactError: the bag is damaged.
         InputError: it doesn't state what it must, or has no tile where a region lies.
     """
-    bag = read_bag(path)
-    reading = _read_tiles(bag, backend)
-    shown = bag if reading is None else bag.where(tiles_to_read(reading.known))
+    bag = read_bag(path, reading)
+    tiles = _read_tiles(bag, backend)
+    shown = bag if tiles is None else bag.where(tiles_to_read(tiles.known))
     most = num_regions or backend.max_regions
     if dialogue is None:
         regions = split_regions(shown.xy0, shown.span0, shown.base_mpp, shown.size0, most)
@@ -67,7 +75,7 @@ def show_bag(
         shown = shown.where(keep)
     told = ""
     if facts and math.isfinite(bag.tissue_area_mm2):
-        told = facts_text(measure_facts(bag, num_regions=len(regions), reading=reading))
+        told = facts_text(measure_facts(bag, num_regions=len(regions), reading=tiles))
     return Shown(
         context=SlideContext(bag=shown, regions=regions, facts=told),
         boxes=tuple((box.x, box.y, box.width, box.height) for box in regions.boxes),
@@ -88,7 +96,7 @@ def _read_tiles(bag: FeatureBag, backend: Backend) -> TileReading | None:
     )
 
 
-def read_bag(path: Path) -> FeatureBag:
+def read_bag(path: Path, reading: BagReading) -> FeatureBag:
     """A bag of ours, or one made of another tool's feature file.
 
     Raises:
@@ -97,4 +105,4 @@ def read_bag(path: Path) -> FeatureBag:
     """
     if path.suffix == SUFFIX and has_manifest(path):
         return FeatureBag.load(path)
-    return convert(path, Given())
+    return convert(path, reading.given(None))

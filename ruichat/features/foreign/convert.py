@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from ruichat.errors import ConfigError, InputError
 from ruichat.features.bag import FeatureBag
 from ruichat.features.encoder import ENCODERS
 from ruichat.features.foreign.found import Found
+from ruichat.features.foreign.given import Given
 from ruichat.features.foreign.names import encoder_name
 from ruichat.features.foreign.tools import read_layout, read_patches
 from ruichat.registry import require
@@ -28,23 +28,6 @@ TORCH_SUFFIXES = (".pt", ".pth")
 
 MIN_AGREEING = 0.5
 """Share of neighbours that must lie equally far apart for that to be the side of a tile."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """What the user says of files that don't say it themselves.
-
-    Attributes:
-        encoder: name of its card.
-        mpp: micrometres per level-0 pixel.
-        tile_mpp: resolution at which tiles were read, micrometres per pixel.
-        patches: CLAM's file of patches, for files without positions or sides.
-    """
-
-    encoder: str | None = None
-    mpp: float | None = None
-    tile_mpp: float | None = None
-    patches: Path | None = None
 
 
 def read_file(path: Path) -> Found:
@@ -91,7 +74,8 @@ def convert(path: Path, given: Given, *, key: str = "") -> FeatureBag:
     if found.corners is None:
         raise InputError(
             f"{path.name} has no positions of its tiles",
-            hint="Give CLAM's file of patches of the same slide with --patches",
+            hint="Make a bag of it with CLAM's file of patches of the same slide: ruichat features "
+            "import --patches",
         )
     if len(found.corners) != len(found.features):
         raise InputError(
@@ -175,7 +159,7 @@ def _mpp(path: Path, found: Found, given: Given) -> float:
         about = f"; it says {found.magnification:g}x, usually about {10 / found.magnification:g}"
     raise InputError(
         f"{path.name} doesn't state micrometres per level-0 pixel of its slide{about}",
-        hint="Give it with --mpp, as ruichat slide info tells it",
+        hint="Give it with --mpp, in settings as mpp; ruichat slide info tells it",
     )
 
 
@@ -188,8 +172,8 @@ def _scale(path: Path, found: Found, given: Given, mpp: float) -> float:
     if given.tile_mpp is None:
         raise InputError(
             f"{path.name} counts in pixels of a scaled picture and doesn't state its resolution",
-            hint="Give micrometres per pixel of the tiles with --tile-mpp (HistoGPT's default "
-            "resolution_in_mpp is 1)",
+            hint="Give micrometres per pixel of the tiles with --tile-mpp, in settings as tile_mpp "
+            "(HistoGPT's default resolution_in_mpp is 1)",
         )
     return given.tile_mpp / mpp
 
@@ -226,7 +210,7 @@ def _pitch(path: Path, corners: NDArray[np.float64]) -> float:
     if not steps or (best := steps.most_common(1)[0])[1] < MIN_AGREEING * steps.total():
         raise InputError(
             f"{path.name} doesn't state the side of its tiles, and their positions don't tell it",
-            hint="Give CLAM's file of patches with --patches",
+            hint="Make a bag of it with CLAM's file of patches: ruichat features import --patches",
         )
     return best[0]
 

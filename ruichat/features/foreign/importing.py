@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ruichat.errors import InputError, RuiChatError
-from ruichat.features.foreign.convert import Given, convert
+from ruichat.features.foreign.convert import convert
+from ruichat.features.foreign.given import Given
 from ruichat.features.jobs import Outcome
 from ruichat.features.store import Store
 

@@ -189,7 +189,8 @@ def _outline(path: Path) -> BagOutline:
     h5py = require("h5py")
     try:
         with h5py.File(path, "r") as file:
-            tables = {name: file[name] for name in _TABLES if name in file}
+            found = {name: file[name] for name in _TABLES if name in file}
+            tables = {name: it for name, it in found.items() if isinstance(it, h5py.Dataset)}
             num_tiles = [int(table.shape[0]) for table in tables.values() if table.shape]
             told = dict(tables["coords"].attrs) if "coords" in tables else {}
     except OSError:
@@ -209,7 +210,7 @@ def _read_centres(path: Path) -> Centres | None:
     try:
         with h5py.File(path, "r") as file:
             corners = file.get("coords")
-            if corners is None or corners.shape[-1:] != (2,):
+            if not isinstance(corners, h5py.Dataset) or corners.shape[-1:] != (2,):
                 return None
             side = corners.attrs.get(_SIDE)
             if not isinstance(side, int | np.integer):

@@ -152,7 +152,10 @@ def find_format(path: Path) -> FormatCard:
         what = f"is of no known format; its first record has the fields {fields}"
     else:
         what = f"has no readable record among its first {NUM_TRIED}"
-    raise ConfigError(f"{path.name} {what}", hint=f"Say which with --format: {', '.join(FORMATS)}")
+    raise ConfigError(
+        f"{path.name} {what}",
+        hint=f"Say which with --format, in settings `format`: {', '.join(FORMATS)}",
+    )
 
 
 def open_report(path: Path, card: FormatCard | None = None, *, sha256: str = "") -> Report:

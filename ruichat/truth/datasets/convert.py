@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ruichat.errors import ConfigError
 from ruichat.storage.artifacts import Manifest, write_atomic
@@ -20,7 +24,7 @@ from ruichat.truth.datasets.check import (
 )
 from ruichat.truth.datasets.finding import name_of
 from ruichat.truth.datasets.formats.card import FormatCard
-from ruichat.truth.datasets.parquet import write_pictures
+from ruichat.truth.datasets.parquet import holds_pictures, write_pictures
 from ruichat.truth.datasets.patients import Patients
 from ruichat.truth.datasets.source import OnBytes, find_container
 
@@ -40,6 +44,7 @@ class Converted:
         num_written: dialogues in it.
         num_without_patient: those whose patient isn't known.
         num_overlapping: dialogues left out because evaluation holds them.
+        lines: where each dialogue's record begins in the file that it is from, from 1.
     """
 
     path: Path
@@ -47,6 +52,7 @@ class Converted:
     num_written: int
     num_without_patient: int
     num_overlapping: int
+    lines: NDArray[np.int64]
 
 
 def convert(
@@ -86,13 +92,18 @@ def convert(
     _check_out(sources, out)
     if sha256 and len(sources) != 1:
         raise ConfigError("--sha256 pins one file", hint="Convert the files one by one")
-    full = [path for path in sources if find_container(path) == "columns"]
+    tables = (path for path in sources if find_container(path) == "columns")
+    full = [path for path in tables if holds_pictures(path)]
     if full and pictures is None:
-        raise ConfigError(f"{full[0].name} holds pictures", hint="Say where to, with --pictures")
+        raise ConfigError(
+            f"{full[0].name} holds pictures",
+            hint="Convert it first, and say where they go: ruichat align data convert --pictures",
+        )
     patients = patients or Patients()
     reports = [open_report(path, card, sha256=sha256) for path in sources]
     digest = hashlib.sha256()
     counts: Counter[str] = Counter()
+    lines = array("q")
 
     def write(file: BinaryIO) -> None:
         for at, report in enumerate(reports):
@@ -108,6 +119,7 @@ def convert(
                 line = dialogue.to_line()
                 file.write(line)
                 digest.update(line)
+                lines.append(placed.line)
                 counts["written"] += 1
                 counts["without_patient"] += dialogue.patient is None
             if report.num_errors and not leave_out_broken:
@@ -128,6 +140,7 @@ def convert(
         num_written=counts["written"],
         num_without_patient=counts["without_patient"],
         num_overlapping=counts["overlapping"],
+        lines=np.array(lines, np.int64),
     )
     write_manifest(done, digest.hexdigest(), patients)
     return done

@@ -206,6 +206,13 @@ def _check_subject(dialogue: Dialogue) -> None:
             "the dialogue is about no slide, no tile and no patient",
             "Name the slide in `slides`",
         )
+    if dialogue.slides and dialogue.tiles:
+        raise Wrong(
+            "tiles",
+            "two_subjects",
+            "the dialogue is about slides and about tiles",
+            "Leave out one of both, or make two dialogues of it",
+        )
     if len(set(dialogue.slides)) < len(dialogue.slides):
         raise Wrong("slides", "twice", "a slide is named twice", "Name each slide once")
 

@@ -144,21 +144,27 @@ class _Asked:
     answer: str
     has_patient: bool
     is_template: bool = False
-    met: dict[str, _Met] = field(default_factory=dict[str, _Met])
+    met: dict[str, list[_Met]] = field(default_factory=dict[str, list[_Met]])
+    """By what they are asked about; of three or more subjects two are kept."""
 
-    def leaked(self) -> _Met | None:
-        """The training dialogue that gives it away; None if there is none.
+    def meet(self, subject: str, one: _Met) -> None:
+        """Keep who asks this in training, as long as it may be evidence."""
+        if len(self.met) < 2:
+            self.met.setdefault(subject, []).append(one)
+
+    def leaked(self) -> Iterator[_Met]:
+        """The training dialogues that give it away.
 
         A question that either side asks about several slides is a template: meeting it proves
         nothing. Where both patients are known, and so differ, the answer must be alike too.
         """
         if self.is_template or len(self.met) != 1:
-            return None
+            return
         (met,) = self.met.values()
-        if self.has_patient and met.has_patient:
-            alike = likeness(pieces_of(self.answer), pieces_of(met.answer)) >= ALIKE
-            return met if alike else None
-        return met
+        for one in met:
+            patients_differ = self.has_patient and one.has_patient
+            if not patients_differ or likeness(*map(pieces_of, (self.answer, one.answer))) >= ALIKE:
+                yield one
 
 
 class Held:
@@ -201,15 +207,13 @@ class Held:
         has_patient = placed.dialogue.patient is not None
         for text in _texts(placed.dialogue):
             for number in self._find(text.asked):
-                met = self._asked[number].met
-                if len(met) < 2:
-                    one = _Met(source, placed.record, str(placed), text.answer, has_patient)
-                    met.setdefault(subject, one)
+                one = _Met(source, placed.record, str(placed), text.answer, has_patient)
+                self._asked[number].meet(subject, one)
 
     def finish(self, overlap: Overlap) -> None:
         """Count the training dialogues that give a question of the evaluation away."""
         for asked in self._asked:
-            if met := asked.leaked():
+            for met in asked.leaked():
                 meeting = Meeting("question", met.place, asked.place)
                 overlap.add(met.source, met.record, meeting)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,19 @@ def read_parquet(path: Path, on_rows: Callable[[int, int], None] | None = None) 
         yield Raw(value, record, record)
 
 
+def holds_pictures(path: Path) -> bool:
+    """Whether a file has a column of pictures: their bytes, and maybe a name.
+
+    Raises:
+        PrerequisiteError: pyarrow isn't installed.
+        InputError: the file is damaged.
+    """
+    arrow = require("pyarrow", extra="parquet")
+    with _opened(path) as file:
+        types = [field.type for field in file.schema_arrow]
+    return any(arrow.types.is_struct(one) and one.get_field_index("bytes") >= 0 for one in types)
+
+
 def write_pictures(path: Path, folder: Path) -> int:
     """Write the pictures of a file into a folder, each once, named by their digest.
 
@@ -54,16 +68,22 @@ def write_pictures(path: Path, folder: Path) -> int:
 
 
 def _rows(path: Path, on_rows: Callable[[int, int], None] | None) -> Iterator[dict[str, Any]]:
+    done = 0
+    with _opened(path) as file:
+        for batch in file.iter_batches(_ROWS):
+            yield from batch.to_pylist()
+            done += len(batch)
+            if on_rows is not None:
+                on_rows(done, file.metadata.num_rows)
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[Any]:
     arrow = require("pyarrow", extra="parquet")
     tables: Any = require("pyarrow.parquet", extra="parquet")
-    done = 0
     try:
         with tables.ParquetFile(path) as file:
-            for batch in file.iter_batches(_ROWS):
-                yield from batch.to_pylist()
-                done += len(batch)
-                if on_rows is not None:
-                    on_rows(done, file.metadata.num_rows)
+            yield file
     except (arrow.ArrowException, OSError) as error:
         raise InputError(
             f"{path.name} is no sound Parquet file: {str(error).splitlines()[0]}",

@@ -89,8 +89,8 @@ class Patients:
         if dialogue.patient is None and self.rule != "unknown":
             raise UnknownPatientError(
                 f"{where}: it can't be told whose tissue this is, so that it can't be kept apart",
-                hint="Give --patients: tcga, slide, a .csv with columns slide and patient, or "
-                "unknown where nobody can tell",
+                hint="Give --patients, in settings `patients` beside the file: tcga, slide, a .csv "
+                "with columns slide and patient, or unknown where nobody can tell",
             )
         return dialogue.patient
 

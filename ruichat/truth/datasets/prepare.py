@@ -19,7 +19,7 @@ from ruichat.truth.datasets.formats import FORMATS
 from ruichat.truth.datasets.overlap import find_overlap
 from ruichat.truth.datasets.patients import Patients
 from ruichat.truth.datasets.source import OnBytes
-from ruichat.truth.datasets.store import DialogueFile
+from ruichat.truth.datasets.store import DialogueFile, write_lines
 
 
 class MissingBagsError(InputError):
@@ -121,10 +121,10 @@ def prepare(
             questions=config.questions,
             on_bytes=on_bytes,
         ).require_none()
-    return tuple(
-        DialogueFile(_converted(source, root, out / f"{at:02d}.jsonl", on_bytes).path)
-        for at, source in enumerate(config.train)
-    )
+    paths = [out / f"{at:02d}.jsonl" for at in range(len(config.train))]
+    for source, path in zip(config.train, paths, strict=True):
+        write_lines(path, _converted(source, root, path, on_bytes).lines)
+    return tuple(map(DialogueFile, paths))
 
 
 def _check(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ruichat.errors import ArtifactError, InputError
-from ruichat.storage.artifacts import check_kind, parse_manifest
+from ruichat.storage.artifacts import check_kind, parse_manifest, write_atomic
 from ruichat.truth.datasets.check import EmptySplitError
 from ruichat.truth.datasets.convert import KIND, SCHEMA_VERSION, manifest_path
 from ruichat.truth.datasets.dialogue import Dialogue
@@ -40,8 +40,10 @@ class DialogueFile(Sequence[Dialogue]):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sha256 = file_digest(path)
-        _check_manifest(path, self.sha256)
+        sources = _check_manifest(path, self.sha256)
         self._starts = _line_starts(path)
+        self._source = sources[0] if len(sources) == 1 else ""
+        self._lines = _read_lines(path, len(self._starts))
         if not len(self._starts):
             raise EmptySplitError(
                 f"{path.name} holds no dialogues", hint="Give a file that holds some"
@@ -75,6 +77,12 @@ class DialogueFile(Sequence[Dialogue]):
     def __iter__(self) -> Iterator[Dialogue]:
         return (self[at] for at in range(len(self)))
 
+    def place(self, at: int) -> str:
+        """Where a dialogue stands, for messages: in the file it was converted from, if known."""
+        if self._source and self._lines is not None:
+            return f"{self._source} line {self._lines[at]}"
+        return f"{self.path.name} dialogue {at + 1}"
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": None}
 
@@ -92,6 +100,29 @@ class DialogueFile(Sequence[Dialogue]):
         if found is None or found[0] != os.getpid():
             found = self._open = os.getpid(), self.path.open("rb")
         return found[1]
+
+
+def write_lines(path: Path, lines: NDArray[np.int64]) -> None:
+    """Write beside a converted file at which lines its dialogues stood, [n] from 1.
+
+    Raises:
+        ArtifactError: it can't be written.
+    """
+    write_atomic(_lines_path(path), lambda file: np.save(file, lines))
+
+
+def _lines_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lines.npy")
+
+
+def _read_lines(path: Path, num: int) -> NDArray[np.int64] | None:
+    """As `write_lines` wrote them; None without, or if they are of another file."""
+    beside = _lines_path(path)
+    try:
+        lines = np.load(beside)
+    except (OSError, EOFError, ValueError):
+        return None
+    return lines if lines.shape == (num,) else None
 
 
 def _line_starts(path: Path) -> NDArray[np.int64]:
@@ -115,10 +146,11 @@ def _blocks_of_lines(file: BinaryIO) -> Iterator[bytes]:
         yield block + file.readline()
 
 
-def _check_manifest(path: Path, digest: str) -> None:
+def _check_manifest(path: Path, digest: str) -> list[str]:
+    """Names of the files that it was made from; none without a manifest."""
     beside = manifest_path(path)
     if not beside.exists():
-        return
+        return []
     manifest = parse_manifest(beside, beside.read_bytes())
     check_kind(beside, manifest, kind=KIND, schema_version=SCHEMA_VERSION)
     if manifest.sha256 != digest:
@@ -126,6 +158,7 @@ def _check_manifest(path: Path, digest: str) -> None:
             f"{path.name} has changed since {beside.name} was written",
             hint="Make it again, or delete the manifest where the change is meant",
         )
+    return list(manifest.made_from)
 
 
 def _refused(path: Path, at: int, error: Exception) -> InputError:

@@ -25,6 +25,7 @@ from ruichat.align.data.slides import Reader, facts_of
 from ruichat.align.dialogue_batches import DialogueBatches
 from ruichat.align.loop import MicroBatch
 from ruichat.errors import ArtifactError, ConfigError, InputError
+from ruichat.features.foreign.given import BagReading
 from ruichat.model.processing import IGNORED, RuiChatProcessor
 from ruichat.model.regions import split_regions
 from ruichat.truth.datasets.bags import Bags
@@ -289,12 +290,16 @@ def test_bags_of_other_tools_are_read(processor: RuiChatProcessor, tmp_path: Pat
     (tmp_path / "bags").mkdir()
     trident(tmp_path / "bags" / "slide0.h5", encoder="uni_v2", dim=1536)
     write_dialogues(tmp_path / "d.jsonl", 3, num_slides=1)
-    found = batches(tmp_path, processor, "d.jsonl", reader=Reader("uni2-h", mpp=0.25))
+    found = batches(
+        tmp_path, processor, "d.jsonl", reader=Reader("uni2-h", reading=BagReading(mpp=0.25))
+    )
     part = made(found, 0)[0]
     assert part.content.tiles.shape[1] == 1536
     assert "tiles" not in processor.decode(part.content.input_ids[0].tolist())
     with pytest.raises(ConfigError, match="dialogue 1"):
-        batches(tmp_path, processor, "d.jsonl", reader=Reader("virchow2", mpp=0.25))
+        batches(
+            tmp_path, processor, "d.jsonl", reader=Reader("virchow2", reading=BagReading(mpp=0.25))
+        )
 
 
 def spoilt(values: dict[str, Any]) -> Callable[[Path], str]:

@@ -77,7 +77,7 @@ def test_align_tells_of_its_data(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"made by encoder 'mini'.*reads 'uni2-h'"):
         train_align(AlignConfig.model_validate(values), root, tmp_path, quiet)
     values = align_settings(root, batches={"budget": {"tokens": 4096, "tiles": 4}})
-    with pytest.raises(InputError, match=r"00\.jsonl dialogue 1: it has 9 tiles; allowed: 4"):
+    with pytest.raises(InputError, match=r"\w+\.jsonl line 1: it has 9 tiles; allowed: 4"):
         train_align(AlignConfig.model_validate(values), root, tmp_path, quiet)
 
 
@@ -114,6 +114,17 @@ def test_think_tells_of_lengths_and_of_its_bank(
     config = LaidThinkConfig.model_validate({"bank": "bank.npz", "teach": teach} | changes)
     with pytest.raises(ConfigError, match=match):
         think(config, tmp_path, tmp_path / "out", quiet, anyway=True)
+
+
+def test_a_bank_of_other_weights_is_refused(bank: TileBank, tmp_path: Path) -> None:
+    wide = {name: getattr(bank, name) for name in TileBank.__slots__}
+    wide["embeddings"] = np.zeros((*bank.embeddings.shape[:2], 384), np.float32)
+    TileBank(**wide).save(tmp_path / "bank.npz", "ab" * 32)
+    values = {"bank": "bank.npz", "teach": {"thoughts": 0.5, "loop": LOOP}}
+    with pytest.raises(ConfigError, match="made by weights abababab of encoder 'mini'"):
+        think(
+            LaidThinkConfig.model_validate(values), tmp_path, tmp_path / "out", quiet, anyway=True
+        )
 
 
 def test_think_refuses_questions_that_nobody_asks() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ruichat.errors import InputError
+from ruichat.errors import ArtifactError, InputError
 from ruichat.histology import KEYS
 from ruichat.truth.bags import BagMaker, LaidSlide, collate_bags
-from ruichat.truth.bank import TileBank
+from ruichat.truth.bank import TileBank, encoder_of_bank
 from ruichat.truth.symbolic import SymbolicConfig
 from ruichat.truth.tiles import Split
 
@@ -138,3 +138,24 @@ def test_a_bank_is_read_as_it_was_saved(tmp_path: Path) -> None:
     back = TileBank.load(tmp_path / "bank.npz")
     for name in TileBank.__slots__:
         np.testing.assert_array_equal(getattr(back, name), getattr(BANK, name))
+    assert back.digest() == BANK.digest()
+    assert encoder_of_bank(tmp_path / "bank.npz") == ""
+    moved = dataclasses.replace(BANK, split=BANK.split[::-1])
+    assert moved.digest() != BANK.digest()
+    moved.save(tmp_path / "moved.npz", "ab12")
+    assert encoder_of_bank(tmp_path / "moved.npz") == "ab12"
+
+
+def test_what_is_no_bank_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bank.npz"
+    BANK.save(path)
+    cut = path.read_bytes()[:-200]
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    short = {name: getattr(BANK, name) for name in TileBank.__slots__} | {"split": BANK.split[1:]}
+    np.savez(tmp_path / "short.npz", **short)
+    for content in (cut, b"", (tmp_path / "other.npz").read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(ArtifactError, match="no bank of tiles"):
+            TileBank.load(path)
+    with pytest.raises(ArtifactError, match="don't fit each other"):
+        TileBank.load(tmp_path / "short.npz")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ruichat.errors import InputError
-from ruichat.truth.holding_out import group_folds, run_folds, split_runs
+from ruichat.truth.holding_out import group_folds, run_folds, split_groups, split_runs
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 30)), min_size=4, max_size=60))
@@ -23,6 +23,17 @@ def test_groups_never_lie_on_both_sides(pairs: list[tuple[str, int]]) -> None:
     for fold in folds:
         assert not set(group[fold.train]) & set(group[fold.test])
         assert set(label[fold.train]) == set(label)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7])
+def test_whole_groups_are_held_out_by_their_share(share: float) -> None:
+    label = np.repeat(["a", "b"], 60)
+    group = np.array([f"{name}{number // 3}" for name in "ab" for number in range(60)])
+    fold = split_groups(label, group, share)
+    assert not set(group[fold.train]) & set(group[fold.test])
+    for name in "ab":
+        held = len(set(group[fold.test][label[fold.test] == name]))
+        assert abs(held - 20 * share) <= 1
 
 
 def test_runs_are_the_last_files_of_each_class() -> None:

@@ -143,7 +143,14 @@ def _project(path: str) -> dict[str, str]:
 def _read_bench(raw: Raw, warn: Warn) -> Dialogue:
     if "conversations" in raw.value:
         return _read_slides(raw, warn, "wsi-bench")
-    (path,) = _images(raw)
+    path, *more = _images(raw)
+    if more:
+        raise Wrong(
+            "image",
+            "too_many",
+            f"it names {len(more) + 1} slides; a question of this form is about one",
+            "Put a question about several slides into `conversations`",
+        )
     slide = slide_name(path, "image")
     question, options = split_options(without_marker(said(raw, "question"))[0])
     task = optional(raw, "metadata")

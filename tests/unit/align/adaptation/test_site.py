@@ -56,6 +56,31 @@ def test_groups_are_held_out_whole_where_files_have_no_numbers(tmp_path: Path) -
     site = read_site(config, tmp_path, MeanColourEncoder())
     assert 0 < site.test.sum() < len(site.test)
     assert not set(site.group[site.test]) & set(site.group[~site.test])
+    # Patients count, even where files have numbers.
+    numbered = tiles | {"number": r"_(\d+)\."}
+    config = SiteConfig.model_validate({"tiles": numbered, "labels": LABELS})
+    site = read_site(config, tmp_path, MeanColourEncoder())
+    assert not set(site.group[site.test]) & set(site.group[~site.test])
+    (folder / "labels.csv").write_text(f"{lines[0]},patient\nadenoma_0.png,adenoma\n")
+    with pytest.raises(InputError, match="record 1 has no patient"):
+        read_site(config, tmp_path, MeanColourEncoder())
+
+
+@pytest.mark.parametrize(
+    ("number", "match"), [(r"\d+", "no group"), (r"_(\d+", "no regular expression")]
+)
+def test_a_pattern_that_finds_no_number_is_refused(tmp_path: Path, number: str, match: str) -> None:
+    tiles = {"name": "elsewhere", "folder": str(tmp_path), "number": number}
+    with pytest.raises(ValidationError, match=match):
+        SiteConfig.model_validate({"tiles": tiles, "labels": LABELS})
+
+
+def test_a_number_that_is_none_is_told(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles")
+    tiles = {"name": "elsewhere", "folder": str(folder), "number": r"(a|h)"}
+    config = SiteConfig.model_validate({"tiles": tiles, "labels": LABELS})
+    with pytest.raises(InputError, match="'a' in a file name is no whole number"):
+        read_site(config, tmp_path, MeanColourEncoder())
 
 
 def test_drawing_takes_as_many_of_each_label(tmp_path: Path) -> None:

@@ -89,6 +89,17 @@ def test_a_model_that_follows_labels_is_found_out(world: Path) -> None:
     assert row(report, "choice", "follows the words", "by likelihood").score.value == 1
 
 
+def test_a_short_list_beside_a_longer_one_is_moved_through_its_own_orders(world: Path) -> None:
+    long, short = dialogue(0, "fat", "choice"), dialogue(0, "fat", "choice")
+    asked, said = short["turns"]
+    short_turns = [asked | {"options": ["fat", "mucus"]}, said | {"choice": 1}]
+    long["turns"] = [*long["turns"], *short_turns]
+    write_lines(world.parent / "dialogues.jsonl", [long])
+    report = run(world, AskedModel(says_a))
+    assert row(report, "choice", "follows the words").score.value == 0
+    assert row(report, "choice", "follows the label").score.value == 1
+
+
 def test_without_bags_the_run_is_blind_and_says_so(world: Path) -> None:
     model = AskedModel()
     report = run(world, model, bags=())

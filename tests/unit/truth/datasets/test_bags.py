@@ -45,6 +45,11 @@ def test_bags_are_found_by_name(folder: Path) -> None:
     assert bags.of_patient("TCGA-66-275") == ()
     assert bags.outline(folder / "s.1.h5") == BagOutline(3)
     assert bags.outline(folder / f"{OTHER}.csv") == BagOutline()
+    with h5py.File(folder / "groups.h5", "w") as file:
+        file.create_group("features")
+        file.create_group("coords")
+    assert Bags([folder]).outline(folder / "groups.h5") == BagOutline()
+    assert Bags([folder]).centres(folder / "groups.h5") is None
 
 
 def test_two_bags_of_one_slide_are_one_too_many(folder: Path) -> None:
@@ -70,7 +75,13 @@ def test_missing_bags_and_regions_are_listed(folder: Path, tmp_path: Path) -> No
     path = tmp_path / "set.jsonl"
     path.write_text(
         lines(
-            [one("s.1", 3), one("s.1", 4), one("gone", 1), about_patient, one("a", 1, tiles=["t"])]
+            [
+                one("s.1", 3),
+                one("s.1", 4),
+                one("gone", 1),
+                about_patient,
+                one("a", 1, slides=[], tiles=["t"]),
+            ]
         )
     )
     report = check_file(path, extra=looking_for(Bags([folder])))

@@ -61,6 +61,7 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
     ),
     (record(slides=[]), "no_subject", "slides"),
     (record(slides=["a", "a"]), "twice", "slides"),
+    (record(slides=["a"], tiles=["x.png"]), "two_subjects", "tiles"),
     (record(slides=["../etc/passwd"]), "path_in_name", "slides.0"),
     (record(tiles=["../x.png"]), "path_outside", "tiles.0"),
     (record(tiles=["C:\\x.png"]), "path_outside", "tiles.0"),

@@ -84,6 +84,14 @@ def test_the_second_layout_of_wsi_bench(tmp_path: Path) -> None:
     )
 
 
+def test_a_question_of_the_second_layout_is_about_one_slide(tmp_path: Path) -> None:
+    (record,) = published.wsi_bench_test()
+    several = [record | {"image": [record["image"], "TCGA-LUSC/other.pt"]}]
+    path = write(tmp_path, published.lines(several), "WSI-Bench-test.jsonl")
+    (finding,) = read(path)[0].findings
+    assert (finding.field, finding.code) == ("image", "too_many")
+
+
 def test_questions(of: Callable[[str], list[Dialogue]]) -> None:
     chosen, plain = of("wsi-vqa")
     assert (chosen.patient, chosen.slides) == ("TCGA-LD-A74U", ())
@@ -218,7 +226,7 @@ def test_traps_in_tables(tmp_path: Path, name: str, old: str, new: str, field: s
 def test_a_format_that_cannot_be_told_has_to_be_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fields a, b") as caught:
         find_format(write(tmp_path, [{"a": 1, "b": 2}]))
-    assert "--format: histgen" in caught.value.hint
+    assert ": histgen, " in caught.value.hint
     mixed = [*published.wsi_vqa(), *published.path_gen()]
     with pytest.raises(ConfigError, match="pathgen or wsi-vqa"):
         find_format(write(tmp_path, mixed))

@@ -94,6 +94,15 @@ def test_a_question_alone_is_evidence_where_nobody_knows_the_patient(sets: Sets)
 
     shared = sets.meet([tile(1, "acinar")], [tile(2, "solid")], rule="unknown")
     assert dict(shared.counts) == {"question": 1}
+    # Of one tile it may be asked often: the records don't hide each other.
+    twice = [tile(1, "acinar"), tile(1, "solid")]
+    for train in (twice, twice[::-1]):
+        both = sets.meet(train, [tile(2, "solid")], rule="unknown")
+        assert set(both.records) == {(0, 1), (0, 2)}
+    known = [one(1, LONG, "acinar"), one(1, LONG, "solid")]
+    for train in (known, known[::-1]):
+        (record,) = sets.meet(train, [one(2, LONG, "solid")]).records
+        assert train[record[1] - 1]["turns"][1]["text"] == "solid"
     # Of two known patients the same may be asked.
     assert not sets.meet([one(1, LONG, "acinar")], [one(2, LONG, "solid")]).counts
     # What is asked of several tiles is a template.

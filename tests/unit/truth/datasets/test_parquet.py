@@ -45,6 +45,13 @@ def test_what_is_no_picture_is_a_finding(tmp_path: Path) -> None:
     assert (finding.field, finding.record, finding.code) == ("image", 2, "no_subject")
 
 
+def test_a_table_without_pictures_needs_no_folder(tmp_path: Path) -> None:
+    path = tmp_path / "reports.parquet"
+    tables.write_table(arrow.table({"slide": ["S1"], "report": ["Margins are free."]}), path)
+    done = convert([path], tmp_path / "x.jsonl")
+    assert DialogueFile(done.path)[0].turns[1].text == "Margins are free."
+
+
 def test_pictures_need_a_folder_and_a_sound_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [PNG])
     with pytest.raises(ConfigError, match=r"a\.parquet holds pictures"):

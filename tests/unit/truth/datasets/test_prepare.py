@@ -49,6 +49,12 @@ def test_sound_data_is_converted(root: Path) -> None:
     (data,) = prepare(config(root), root, root / "out")
     assert [one.slides for one in data] == [(SLIDE,)] * 2
     assert data.path == root / "out" / "00.jsonl"
+    # Messages name the file that was given, and the line that the record begins in.
+    text = (root / "Grading_train.json").read_text()
+    begins = [text[: text.index(f'"id": "{one.id}"')].count("\n") + 1 for one in data]
+    assert [data.place(at) for at in (0, 1)] == [f"Grading_train.json line {n}" for n in begins]
+    (root / "out" / "00.jsonl.lines.npy").write_bytes(b"")
+    assert DialogueFile(data.path).place(1) == "00.jsonl dialogue 2"
 
 
 def test_data_that_cannot_be_trained_on_is_refused_before_the_first_step(root: Path) -> None:
