@@ -12,6 +12,7 @@ def drawn_bag(
     dim: int,
     *,
     encoder: str = "mini",
+    encoder_digest: str = "e" * 64,
     span0: int = 224,
     base_mpp: float = 0.5,
     seed: int = 0,
@@ -32,7 +33,7 @@ def drawn_bag(
         eosin=rng.random(num_tiles, np.float32),
         tissue_area_mm2=1.0,
         encoder=encoder,
-        encoder_digest="e" * 64,
+        encoder_digest=encoder_digest,
         slide_digest="5d" * 32,
         fingerprint="f" * 16,
     )

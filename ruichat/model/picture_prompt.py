@@ -102,7 +102,7 @@ def _pictures(slide: SlideContext) -> SlidePictures:
     if slide.pictures is None:
         raise InputError(
             "this model looks at pictures of the slide, and only embeddings are given",
-            hint="Give the slide file itself",
+            hint="Give the slide file itself; a benchmark without bags asks it blind",
         )
     return slide.pictures
 

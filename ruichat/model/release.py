@@ -186,6 +186,13 @@ def _describe_features(paths: Sequence[Path], manifest: Manifest) -> list[dict[s
                 f"{wanted!r}",
                 hint="Release bags of the model's own encoder",
             )
+        made_by = manifest.made_from.get("encoder", "")
+        if "" not in (made_by, facts.encoder_digest) and facts.encoder_digest != made_by:
+            raise InputError(
+                f"bag {path.name} was made by weights {facts.encoder_digest[:8]} of encoder "
+                f"{wanted!r}; the model reads those of {made_by[:8]}",
+                hint="Extract the slides again with the model's own encoder weights",
+            )
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         found.append({"file": path.name, "sha256": digest, "tiles": facts.num_tiles})
     names = [item["file"] for item in found]

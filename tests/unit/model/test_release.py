@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.3 * torch.randn_like(parameter))
-    save_checkpoint(root / "it", model, processor, name="tiny", encoder_digest="d1")
+    save_checkpoint(root / "it", model, processor, name="tiny", encoder_digest="e" * 64)
     (root / "it" / "calibration.json").write_text("{}")
     return root / "it"
 
@@ -97,6 +97,9 @@ def test_what_can_not_be_released_is_refused(folder: Path, tmp_path: Path) -> No
     drawn_bag(4, 8, encoder="uni2-h").save(tmp_path / "other.h5")
     with pytest.raises(InputError, match=r"by encoder 'uni2-h'; the model reads 'mini'"):
         export(folder, tmp_path / "c", features=[tmp_path / "other.h5"], **CARD)
+    drawn_bag(4, 8, encoder_digest="d2").save(tmp_path / "weights.h5")
+    with pytest.raises(InputError, match=r"by weights d2 of .* those of eeeeeeee"):
+        export(folder, tmp_path / "c", features=[tmp_path / "weights.h5"], **CARD)
     with pytest.raises(ArtifactError):
         merge(tmp_path, tmp_path / "d")
 

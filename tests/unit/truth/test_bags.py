@@ -152,7 +152,7 @@ def test_what_is_no_bank_is_refused(tmp_path: Path) -> None:
     cut = path.read_bytes()[:-200]
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     short = {name: getattr(BANK, name) for name in TileBank.__slots__} | {"split": BANK.split[1:]}
-    np.savez(tmp_path / "short.npz", **short)
+    TileBank(**short).save(tmp_path / "short.npz")
     for content in (cut, b"", (tmp_path / "other.npz").read_bytes()):
         path.write_bytes(content)
         with pytest.raises(ArtifactError, match="no bank of tiles"):

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 from ruichat.cli import features as features_cli
 from ruichat.errors import ArtifactError, ConfigError, InputError, RuiChatError
 from ruichat.features.bag import FeatureBag
-from ruichat.features.foreign.convert import Given, convert
+from ruichat.features.foreign.convert import convert
 from ruichat.features.foreign.describe import describe
+from ruichat.features.foreign.given import Given
 
 QUARTER = Given(mpp=0.25)
 
