@@ -38,7 +38,8 @@ def protect(headers: MutableHeaders, settings: ServeSettings) -> None:
     headers.setdefault("Content-Security-Policy", content_policy())
     headers["X-Content-Type-Options"] = "nosniff"
     headers["X-Frame-Options"] = "DENY"
-    headers["Referrer-Policy"] = "no-referrer"
+    # Not "no-referrer": with it a browser's form says "Origin: null", and no login would be let in.
+    headers["Referrer-Policy"] = "same-origin"
     headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers["Cross-Origin-Resource-Policy"] = "same-origin"

@@ -102,7 +102,7 @@ def test_every_answer_carries_what_browsers_must_keep_to(client, join):
         assert "frame-ancestors 'none'" in policy and "default-src 'none'" in policy
         assert "script-src 'self';" in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["referrer-policy"] == "same-origin"
         assert answer.headers["cache-control"] == "no-store"
         assert "server" not in answer.headers
 
