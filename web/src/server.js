@@ -142,8 +142,13 @@ function parsed(body) {
   }
 }
 
-/** To the login, and from there back to where one was. */
+let leaving = false;
+
+/** To the login, and from there back to where one was; once, however many requests are refused. */
 function toLogin() {
+  if (leaving) return;
+  leaving = true;
+  addEventListener("pageshow", () => (leaving = false), { once: true });
   const { pathname, search, hash } = location;
   location.assign(address(`login?next=${encodeURIComponent(pathname + search + hash)}`));
 }
