@@ -33,6 +33,10 @@ STEP = 2
 MIN_KNOWN_TISSUE = 0.5
 """Share of such a tile that must lie in tiles of the grid, which are on tissue. Ours."""
 
+MAX_OWN_TILES = 1024
+"""A strip of one tile's width across a slide has fewer; an outline that winds between the tiles of
+the grid would have a slide's. Ours."""
+
 
 def read_drawn(read: ReadSlide, outline: Outline0) -> ReadSlide:
     """The part of a slide inside an outline, as a slide of its own that the model reads anew.
@@ -46,7 +50,8 @@ def read_drawn(read: ReadSlide, outline: Outline0) -> ReadSlide:
         outline: what was drawn.
 
     Raises:
-        InputError: it lies beside the slide, is smaller than a tile, or holds no tissue.
+        InputError: it lies beside the slide, is smaller than a tile, holds no tissue, or winds
+            between too many tiles.
     """
     record, bag = read.view.record, read.bag
     outline = outline.within(record.width0, record.height0)
@@ -101,6 +106,10 @@ def _own_tiles(bag: FeatureBag, outline: Outline0) -> tuple[Int64[NDArray[np.int
     xy0 = np.stack([np.tile(xs, len(ys)), np.repeat(ys, len(xs))], axis=1)
     xy0 = xy0[outline.holds(_centres(xy0, span0))]
     on_tissue = _tissue_shares(bag, xy0) >= MIN_KNOWN_TISSUE
+    if on_tissue.sum() > MAX_OWN_TILES:
+        raise InputError(
+            "the drawn region winds between the tiles of the slide", hint="Draw a simpler outline"
+        )
     return xy0[on_tissue], float(on_tissue.mean()) if len(xy0) else 0.0
 
 

@@ -58,3 +58,17 @@ def test_tiles_of_its_own_lie_by_half_or_more_in_those_of_the_slide(slide: Slide
     drawn = read_drawn(read_of(bag, 1800, slide), Outline0.rectangle(Region0(560, 448, 672, 224)))
     assert drawn.bag.xy0.tolist() == [[560, 448], [672, 448], [784, 448]]
     assert drawn.bag.tissue_area_mm2 == pytest.approx(672 * 224 * 0.25e-6 * 3 / 5)
+
+
+def test_an_outline_that_winds_between_the_tiles_is_refused(slide: Slide) -> None:
+    side, step = 60, 224
+    places = np.arange(side) * step
+    corners = np.stack(np.meshgrid(places, places), axis=-1).reshape(-1, 2)
+    bag = replace(drawn_bag(side * side, 3), xy0=corners, tile_px=224, size0=(side * step,) * 2)
+    # A comb: its teeth hold no centre of a tile, but those of tiles that lie half a side further.
+    comb = [(0.0, 0.0), (float(side * step), 0.0)]
+    for x in reversed(range(step, side * step, step)):
+        comb += [(x + 20.0, 20.0), (x + 20.0, 13_000.0), (x - 20.0, 13_000.0), (x - 20.0, 20.0)]
+    comb.append((0.0, 20.0))
+    with pytest.raises(InputError, match="winds between"):
+        read_drawn(read_of(bag, side * step, slide), Outline0(tuple(comb)))
