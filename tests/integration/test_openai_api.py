@@ -174,7 +174,7 @@ def test_a_picture_is_asked_about(live: Live, kind: str) -> None:
 @pytest.mark.parametrize(
     ("messages", "status", "said"),
     [
-        (asked("Is there tumour?"), 400, "0 slides"),
+        (asked("Is there tumour?"), 400, "about no slide"),
         (asked({"type": "image_url", "image_url": {"url": picture_url()}}, "?"), 400, "resolution"),
         (
             asked({"type": "image_url", "image_url": {"url": "http://evil/x.png", "mpp": 1}}, "?"),

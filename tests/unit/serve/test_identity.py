@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,8 @@ def test_a_token_that_is_noted_needs_no_second_connection(tmp_path: Path, token:
 def test_a_token_is_good_where_its_use_can_not_be_noted(
     tmp_path: Path, token: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING)
+
     def busy(*given: object) -> None:
         raise DatabaseUnavailableError("it is locked")
 

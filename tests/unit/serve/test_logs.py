@@ -257,7 +257,7 @@ def test_nothing_of_patients_and_no_secret_is_logged(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(engine_module, "_load", lambda settings: backend())
+    monkeypatch.setattr(engine_module, "load_model", lambda settings: backend())
     client.headers["Origin"] = ADDRESS
     day = Day(client, services.database, services.settings.slide_folders[0], [PASSWORD])
     for deed in (day.log_in, day.open_case, day.send_slides, day.find, day.ask, day.meet_bugs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import resource
@@ -255,6 +256,7 @@ def test_uploads_stay_where_the_database_knows_no_slide(services, monkeypatch, c
     (top / "5678").mkdir()
     (top / "5678" / "slide.tif").write_bytes(b"of another database")
     monkeypatch.setattr(uploads_module, "FORSAKEN_S", -1.0)
+    caplog.set_level(logging.WARNING)
     services.library.sweep()
     assert left(services) == ["5678/slide.tif"]
     (line,) = (r.getMessage() for r in caplog.records if r.name == uploads_module.__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ GBK = b"\xb2\xa1\xc0\xed"
 
 def test_names_that_are_no_text_hide_only_themselves(served, caplog):
     house, client = served
+    caplog.set_level(logging.WARNING)
     (house.folder / "a.svs").write_bytes(b"a slide")
     folder = os.path.join(os.fsencode(house.folder), GBK)
     os.mkdir(folder)
