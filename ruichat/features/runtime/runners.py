@@ -140,8 +140,9 @@ def _in_openvino(
 @contextmanager
 def _without_remarks() -> Generator[None]:
     """Tracing fixes sizes, on purpose, and touches what models hold for training."""
-    logger = logging.getLogger("transformers")
-    level = logger.level
+    logger, root = logging.getLogger("transformers"), logging.getLogger()
+    # OpenVINO sets the root logger to errors alone, and leaves it so where a conversion fails.
+    level, kept = logger.level, (root.level, list(root.filters), list(root.handlers))
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
@@ -149,6 +150,8 @@ def _without_remarks() -> Generator[None]:
             yield
     finally:
         logger.setLevel(level)
+        root.setLevel(kept[0])
+        root.filters[:], root.handlers[:] = kept[1:]
 
 
 def _traced(module: TileModule, size: tuple[int, int]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,8 +157,11 @@ def test_a_module_that_cannot_be_traced_is_refused_for_openvino_alone(tmp_path: 
                 raise NotImplementedError("no graph of this")
             return super().forward(pixels)
 
+    root = logging.getLogger()
+    before = root.level, list(root.filters)
     with pytest.raises(ModelError, match="no graph of this"):
         _ = encoder(tmp_path, Untraceable(), runtime="openvino").way
+    assert (root.level, root.filters) == before, "warnings are logged as before"
     assert encoder(tmp_path, Untraceable(), precision="fp32").way == Way("torch", "fp32")
 
 
