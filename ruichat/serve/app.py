@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -29,6 +30,7 @@ from ruichat.serve.api import (
     users,
 )
 from ruichat.serve.api.shapes import CONFLICT, FULL, NOT_FOUND, problems
+from ruichat.serve.heap import give_back_regularly
 from ruichat.serve.page import keeping
 from ruichat.serve.page.mount import mount_page
 from ruichat.serve.problems import add_handlers
@@ -115,7 +117,11 @@ async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
     try:
         check_routes(app)
         await to_thread.run_sync(services.start)
-        yield
+        giving_back = asyncio.create_task(give_back_regularly())
+        try:
+            yield
+        finally:
+            giving_back.cancel()
     except RuiChatError as error:
         app.state.failure = error
         raise
