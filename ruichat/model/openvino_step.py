@@ -18,7 +18,7 @@ from ruichat.model.openvino_graph import PREFIX, build_graph, build_step_graph
 from ruichat.model.region_state import Array, RegionState, Weights
 from ruichat.model.shape import ModelShape
 from ruichat.model.weights import join_pieces
-from ruichat.openvino import import_openvino
+from ruichat.openvino import compile_graph, import_openvino
 
 BUCKET = 64
 """Buffers grow by so many text tokens. Ours: shapes that change at every step cost OpenVINO about
@@ -26,12 +26,6 @@ as much as the step itself; padding costs one masked column each."""
 
 GATHER_S = 0.002
 """Longest wait for dialogues that were taken together before: below the time of a step."""
-
-SETTINGS: dict[str, Any] = {
-    "INFERENCE_PRECISION_HINT": "f32",
-    "PERFORMANCE_HINT": "LATENCY",
-}
-"""Without the first, CPUs with bfloat16 compute in it, at an error of 3e-2."""
 
 
 class OpenVinoState:
@@ -112,17 +106,13 @@ class OpenVinoDecoder:
         self._weights, self._shape = weights, shape
         self._table = weights[f"{PREFIX}embed_tokens.weight"]
         self._rotary = _rotary_table(shape)
-        settings = dict(SETTINGS)
-        if num_threads:
-            settings["INFERENCE_NUM_THREADS"] = num_threads
-        compiled = ov.Core().compile_model(build_graph(weights, shape), "CPU", settings)
+        threads = num_threads or None
+        compiled = compile_graph(build_graph(weights, shape), num_threads=threads)
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
         self._steps: deque[_Step] = deque()
         self._together = 1
-        self._compile = lambda: ov.Core().compile_model(
-            build_step_graph(weights, shape), "CPU", settings
-        )
+        self._compile = lambda: compile_graph(build_step_graph(weights, shape), num_threads=threads)
         self._batch: StepBatch | None = None
         self._bound: tuple[Any, int, int] | None = None
         self._inputs: dict[str, NDArray[Any]] = {}

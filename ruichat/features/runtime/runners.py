@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ruichat.errors import ModelError
 from ruichat.features.runtime.ways import Precision, Way
-from ruichat.openvino import import_openvino
+from ruichat.openvino import compile_graph, import_openvino
 
 Tiles = NDArray[np.uint8] | NDArray[np.float32]
 
@@ -122,14 +122,10 @@ def _cast(device: str, precision: Precision) -> AbstractContextManager[Any]:
 def _in_openvino(
     module: TileModule, precision: Precision, size: tuple[int, int], num_threads: int | None
 ) -> Runner:
-    ov = import_openvino()
-    settings: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
-        "PERFORMANCE_HINT": "LATENCY",
-    }
-    if num_threads is not None:
-        settings["INFERENCE_NUM_THREADS"] = num_threads
-    compiled: Any = ov.Core().compile_model(_traced(module, size), "CPU", settings)
+    words = {"fp32": "f32", "bf16": "bf16"}
+    compiled = compile_graph(
+        _traced(module, size), precision=words[precision], num_threads=num_threads
+    )
 
     def run(tiles: Tiles) -> NDArray[np.float32]:
         return np.array(compiled(tiles)[0], dtype=np.float32)
