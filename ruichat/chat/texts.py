@@ -313,7 +313,7 @@ def low_confidence(
     """The model's answer is too likely to be wrong; what the tiles look like is named as open."""
     options = alternatives_line(alternatives, language, place=place)
     if language == "zh":
-        return f"无法判定：把握度仅{confidence:.0%}。{options}"
+        return f"无法判定：置信度仅{confidence:.0%}。{options}"
     return f"Cannot determine: confidence is only {confidence:.0%}. {options}".rstrip()
 
 

@@ -19,9 +19,7 @@ def ablate(
     recipe: Annotated[Path, typer.Option(help="Recipe of the run, as YAML")] = Path(
         "configs/mini/recipe.yaml"
     ),
-    data: Annotated[Path, typer.Option(help="Folder with tiles/ and text/")] = Path(
-        "../shared/data"
-    ),
+    data: Annotated[Path, typer.Option(help="Folder with tiles/ and text/")] = Path("data"),
     out: Annotated[Path, typer.Option(help="Where variants keep their work")] = Path("runs/ablate"),
     json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON")] = False,
 ) -> None:

@@ -37,9 +37,7 @@ def _group() -> None:
 @app.command()
 def mini(
     config: Annotated[Path, typer.Option(help="Recipe as YAML")] = Path("configs/mini/recipe.yaml"),
-    data: Annotated[Path, typer.Option(help="Folder with tiles/ and text/")] = Path(
-        "../shared/data"
-    ),
+    data: Annotated[Path, typer.Option(help="Folder with tiles/ and text/")] = Path("data"),
     out: Annotated[Path, typer.Option(help="Where stages keep their work")] = Path("runs/mini"),
     threads: Annotated[int, typer.Option(min=0, help="CPU threads, 0 for all")] = 0,
 ) -> None:

@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ruichat.cli import model_choice as choice
 from ruichat.errors import ArtifactError, PrerequisiteError, RuiChatError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -92,9 +93,12 @@ def doctor(
         str | None,
         typer.Option("--model", help="Say what is missing to chat with this model instead."),
     ] = None,
+    base_url: choice.BaseUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check what is installed, readable, too small; code 3 if something needed is missing."""
+    if base_url is not None and not (model or "").startswith("openai:"):
+        raise typer.BadParameter("--base-url goes with --model openai:NAME")
     if encoder_name is not None and model is not None:
         raise typer.BadParameter("give either --encoder or --model")
     if encoder_name is not None:
@@ -104,7 +108,7 @@ def doctor(
     elif model is not None:
         from ruichat.cli.doctor_model import model_checks
 
-        checks = list(model_checks(model))
+        checks = list(model_checks(model, base_url))
     else:
         checks = list(run_checks())
     healthy = all(check.status != "missing" for check in checks)

@@ -19,11 +19,16 @@ _WEIGHTS = (".safetensors", ".bin")
 _GB = 1e9
 
 
-def model_checks(name: str) -> Iterator[Check]:
-    """Everything that chatting with this model takes; nothing of a slide is sent anywhere."""
+def model_checks(name: str, base_url: str | None = None) -> Iterator[Check]:
+    """Everything that chatting with this model takes; nothing of a slide is sent anywhere.
+
+    Args:
+        name: as `--model` takes it.
+        base_url: of the server of openai:NAME; the environment's if None.
+    """
     if name.startswith("openai:"):
         yield check_package("httpx", "httpx")
-        yield guarded("server", lambda: _server(name))
+        yield guarded("server", lambda: _server(name, base_url))
         return
     if name.startswith("embeds:"):
         yield check_package("httpx", "httpx")
@@ -106,11 +111,11 @@ def _weights(folder: Path) -> Iterator[Check]:
     yield Check("memory", status, f"{have / _GB:.0f} GB, needed {needed / _GB:.0f}", hint)
 
 
-def _server(name: str) -> Check:
+def _server(name: str, base_url: str | None) -> Check:
     from ruichat.model.openai_chat import OpenAiChatModel
     from ruichat.model.openai_http import Endpoint
 
-    endpoint = Endpoint.of(None, allow_remote=True, timeout_s=10.0)
+    endpoint = Endpoint.of(base_url, allow_remote=True, timeout_s=10.0)
     OpenAiChatModel.connect(name, endpoint)
     where = "on this machine" if endpoint.is_local else "on another machine: needs --allow-remote"
     return Check("server", "ok", f"{endpoint.base_url}, {where}")

@@ -44,7 +44,7 @@ COMMANDS: dict[str, _Entry] = {
     "slide": _Entry("ruichat.cli.slide", "Look at a slide file."),
     "features": _Entry("ruichat.cli.features", "Turn slides into embeddings."),
     "phantom": _Entry("ruichat.cli.phantom", "Draw H&E slides with exact truth."),
-    "align": _Entry("ruichat.cli.align", "Train the embedded model from raw data."),
+    "align": _Entry("ruichat.cli.align", "Train, align and adapt models; check their data."),
     "evaluate": _Entry("ruichat.cli.evaluate", "Score a model, with blind controls."),
 }
 """Subcommands in the order of the help text."""

@@ -69,7 +69,8 @@ def serve(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Model that answers: a name, a folder, hub:OWNER/NAME or openai:NAME.",
+            help="Model that answers: a name, a folder, hub:OWNER/NAME, openai:NAME or "
+            "embeds:FOLDER.",
             show_default="mini",
         ),
     ] = None,

@@ -107,18 +107,18 @@ _ZH: dict[Key, str] = {
     "stage_facts": "测量",
     "stage_prompt": "准备",
     "class": "分级",
-    "confidence": "把握度",
+    "confidence": "置信度",
     "ungrounded": "未引用依据",
     "cut": "回答达到长度上限而被截断，结尾缺失；请缩小提问范围",
     "removed": "已更正",
     "warning": "注意",
-    "overlay": "标注图",
+    "overlay": "叠加图",
     "geojson": "区域文件",
     "chat_intro": "请就切片提问。/help 列出命令，Ctrl-D 结束。",
     "chat_help": (
         "/regions   各区域及其内容\n"
         "/facts     测量结果\n"
-        "/overlay   写出上一回答的标注图和GeoJSON\n"
+        "/overlay   写出上一回答的叠加图和GeoJSON\n"
         "/new       清除之前的问答\n"
         "/think on|off|show   先思考再回答；直接回答；显示思考过程\n"
         "/lang en|zh|auto   提示语言\n"

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from sqlalchemy.orm import Session
@@ -19,6 +19,9 @@ from ruichat.serve.access.identity import SINGLE_USER
 from ruichat.storage.database import users
 from ruichat.storage.database.columns import now
 from ruichat.storage.database.models import Language, Role
+
+if TYPE_CHECKING:
+    from ruichat.serve.settings import ServeSettings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -51,7 +54,7 @@ def add(
     """Add somebody; the password is asked for, or read from standard input."""
     password = ask_password()
     settings = settings_of(config, data)
-    with session_of(config, data) as session:
+    with session_of(settings, may_make=not take_over) as session:
         if take_over:
             user = users.get_user(session, user_named(session, SINGLE_USER))
             user.name, user.role = users.clean_name(name), role
@@ -65,7 +68,7 @@ def add(
                 password=password,
                 language=language or settings.language,
             )
-    typer.echo(f"{user.name} may log in as {user.role}\ndatabase {shown_address(settings)}")
+    typer.echo(f"{user.name} may log in as {user.role}")
 
 
 @app.command("list")
@@ -75,7 +78,7 @@ def list_(
     data: DataFolder = None,
 ) -> None:
     """Everybody who may log in, or might again."""
-    with session_of(config, data) as session:
+    with session_of(settings_of(config, data)) as session:
         rows = [
             {"id": user.id, "name": user.name, "role": user.role, "is_active": user.is_active}
             for user in users.list_users(session)
@@ -91,7 +94,7 @@ def list_(
 def password(name: Name, config: ConfigFile = None, data: DataFolder = None) -> None:
     """Give somebody another password; whoever is logged in as them is out."""
     given = ask_password()
-    with session_of(config, data) as session:
+    with session_of(settings_of(config, data)) as session:
         users.set_password(session, user_named(session, name), password=given)
     typer.echo("The password is changed")
 
@@ -104,7 +107,7 @@ def role(
     data: DataFolder = None,
 ) -> None:
     """Give somebody another role."""
-    with session_of(config, data) as session:
+    with session_of(settings_of(config, data)) as session:
         users.set_role(session, user_named(session, name), role=role)
     typer.echo(f"{name} is {role} now")
 
@@ -117,7 +120,7 @@ def disable(
     data: DataFolder = None,
 ) -> None:
     """Keep somebody out: their logins end, their tokens rest."""
-    with session_of(config, data) as session:
+    with session_of(settings_of(config, data)) as session:
         users.set_active(session, user_named(session, name), is_active=again)
     typer.echo(f"{name} {'may log in again' if again else 'is kept out'}")
 
@@ -131,7 +134,7 @@ def token(
     data: DataFolder = None,
 ) -> None:
     """Print a token by which a program acts for somebody; it is shown this once."""
-    with session_of(config, data) as session:
+    with session_of(settings_of(config, data)) as session:
         new = users.create_token(
             session,
             user_named(session, name),
@@ -142,9 +145,16 @@ def token(
 
 
 @contextmanager
-def session_of(config: Path | None, data: Path | None) -> Generator[Session]:
-    """A unit of work on the server's database."""
-    with opened(settings_of(config, data)) as database:
+def session_of(settings: ServeSettings, *, may_make: bool = False) -> Generator[Session]:
+    """A unit of work on the server's database, which is named first.
+
+    Args:
+        settings: the server's.
+        may_make: whether a database that isn't there is made, else it is refused.
+    """
+    with opened(settings, must_exist=not may_make) as database:
+        # Not a result: a token is printed alone.
+        typer.echo(f"database {shown_address(settings)}", err=True)
         database.migrate()
         with database.session() as session:
             yield session

@@ -94,7 +94,7 @@ class EvaluateConfig(Config):
     """Embedded model, a model folder, "hub:OWNER/NAME" or "openai:NAME"."""
     options: ModelOptions = ModelOptions()
     """How models that aren't ours are loaded, and what they are shown."""
-    data: str = "../shared/data"
+    data: str = "data"
     """Folder that holds the tile sources; relative to where the command runs."""
     sources: tuple[SourceConfig, ...] = ()
     """The sources that training knows, with the same rule of which groups are held out."""

@@ -38,9 +38,10 @@ class ServeSettings(EngineSettings):
     """Address that browsers use where a proxy stands before the server, for example
     https://ruichat.hospital.example; empty: the one that the server listens on."""
     trusted_proxies: tuple[str, ...] = ()
-    """IP addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    """IP addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are
+    believed."""
     data_dir: Path = Field(default_factory=default_data_dir)
-    """Folder of the database, of uploaded slides and of what is read from them."""
+    """Folder of the database, of uploaded slides and of pictures of overlays."""
     database_url: SecretStr = SecretStr("")
     """SQLAlchemy URL, for example postgresql+pg8000://ruichat:…@db/ruichat; empty: SQLite in
     `data_dir`."""
@@ -58,13 +59,15 @@ class ServeSettings(EngineSettings):
     session_hours: float = Field(12.0, gt=0)
     """How long a login lasts, hours."""
     login_failures: int = Field(10, ge=1)
-    """Wrong passwords allowed per name, and per address, in a quarter of an hour."""
+    """Wrong passwords allowed per address in a quarter of an hour; per name, from all addresses,
+    ten times as many."""
     requests_per_minute: int = Field(600, ge=1)
     """Requests allowed per user and minute; tiles and files of the page don't count."""
     log_requests: bool | None = None
     """Whether each request is a line in the log; empty: unless in single-user mode."""
     metrics_token: SecretStr = SecretStr("")
-    """Bearer token for /metrics; empty: only admins and the machine itself may read it."""
+    """Bearer token for /metrics; empty: for admins, and for whoever works on the machine where
+    the server is there for it alone."""
     oidc_issuer: str = ""
     """Issuer of the hospital's OpenID Connect provider; empty: passwords only."""
     oidc_client_id: str = ""
@@ -89,6 +92,19 @@ class ServeSettings(EngineSettings):
             if not folder.is_absolute() or not folder.is_dir():
                 raise ValueError(f"{str(folder)!r} is no folder; give absolute paths of folders")
         return folders
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ipaddress.ip_network(proxy, strict=False)
+            except ValueError:
+                raise ValueError(
+                    f"{proxy!r} is no IP address; IPv6 ones go into the YAML file, since a "
+                    "variable is split at each colon"
+                ) from None
+        return proxies
 
     @model_validator(mode="after")
     def _fits_together(self) -> ServeSettings:

@@ -27,7 +27,7 @@ class ImageUrl(BaseModel):
     detail: str | None = None
     """Without effect."""
     mpp: float | None = Field(None, gt=0)
-    """Micrometres per pixel; needed where the file doesn't state it."""
+    """Micrometres per pixel; every picture needs it."""
 
 
 class ImagePart(BaseModel):

@@ -13,11 +13,12 @@ class EngineSettings(Config):
     """How much the engine does at once, and what it keeps."""
 
     model: str = "mini"
-    """Name of an embedded model, a model folder, "hub:OWNER/NAME" or "openai:NAME"."""
+    """Name of an embedded model, a model folder, "hub:OWNER/NAME", "openai:NAME" or
+    "embeds:FOLDER"."""
     model_base_url: str = ""
-    """Address of the OpenAI-compatible server of openai:NAME, ending in /v1."""
+    """Address of the server of openai:NAME or embeds:FOLDER, ending in /v1."""
     model_allow_remote: bool = False
-    """Whether pictures of slides may leave this machine for that server."""
+    """Whether pictures or embeddings of slides may leave this machine for that server."""
     model_trust_remote_code: bool = False
     """Whether program files that come with another project's model are run."""
     model_device: str = "auto"

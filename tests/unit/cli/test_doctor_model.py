@@ -22,9 +22,11 @@ def change(path: Path, **values: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def run(model: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, tuple[str, str]]]:
+def run(
+    model: str, capsys: pytest.CaptureFixture[str], *options: str
+) -> tuple[int, dict[str, tuple[str, str]]]:
     """Exit code, and status and finding by name of the check."""
-    code = cli.run(["doctor", "--model", model, "--json"])
+    code = cli.run(["doctor", "--model", model, "--json", *options])
     checks = json.loads(capsys.readouterr().out)["checks"]
     return code, {check["name"]: (check["status"], check["found"]) for check in checks}
 
@@ -68,7 +70,11 @@ def test_a_server_is_looked_at(
         assert code == 0 and "on this machine" in checks["server"][1]
         code, checks = run("openai:other", capsys)
         assert code == 3 and "serves no model" in checks["server"][1]
+        monkeypatch.delenv("RUICHAT_BASE_URL")
+        code, checks = run("openai:vision", capsys, "--base-url", fake.url)
+        assert code == 0 and "on this machine" in checks["server"][1]
     assert not fake.requests, "nothing is asked"
+    assert cli.run(["doctor", "--model", "mini", "--base-url", fake.url]) == 2
 
 
 def test_only_one_thing_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,8 +35,8 @@ def kept(tmp_path):
 
 def test_a_user_is_added_listed_changed_and_kept_out(ruichat, kept, tmp_path):
     assert ruichat("add", "Chef", "--role", "admin")[0] == 0
-    said = f"li may log in as reader\ndatabase {tmp_path / 'ruichat.db'}\n"
-    assert ruichat("add", "Li", "--role", "reader") == (0, said, "")
+    where = f"database {tmp_path / 'ruichat.db'}\n"
+    assert ruichat("add", "Li", "--role", "reader") == (0, "li may log in as reader\n", where)
     assert ruichat("role", "li", "pathologist")[0] == 0
     listed = json.loads(ruichat("list", "--json")[1])
     assert [(row["name"], row["role"]) for row in listed] == [
@@ -55,15 +55,15 @@ def test_a_user_is_added_listed_changed_and_kept_out(ruichat, kept, tmp_path):
 
 def test_a_token_is_printed_alone_and_works(ruichat, kept):
     ruichat("add", "li")
-    code, out, _ = ruichat("token", "li", "--label", "scripts", "--days", "1")
-    assert code == 0
+    code, out, err = ruichat("token", "li", "--label", "scripts", "--days", "1")
+    assert code == 0 and "ruichat.db" in err
     with kept.session() as session:
         found = users.find_token(session, out.strip())
         assert found is not None and found[1].name == "li" and found[0].expires_at is not None
 
 
 def test_the_single_user_becomes_a_person_who_keeps_the_cases(ruichat, kept):
-    ruichat("list")
+    kept.migrate()
     with kept.session() as session:
         single = users.create_user(session, name=SINGLE_USER, role="admin").id
     assert ruichat("add", "li", "--role", "admin", "--take-over")[0] == 0
@@ -82,6 +82,23 @@ def test_the_language_is_the_one_given_then_the_servers(ruichat, kept, monkeypat
     with kept.session() as session:
         languages = {user.name: user.language for user in users.list_users(session)}
     assert languages == {"li": "zh", "ann": "en", "bo": "en"}, "who takes over keeps theirs"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list",),
+        ("role", "li", "admin"),
+        ("password", "li"),
+        ("disable", "li"),
+        ("token", "li"),
+        ("add", "li", "--take-over"),
+    ],
+)
+def test_only_who_is_added_may_make_a_database(ruichat, tmp_path, arguments):
+    code, _, err = ruichat(*arguments)
+    assert code == 3 and "there is no database at" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_can_not_be_is_told_with_a_code(ruichat):

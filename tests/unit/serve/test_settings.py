@@ -31,6 +31,14 @@ def test_lists_come_as_in_path(tmp_path):
     assert settings.slide_folders == tuple(folders)
 
 
+def test_what_the_colons_of_an_address_leave_is_no_proxy(tmp_path):
+    with pytest.raises(ConfigError, match="'1' is no IP address"):
+        ServeSettings.read(environment={"RUICHAT_SERVE_TRUSTED_PROXIES": "10.0.0.1:::1"})
+    file = tmp_path / "serve.yaml"
+    file.write_text('trusted_proxies: ["::1", 10.0.0.0/24]\n')
+    assert ServeSettings.read(file, environment={}).trusted_proxies == ("::1", "10.0.0.0/24")
+
+
 @pytest.mark.parametrize(
     "values",
     [
