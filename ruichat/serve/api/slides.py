@@ -85,6 +85,13 @@ def list_slides(request: Request, user: Reader, case_id: IdPath, part: Part) -> 
         return part.of(found, SlideShown)
 
 
+@router.get("/cases/{case_id}/jobs", responses=problems(NOT_FOUND))
+def list_case_jobs(request: Request, user: Reader, case_id: IdPath, part: Part) -> Page[JobShown]:
+    """The work on the slides of a case that waits or goes on, oldest first."""
+    with services_of(request).database.session() as session:
+        return part.of(jobs.list_unfinished(session, case_id, user_id=user.id), JobShown)
+
+
 @router.get("/slides/{slide_id}", responses=problems(NOT_FOUND))
 def get_slide(request: Request, user: Reader, slide_id: IdPath) -> SlideShown:
     """One slide."""

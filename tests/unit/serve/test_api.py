@@ -93,8 +93,11 @@ def test_slides_are_described_and_their_order_changed(li, world):
     assert li.patch(path, json={"position": 3}).status_code == 422
     jobs = li.get(f"{path}/jobs").json()["items"]
     assert [job["id"] for job in jobs] == [world.ids["job_id"]]
+    of_case = world.fill(f"{API}/cases/{{case_id}}/jobs")
+    assert li.get(of_case).json()["items"] == li.get(f"{path}/jobs").json()["items"]
     cancelled = li.post(world.fill(f"{API}/jobs/{{job_id}}/cancel"))
     assert cancelled.json()["state"] == "cancelled"
+    assert li.get(of_case).json()["total"] == 0
     assert li.delete(path).status_code == 204
     assert li.get(path).status_code == 404
 

@@ -371,6 +371,8 @@ def test_a_slide_is_read_by_one_job_whoever_asks(database: Database, desk: Desk)
         states = {job.id: (job.state, job.stage, job.done, job.total) for job in listed}
         assert states[found[0]] == ("done", "tiles", 3, 9)
         assert states[again.id] == ("queued", "", 0, 0)
+        unfinished = jobs.list_unfinished(session, desk.case, user_id=desk.user)
+        assert {job.id for job in unfinished} == {other.id, again.id}
 
 
 def test_a_job_that_was_cancelled_is_told_so_and_stays_so(database: Database, desk: Desk) -> None:
