@@ -102,6 +102,20 @@ def test_slides_are_described_and_their_order_changed(li, world):
     assert li.get(path).status_code == 404
 
 
+def test_a_change_of_what_was_seen_otherwise_is_refused(li, world):
+    case, slide = (world.fill(f"{API}/{kind}") for kind in ("cases/{case_id}", "slides/{slide_id}"))
+    shown = li.get(case).json()
+    seen = {name: shown[name] for name in ("title", "organ", "context")}
+    assert li.patch(case, json={"context": "Male, 62", "seen": seen}).status_code == 200
+    late = li.patch(case, json={"context": "Male, 26", "seen": seen})
+    assert (late.status_code, late.json()["error"]["type"]) == (409, "ConflictError")
+    assert li.patch(case, json={"title": "S-2", "seen": {"title": "S-4711"}}).status_code == 200
+    assert li.get(case).json()["context"] == "Male, 62"
+    assert li.patch(slide, json={"stain": "IHC", "seen": {"stain": "HE"}}).status_code == 200
+    assert li.patch(slide, json={"stain": "PAS", "seen": {"stain": "HE"}}).status_code == 409
+    assert li.patch(slide, json={"stain": "PAS", "seen": {"stian": "IHC"}}).status_code == 422
+
+
 def test_regions_are_drawn_renamed_and_removed(li, world):
     path = world.fill(f"{API}/slides/{{slide_id}}/regions")
     drawn = li.post(path, json={"shape": "rectangle", "points": [[10, 10], [20, 30]], "name": "a"})
