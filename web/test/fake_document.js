@@ -71,7 +71,10 @@ class FakeNode extends EventTarget {
   }
 
   closest(selector) {
-    if (this.tagName === selector.toUpperCase()) return this;
+    const isIt = selector.startsWith(".")
+      ? this.classList.contains(selector.slice(1))
+      : this.tagName === selector.toUpperCase();
+    if (isIt) return this;
     return this.parent?.closest(selector) ?? null;
   }
 
@@ -106,6 +109,6 @@ export function fakeDocument() {
     querySelector: (selector) => places[selector]()[0] ?? null,
     querySelectorAll: (selector) => places[selector](),
   });
-  globalThis.addEventListener = () => {};
+  globalThis.addEventListener = (...given) => document.addEventListener(...given);
   return root;
 }
