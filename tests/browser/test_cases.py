@@ -238,6 +238,57 @@ def test_saving_a_case_changes_only_what_was_changed(page: Any, server: Server) 
     assert [kept[key] for key in made] == ["S26-8", "uterus", "Female, 51"]
 
 
+def test_who_changes_what_a_colleague_has_changed_sees_both(refused: Any, server: Server) -> None:
+    page = refused
+    made = {"title": "S26-9", "organ": "lung", "context": "Male, 60"}
+    case_id = post(server.address, "/api/v1/cases", made)["id"]
+    address = f"{server.address}/api/v1/cases/{case_id}"
+    page.goto(server.place(case=case_id))
+    page.wait_for_selector(".rc-slides .rc-hint")
+    page.get_by_label("Title and clinical context").click()
+    context = page.get_by_role("textbox", name="Clinical context")
+    context.fill("Male, 62; smoker")
+    others = {"context": "Male, 61", "organ": "liver"}
+    httpx.patch(address, json=others, headers={"Origin": server.address}).raise_for_status()
+    page.get_by_role("button", name="Save").click()
+    assert "Male, 61" in page.locator(".rc-theirs").inner_text()
+    assert context.input_value() == "Male, 62; smoker"
+    assert page.locator(".rc-dialog select").input_value() == "liver"
+    assert httpx.get(address).json()["context"] == "Male, 61"
+    assert page.locator(".rc-notice").count() == 0
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_selector(".rc-dialog", state="detached")
+    kept = httpx.get(address).json()
+    assert (kept["context"], kept["organ"]) == ("Male, 62; smoker", "liver")
+
+
+def test_a_dialog_stays_open_where_a_text_is_selected_beyond_it(page: Any, server: Server) -> None:
+    open_page(page, server.place())
+    page.get_by_label("Title and clinical context").click()
+    box = page.get_by_role("textbox", name="Clinical context").bounding_box()
+    page.mouse.move(box["x"] + 90, box["y"] + 12)
+    page.mouse.down()
+    page.mouse.move(5, box["y"] + 12, steps=4)
+    page.mouse.up()
+    assert page.locator(".rc-dialog").count() == 1
+    page.mouse.click(5, 400)
+    page.wait_for_selector(".rc-dialog", state="detached")
+
+
+def test_a_folder_list_that_is_refused_says_so_above_the_dialog(
+    refused: Any, server: Server
+) -> None:
+    page = refused
+    open_page(page, server.place())
+    problem = {"error": {"type": "AccessError", "message": "too many requests", "hint": ""}}
+    page.route("**/folders?*", lambda route: route.fulfill(status=429, json=problem))
+    page.get_by_label("From the server's folders").click()
+    notice = page.locator(".rc-notice.rc-error")
+    notice.get_by_label("Close").click()
+    notice.wait_for(state="detached")
+    assert page.locator(".rc-dialog").count() == 1
+
+
 def test_the_page_without_a_case_says_so_in_both_languages(page: Any, server: Server) -> None:
     none = {"items": [], "total": 0, "offset": 0, "limit": 1000}
     page.route("**/api/v1/cases?*", lambda route: route.fulfill(json=none))

@@ -3,8 +3,9 @@
 import { button, el, icon, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { language, onLanguage, text } from "./language.js";
-import { complain, field, notify, openDialog } from "./notices.js";
+import { complain, field, isDialogOpen, notify, openDialog } from "./notices.js";
 import { holds, searchList } from "./search_list.js";
+import { SharedFields } from "./shared_fields.js";
 
 const CHANGES = { class: "rc-button rc-icon-button rc-changes" };
 const ORGANS = [
@@ -22,6 +23,9 @@ const ORGANS = [
   "skin",
   "other",
 ];
+
+/** What is known of a case that is to be made. */
+const NONE = { title: "", organ: null, context: "" };
 
 /** Cases that the list shows at once; the others are found by typing. */
 const MOST = 200;
@@ -91,9 +95,11 @@ export class Cases extends EventTarget {
 
   /** Asks for a new case's title. */
   create() {
-    this.#dialog("new_case", { title: "", organ: "", context: "" }, async (fields) => {
-      const made = await this.server.post("api/v1/cases", fields);
-      await this.load(made.id);
+    this.#dialog("new_case", NONE, async (fields) => {
+      const { seen, ...own } = fields.changes();
+      const made = await this.server.post("api/v1/cases", own);
+      this.cases = [made, ...this.cases];
+      this.#open(made);
     });
   }
 
@@ -101,19 +107,20 @@ export class Cases extends EventTarget {
   async edit() {
     const id = this.current?.id;
     if (!id) return;
-    const { title, organ, context } = await this.server.get(`api/v1/cases/${id}`);
-    if (this.current?.id !== id) return; // another was opened meanwhile
-    const before = { title, organ: organ ?? "", context };
-    this.#dialog("case_edit", before, async (fields) => {
-      // Only what was changed: somebody else may have changed the rest since.
-      const own = Object.entries(fields).filter(([key, value]) => value !== before[key].trim());
-      const changed = await this.server.patch(`api/v1/cases/${id}`, Object.fromEntries(own));
-      this.cases = this.cases.map((one) => (one.id === id ? changed : one));
-      if (this.current?.id !== id) return;
-      this.current = changed;
-      this.#draw();
-      this.dispatchEvent(new CustomEvent("changed", { detail: { case: changed } }));
-    });
+    const load = () => this.server.get(`api/v1/cases/${id}`);
+    const before = await load();
+    if (this.current?.id !== id || isDialogOpen()) return; // another was opened meanwhile
+    const send = async (changes) => this.#show(await this.server.patch(`api/v1/cases/${id}`, changes));
+    this.#dialog("case_edit", before, (fields) => fields.save(send, load));
+  }
+
+  /** Takes over what a case has become. */
+  #show(changed) {
+    this.cases = this.cases.map((one) => (one.id === changed.id ? changed : one));
+    if (this.current?.id !== changed.id) return;
+    this.current = changed;
+    this.#draw();
+    this.dispatchEvent(new CustomEvent("changed", { detail: { case: changed } }));
   }
 
   #open(one) {
@@ -154,7 +161,6 @@ export class Cases extends EventTarget {
       type: "text",
       required: true,
       maxlength: "200",
-      value: shown.title,
       hint: "case_title_hint",
     });
     const organ = el(
@@ -162,19 +168,13 @@ export class Cases extends EventTarget {
       {},
       el("option", { value: "", say: "organ_none" }),
       ORGANS.map((key) => el("option", { value: key, say: `organ_${key.replace(" ", "_")}` })),
-      // One that a program has given.
-      ORGANS.concat("").includes(shown.organ) ? null : el("option", { value: shown.organ }, shown.organ),
     );
-    organ.value = shown.organ;
     const context = el("textarea", { rows: "5", maxlength: "10000", hint: "case_context_hint" });
-    context.value = shown.context;
+    const fields = new SharedFields({ title: name, organ, context }, shown);
     openDialog(
       title,
       [field("case_title", name), field("case_organ", organ), field("case_context", context)],
-      {
-        save: () =>
-          save({ title: name.value.trim(), organ: organ.value, context: context.value.trim() }),
-      },
+      { save: () => save(fields) },
     );
     (shown.title ? context : name).focus();
   }

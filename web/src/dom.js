@@ -39,6 +39,21 @@ export function iconButton(path, name, click, attributes = {}) {
   );
 }
 
+/**
+ * Makes nodes the children of a parent, in their order.
+ *
+ * Those that stand right aren't touched: a press on a node that is taken out and put back before it is
+ * let go is no click.
+ */
+export function arrange(parent, nodes) {
+  const wanted = new Set(nodes);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  nodes.forEach((node, index) => {
+    const there = parent.children[index] ?? null;
+    if (there !== node) parent.insertBefore(node, there);
+  });
+}
+
 /** A button with a wording. */
 export function button(say, click, attributes = {}) {
   return el("button", { type: "button", class: "rc-button", say, on: { click }, ...attributes });

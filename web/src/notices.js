@@ -11,20 +11,22 @@ const SAID = new Set([401, 403, 404, 409, 413, 422, 429, 500, 503, 507]);
 
 let place = null;
 
-/** Where notices appear; made once. */
+/** Where notices appear; made once. An open dialog has it, as all else can't be reached meanwhile. */
 export function noticePlace() {
   place ??= el("div", { class: "rc-notices", role: "status", "aria-live": "polite" });
   return place;
 }
 
-/** Shows a notice for some seconds; an error stays until it is closed. */
+/** Shows a notice for some seconds; an error stays until it is closed, and is shown once. */
 export function notify(message, { isError = false, hint = "" } = {}) {
+  const said = `${message}\n${hint}`;
   const notice = el(
     "div",
-    { class: `rc-notice ${isError ? "rc-error" : ""}` },
+    { class: `rc-notice ${isError ? "rc-error" : ""}`, "data-said": said },
     el("span", {}, message, hint ? el("small", {}, hint) : null),
   );
   notice.append(iconButton(ICONS.close, "close", () => notice.remove()));
+  if (isError) [...noticePlace().children].find(({ dataset }) => dataset.said === said)?.remove();
   noticePlace().append(notice);
   if (!isError) setTimeout(() => notice.remove(), SHOWN_MS);
 }
@@ -38,10 +40,11 @@ export function errorWords({ message, hint, status }) {
   return { message: text(`error_${status}`), hint: [message, hint].filter(Boolean).join(". ") };
 }
 
-/** Shows what went wrong. */
-export function complain(error) {
+/** Shows what went wrong, and with what. */
+export function complain(error, name = "") {
   const { message, hint } = errorWords(error);
-  notify(message || text("offline"), { isError: true, hint });
+  const words = message || text("offline");
+  notify(name ? `${name}: ${words}` : words, { isError: true, hint });
 }
 
 /**
@@ -50,16 +53,23 @@ export function complain(error) {
  * @param {string | [string, object]} title wording.
  * @param {Node[]} content
  * @param {{save?: () => Promise<unknown>, saySave?: string, remove?: () => Promise<unknown>}} actions
- *   save closes the dialog unless it fails; without it there is only a way out.
+ *   both close the dialog unless they fail or give false; without save there is only a way out.
  */
 export function openDialog(title, content, { save = null, saySave = "save", remove = null } = {}) {
   const dialog = el("dialog", { class: "rc-dialog" });
+  let isBusy = false;
+  let isChanged = false;
   const run = async (action) => {
+    if (isBusy) return;
+    isBusy = true;
+    dialog.setAttribute("aria-busy", "true");
     try {
-      await action();
-      dialog.close();
+      if ((await action()) !== false) dialog.close();
     } catch (error) {
       complain(error);
+    } finally {
+      isBusy = false;
+      dialog.removeAttribute("aria-busy");
     }
   };
   const form = el(
@@ -92,13 +102,36 @@ export function openDialog(title, content, { save = null, saySave = "save", remo
       : null,
   );
   dialog.append(form);
-  dialog.addEventListener("close", () => dialog.remove());
-  dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close();
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    placeNotices();
+  });
+  dialog.addEventListener("input", ({ target }) => {
+    isChanged ||= Boolean(save) && target.type !== "search";
+  });
+  // A text that is selected to its end and beyond gives a click on the dialog too.
+  let pressed = null;
+  dialog.addEventListener("pointerdown", ({ target }) => (pressed = target));
+  dialog.addEventListener("click", ({ target }) => {
+    if (target === dialog && pressed === dialog && !isChanged) dialog.close();
   });
   document.querySelector("#rc-root").append(dialog);
   dialog.showModal();
+  placeNotices();
   return dialog;
+}
+
+/** Whether a dialog is open, so that another would cover it. */
+export function isDialogOpen() {
+  return openDialogs().length > 0;
+}
+
+function placeNotices() {
+  (openDialogs().at(-1) ?? document.querySelector("#rc-root")).append(noticePlace());
+}
+
+function openDialogs() {
+  return [...document.querySelectorAll("dialog[open]")];
 }
 
 /** A field with its wording. */

@@ -1,6 +1,7 @@
 // A list that is searched by typing: cases, slides in folders.
 
 import { el } from "./dom.js";
+import { complain } from "./notices.js";
 
 const PAUSE_MS = 150;
 
@@ -19,10 +20,17 @@ export function searchList({ hint, find, entry, nothing }) {
   const list = el("div", { class: "rc-choices" });
   const count = el("p", { class: "rc-quiet rc-count", role: "status" });
   let asked = 0;
+  /** Whether it shows what is found. */
   const look = async () => {
     const number = ++asked;
-    const { items, total, note } = await find(field.value.trim());
-    if (number !== asked) return; // another was typed meanwhile
+    let found = null;
+    try {
+      found = await find(field.value.trim());
+    } catch (error) {
+      if (number === asked) complain(error);
+    }
+    if (!found || number !== asked) return false; // refused, or another was typed meanwhile
+    const { items, total, note } = found;
     const cut = el("span", { say: ["list_cut", { shown: items.length, total }] });
     list.replaceChildren(...items.map(entry));
     count.replaceChildren(
@@ -30,6 +38,7 @@ export function searchList({ hint, find, entry, nothing }) {
       ...(total ? [] : [el("span", { say: nothing })]),
       ...(note ? [el("strong", { class: "rc-list-note", say: note })] : []),
     );
+    return true;
   };
   let pause = null;
   const field = el("input", {
@@ -45,7 +54,7 @@ export function searchList({ hint, find, entry, nothing }) {
         if (event.key !== "Enter" || event.isComposing) return;
         event.preventDefault();
         clearTimeout(pause);
-        look().then(() => controls(list)[0]?.click());
+        look().then((isShown) => isShown && controls(list)[0]?.click());
       },
     },
   });

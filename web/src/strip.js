@@ -1,10 +1,11 @@
 // The narrow strip on the left: the case, its slides, and how they come in.
 
-import { el, icon, iconButton } from "./dom.js";
+import { arrange, el, icon, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
-import { label, onLanguage, text } from "./language.js";
-import { complain, field, openDialog } from "./notices.js";
+import { label, text } from "./language.js";
+import { complain, field, isDialogOpen, openDialog } from "./notices.js";
 import { searchList } from "./search_list.js";
+import { SharedFields } from "./shared_fields.js";
 
 const STAINS = ["HE", "IHC", "PAS", "Masson", "Ag", "AB"];
 const POLL_MS = 1500;
@@ -22,6 +23,9 @@ export class Strip extends EventTarget {
     this.slides = [];
     this.sending = [];
     this.drawn = new Map();
+    this.asked = 0;
+    this.had = 0;
+    this.underWay = 0;
     this.list = el("ol", { class: "rc-slides", aria: "slides" });
     this.file = el("input", {
       type: "file",
@@ -44,7 +48,9 @@ export class Strip extends EventTarget {
       el("div", { class: "rc-drop", say: "drop_here" }),
     );
     this.#acceptDrops();
-    onLanguage(() => this.#draw());
+    addEventListener("beforeunload", (event) => {
+      if (this.sending.length) event.preventDefault(); // the browser asks first
+    });
     setInterval(() => this.#poll(), POLL_MS);
   }
 
@@ -64,21 +70,33 @@ export class Strip extends EventTarget {
     this.#draw();
   }
 
-  /** Asks the server for the slides again. */
+  /** Asks the server for the slides again; what was asked later counts, however late this comes. */
   async reload() {
     const caseId = this.case?.id;
-    const kept = caseId ? await this.server.list(`api/v1/cases/${caseId}/slides`) : [];
-    const slides = await Promise.all(
-      kept.map(async (slide, index) => ({
-        ...slide,
-        letter: letterOf(index),
-        job: slide.state === "reading" ? await this.#jobOf(slide) : null,
-      })),
-    );
-    if (this.case?.id !== caseId) return; // another case was opened meanwhile
-    this.slides = slides;
+    const number = ++this.asked;
+    this.underWay += 1;
+    try {
+      const slides = caseId ? await this.#slidesOf(caseId) : [];
+      if (this.case?.id !== caseId || number < this.had) return;
+      this.had = number;
+      this.hasComplained = false;
+      this.slides = slides;
+    } finally {
+      this.underWay -= 1;
+    }
     this.#draw();
     this.#tell("changed");
+  }
+
+  async #slidesOf(caseId) {
+    const address = `api/v1/cases/${caseId}`;
+    const slides = await this.server.list(`${address}/slides`);
+    const jobs = slides.some(isReading) ? await this.server.list(`${address}/jobs`) : [];
+    return slides.map((slide, index) => ({
+      ...slide,
+      letter: letterOf(index),
+      job: jobs.find(({ kind, slide_id }) => kind === "read" && slide_id === slide.id) ?? null,
+    }));
   }
 
   /** Marks the slide in view. */
@@ -101,97 +119,103 @@ export class Strip extends EventTarget {
     await this.#add(files, 0, (item) => {
       const form = new FormData();
       form.append("file", item.of, item.of.name);
-      return this.server.upload(`cases/${caseId}/slides`, form, (share) => {
-        item.share = share;
-        this.#draw();
-      });
+      return this.server.upload(`cases/${caseId}/slides`, form, item.show);
     });
   }
 
   /** Brings slides in one after the other; what fails is told, and the others come. */
   async #add(things, share, bring) {
     const caseId = this.case.id;
-    const waiting = things.map((of) => ({ of, share }));
+    const waiting = things.map((of) => ({ of, ...sendingEntry(of.name, share) }));
     this.sending.push(...waiting);
     for (const item of waiting) {
       this.#draw();
       try {
         await bring(item);
       } catch (error) {
-        complain(error);
+        complain(error, item.of.name);
       }
       this.sending.splice(this.sending.indexOf(item), 1);
-      if (this.case?.id === caseId) await this.reload();
+      // The poll asks again where this is refused.
+      if (this.case?.id === caseId) await this.reload().catch(() => {});
+      this.#draw();
     }
-  }
-
-  async #jobOf(slide) {
-    const jobs = await this.server.list(`api/v1/slides/${slide.id}/jobs`);
-    return jobs.findLast(({ kind }) => kind === "read") ?? null;
   }
 
   #draw() {
     const focused = document.activeElement?.closest?.("[data-slide]")?.dataset.slide;
-    this.list.replaceChildren(
-      ...this.slides.map((slide) => this.#drawnEntry(slide)),
-      ...this.sending.map((item) => sendingEntry(item)),
-    );
-    if (!this.slides.length && !this.sending.length && this.case) {
-      this.list.append(el("li", { class: "rc-hint", say: "slide_none" }));
-    }
+    const kept = new Set(this.slides.map(({ id }) => id));
+    for (const id of this.drawn.keys()) if (!kept.has(id)) this.drawn.delete(id);
+    const nodes = this.slides.map((slide) => this.#drawnEntry(slide));
+    nodes.push(...this.sending.map(({ node }) => node));
+    if (!nodes.length && this.case) nodes.push(el("li", { class: "rc-hint", say: "slide_none" }));
+    arrange(this.list, nodes);
     this.foot.hidden = !this.case;
-    if (focused) this.list.querySelector(`[data-slide="${focused}"] button`)?.focus();
+    if (focused && !this.list.contains(document.activeElement)) {
+      this.list.querySelector(`[data-slide="${focused}"] button`)?.focus();
+    }
   }
 
   /** A slide's entry; one that hasn't changed stays, with its picture. */
   #drawnEntry(slide) {
-    const state = JSON.stringify([slide, slide.id === this.chosen]);
+    const { job, ...lasting } = slide;
+    const state = JSON.stringify(lasting);
     let drawn = this.drawn.get(slide.id);
     if (drawn?.state !== state) {
-      drawn = { state, node: this.#entry(slide) };
+      drawn = { state, ...this.#entry(slide) };
       this.drawn.set(slide.id, drawn);
     }
+    drawn.show(slide, slide.id === this.chosen);
     return drawn.node;
   }
 
   #entry(slide) {
-    const isChosen = slide.id === this.chosen;
-    const state = el("span", { class: `rc-state rc-state-${slide.state}`, say: stateWords(slide) });
-    const words = [slide.stain, slide.block].filter(Boolean).join(" · ");
+    const state = el("span", { class: `rc-state rc-state-${slide.state}` });
+    const about = [slide.stain, slide.block].filter(Boolean).join(" · ");
     const image = el("img", {
       src: this.server.thumbnailUrl(slide.id, THUMBNAIL_PX),
       alt: "",
       loading: "lazy",
     });
-    return el(
-      "li",
-      { "data-slide": slide.id, class: isChosen ? "rc-chosen" : "" },
+    const choice = el(
+      "button",
+      { type: "button", class: "rc-slide", on: { click: () => this.#tell("slide", { slide }) } },
+      slide.state === "failed" ? el("span", { class: "rc-broken" }, "!") : image,
       el(
-        "button",
-        {
-          type: "button",
-          class: "rc-slide",
-          "aria-current": isChosen ? "true" : null,
-          on: { click: () => this.#tell("slide", { slide }) },
-        },
-        slide.state === "failed" ? el("span", { class: "rc-broken" }, "!") : image,
-        el(
-          "span",
-          { class: "rc-slide-words" },
-          el("b", {}, slide.letter),
-          el("span", {}, words || slide.name),
-          state,
-        ),
+        "span",
+        { class: "rc-slide-words" },
+        el("b", {}, slide.letter),
+        el("span", {}, about || slide.name),
+        state,
       ),
-      iconButton(ICONS.edit, "slide_edit", () => this.#edit(slide), {
+    );
+    const node = el(
+      "li",
+      { "data-slide": slide.id },
+      choice,
+      iconButton(ICONS.edit, "slide_edit", () => this.#edit(slide.id).catch(complain), {
         class: "rc-button rc-icon-button rc-slide-edit",
       }),
     );
+    const show = (now, isChosen) => {
+      const words = stateWords(now);
+      if (state.dataset.say !== JSON.stringify(words)) label(state, "say", words);
+      node.classList.toggle("rc-chosen", isChosen);
+      if (isChosen) choice.setAttribute("aria-current", "true");
+      else choice.removeAttribute("aria-current");
+    };
+    return { node, show };
   }
 
-  #edit(slide) {
-    const stain = el("input", { type: "text", value: slide.stain, list: "rc-stains", maxlength: "40" });
-    const block = el("input", { type: "text", value: slide.block, maxlength: "40" });
+  /** Changes what is said of a slide, as it stands by now. */
+  async #edit(slideId) {
+    const address = `api/v1/slides/${slideId}`;
+    const load = () => this.server.get(address);
+    const slide = await load();
+    if (this.case?.id !== slide.case_id || isDialogOpen()) return; // another was opened meanwhile
+    const stain = el("input", { type: "text", list: "rc-stains", maxlength: "40" });
+    const block = el("input", { type: "text", maxlength: "40" });
+    const fields = new SharedFields({ stain, block }, slide);
     const stains = el("datalist", { id: "rc-stains" }, STAINS.map((name) => el("option", { value: name })));
     const mpp = el("input", {
       type: "number",
@@ -212,15 +236,17 @@ export class Strip extends EventTarget {
       ],
       {
         save: async () => {
-          const changes = { stain: stain.value.trim(), block: block.value.trim() };
-          if (needsMpp && mpp.value) changes.given_mpp = Number(mpp.value);
-          await this.server.patch(`api/v1/slides/${slide.id}`, changes);
-          await this.reload();
+          const given = needsMpp && mpp.value ? Number(mpp.value) : slide.given_mpp;
+          const more = given === slide.given_mpp ? {} : { given_mpp: given };
+          const send = (changes) => this.server.patch(address, { ...changes, ...more });
+          const isSaved = await fields.save(send, load);
+          await this.reload().catch(complain);
+          return isSaved;
         },
         remove: async () => {
-          if (!confirm(text("slide_remove_sure"))) return;
-          await this.server.remove(`api/v1/slides/${slide.id}`);
-          await this.reload();
+          if (!confirm(text("slide_remove_sure"))) return false;
+          await this.server.remove(address);
+          await this.reload().catch(complain);
         },
       },
     );
@@ -251,33 +277,38 @@ export class Strip extends EventTarget {
       const caseId = this.case.id;
       this.#add([...chosen.values()], 1, ({ of }) =>
         this.server.post(`cases/${caseId}/slides/from-folder`, { entry: of.id }),
-      ).catch(complain);
+      );
     };
     openDialog("slide_from_folder", [list, count], { save, saySave: "slide_add_chosen" });
   }
 
   async #poll() {
-    if (!this.slides.some(({ state }) => state === "reading")) return;
-    if (document.hidden) return;
+    if (!this.case || document.hidden || this.underWay) return;
+    const isLate = this.had < this.asked; // the last one was refused
+    if (!isLate && !this.slides.some(isReading)) return;
     try {
       await this.reload();
     } catch (error) {
-      if (error.status) complain(error);
+      if (!error.status || this.hasComplained) return;
+      this.hasComplained = true;
+      complain(error);
     }
   }
 
   #acceptDrops() {
-    const marked = (event) => event.dataTransfer?.types.includes("Files") && this.case;
+    const takesFiles = () => this.case && !this.element.closest(".rc-read-only");
+    const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
     document.addEventListener("dragover", (event) => {
-      if (!marked(event)) return;
-      event.preventDefault();
-      this.element.classList.add("rc-dropping");
+      if (!hasFiles(event)) return;
+      event.preventDefault(); // else the browser leaves the page and opens the file
+      if (takesFiles()) this.element.classList.add("rc-dropping");
+      else event.dataTransfer.dropEffect = "none";
     });
     for (const name of ["dragleave", "drop"]) {
       document.addEventListener(name, (event) => {
-        if (name === "drop" && marked(event)) {
+        if (name === "drop" && hasFiles(event)) {
           event.preventDefault();
-          this.send([...event.dataTransfer.files]);
+          if (takesFiles()) this.send([...event.dataTransfer.files]);
         }
         if (name === "drop" || event.relatedTarget === null) {
           this.element.classList.remove("rc-dropping");
@@ -306,17 +337,23 @@ function wideButton(path, say, click) {
   );
 }
 
-function sendingEntry({ of, share }) {
-  const percent = Math.floor(share * 100);
-  const bar = el("progress", { max: "1", value: String(share) });
-  const words = share < 1 ? ["slide_sending", { share: percent }] : ["slide_checking", {}];
-  return el(
-    "li",
-    { class: "rc-sending" },
-    el("span", { class: "rc-file" }, of.name),
-    el("span", { class: "rc-state", say: words }),
-    bar,
-  );
+/** An entry of what is on its way, and how to show which share of it is sent. */
+function sendingEntry(name, begun) {
+  const bar = el("progress", { max: "1" });
+  const state = el("span", { class: "rc-state" });
+  const file = el("span", { class: "rc-file" }, name);
+  const node = el("li", { class: "rc-sending" }, file, state, bar);
+  const show = (share) => {
+    bar.value = share;
+    const percent = Math.floor(share * 100);
+    label(state, "say", share < 1 ? ["slide_sending", { share: percent }] : ["slide_checking", {}]);
+  };
+  show(begun);
+  return { node, show };
+}
+
+function isReading({ state }) {
+  return state === "reading";
 }
 
 function stateWords(slide) {

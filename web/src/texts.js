@@ -71,6 +71,14 @@ export const TEXTS = {
     en: "Age, sex, site, how it was taken, question of the clinician",
     zh: "年龄、性别、部位、取材方式、临床问题",
   },
+  field_theirs: {
+    en: "Somebody else has changed this meanwhile; saving again puts yours in its place. Theirs:",
+    zh: "他人已更改此项；再次保存将以您的内容替换。对方的内容：",
+  },
+  field_emptied: {
+    en: "Somebody else has emptied this meanwhile; saving again puts yours there",
+    zh: "他人已清空此项；再次保存将写入您的内容",
+  },
   case_edit: { en: "Title and clinical context", zh: "名称和临床资料" },
   context_missing: {
     en: "No clinical context yet. Age, site and question help you judge an answer",

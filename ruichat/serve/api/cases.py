@@ -22,6 +22,7 @@ from ruichat.serve.api.shapes import (
     Prose,
     Shown,
     problems,
+    seen_in,
 )
 from ruichat.serve.services import services_of
 from ruichat.storage.database import cases, slides, users
@@ -38,6 +39,14 @@ class NewCase(Given):
     """Clinical context in the requester's words."""
 
 
+class CaseSeen(Given):
+    """Fields of a case as you saw them; those that aren't given may have become others."""
+
+    title: Line = ""
+    organ: Line | None = None
+    context: Prose = ""
+
+
 class CaseChange(Given):
     """What is to be another; what isn't given stays."""
 
@@ -45,6 +54,8 @@ class CaseChange(Given):
     organ: Line | None = None
     """Empty: not known."""
     context: Prose | None = None
+    seen: CaseSeen | None = None
+    """If one of these was changed since, nothing is (409)."""
 
 
 class CaseShown(Shown):
@@ -113,6 +124,7 @@ def change_case(request: Request, user: Writer, case_id: IdPath, change: CaseCha
                 title=change.title,
                 organ=change.organ,
                 context=change.context,
+                seen=seen_in(change.seen),
             )
         )
 

@@ -94,6 +94,11 @@ Part = Annotated[Window, Depends(_window)]
 """Parameter of a route that gives a list."""
 
 
+def seen_in(given: Given | None) -> dict[str, Any]:
+    """The fields that a client says it saw."""
+    return {} if given is None else given.model_dump(exclude_unset=True)
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Errors that a route may answer with, for its description; all have one shape."""
     return {status: {"model": ErrorBody} for status in sorted({*_ALWAYS, *statuses})}

@@ -21,6 +21,7 @@ from ruichat.serve.api.shapes import (
     Part,
     Shown,
     problems,
+    seen_in,
 )
 from ruichat.serve.services import services_of
 from ruichat.serve.slides.adding import give_mpp
@@ -30,6 +31,14 @@ from ruichat.storage.database.models import JobState, SlideState
 router = APIRouter(tags=["slides"])
 
 Mpp = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+
+
+class SlideSeen(Given):
+    """Fields of a slide as you saw them; those that aren't given may have become others."""
+
+    name: Line = ""
+    stain: Line = ""
+    block: Line = ""
 
 
 class SlideChange(Given):
@@ -42,6 +51,8 @@ class SlideChange(Given):
     """Micrometres per pixel at level 0, where the file states none."""
     position: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     """Among the slides of the case, from 0."""
+    seen: SlideSeen | None = None
+    """If one of these was changed since, nothing is (409)."""
 
 
 class SlideShown(Shown):
@@ -85,6 +96,13 @@ def list_slides(request: Request, user: Reader, case_id: IdPath, part: Part) -> 
         return part.of(found, SlideShown)
 
 
+@router.get("/cases/{case_id}/jobs", responses=problems(NOT_FOUND))
+def list_case_jobs(request: Request, user: Reader, case_id: IdPath, part: Part) -> Page[JobShown]:
+    """The work on the slides of a case that waits or goes on, oldest first."""
+    with services_of(request).database.session() as session:
+        return part.of(jobs.list_unfinished(session, case_id, user_id=user.id), JobShown)
+
+
 @router.get("/slides/{slide_id}", responses=problems(NOT_FOUND))
 def get_slide(request: Request, user: Reader, slide_id: IdPath) -> SlideShown:
     """One slide."""
@@ -98,7 +116,8 @@ def change_slide(
 ) -> SlideShown:
     """Change what people say of a slide; its resolution can be given once, if its file has none."""
     services = services_of(request)
-    rest = change.model_dump(exclude={"given_mpp"})
+    rest = change.model_dump(exclude={"given_mpp", "seen"})
+    rest["seen"] = seen_in(change.seen)
     if change.given_mpp is not None:
         give_mpp(services, slide_id, change.given_mpp, user_id=user.id, **rest)
         return get_slide(request, user, slide_id)

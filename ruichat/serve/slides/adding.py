@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ruichat.errors import ConflictError, MissingMppError, RuiChatError
+from ruichat.errors import MissingMppError, RuiChatError
 from ruichat.serve.services import Services
 from ruichat.serve.slides.library import known_of
 from ruichat.slide.opening import open_slide
@@ -67,7 +67,8 @@ def give_mpp(services: Services, slide_id: str, mpp: float, *, user_id: str, **c
 
     Raises:
         NotFoundError: there is no such slide for the user.
-        ConflictError: it is known already: what was measured with it would no longer hold.
+        ConflictError: it is known already: what was measured with it would no longer hold. Or
+            the slide isn't as it was seen.
         InputError: no scan has such a resolution, the slide can't be opened, or the change is none.
     """
     with services.database.session() as session:
@@ -75,16 +76,12 @@ def give_mpp(services: Services, slide_id: str, mpp: float, *, user_id: str, **c
         if row.given_mpp == mpp:
             rows.update_slide(session, slide_id, user_id=user_id, **change)
             return
-        if row.mpp is not None or row.given_mpp is not None:
-            raise ConflictError(
-                f"the slide's resolution is {row.mpp or row.given_mpp:g} micrometres per pixel "
-                f"by its {'scanner' if row.mpp_source == 'file' else 'user'}",
-                hint="Where that is wrong, remove the slide and add it again",
-            )
+        rows.check_given_mpp(row, mpp)
     path = services.library.slide_path(slide_id)
     with open_slide(path, mpp=mpp) as slide:
         known = known_of(slide)
     with services.database.session() as session:
+        # Somebody may have given another while the file was opened: this looks once more.
         rows.update_slide(session, slide_id, user_id=user_id, given_mpp=mpp, **change)
         rows.record_slide(session, slide_id, **known)
     services.forget_slide(slide_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from ruichat.errors import ConflictError, InputError, NotFoundError
 from ruichat.storage.database.columns import now
 from ruichat.storage.database.models import Case, CaseMember, User
+from ruichat.storage.database.seen import locked
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,21 @@ def update_case(
     title: str | None = None,
     organ: str | None = None,
     context: str | None = None,
+    seen: Mapping[str, str | None] | None = None,
 ) -> Case:
     """Change what is given; an empty organ clears it.
 
+    Args:
+        seen: fields as the user saw them; where one is another by now, nothing is changed.
+
     Raises:
         NotFoundError: there is no such case for the user.
+        ConflictError: it isn't as it was seen.
         InputError: the title is empty.
     """
     case = get_case(session, case_id, user_id=user_id)
+    if seen:
+        case = locked(session, case, seen)
     if title is not None:
         case.title = _titled(title)
     if organ is not None:

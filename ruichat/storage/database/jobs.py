@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.orm import Session
 
 from ruichat.errors import NotFoundError
-from ruichat.storage.database.cases import visible_cases
+from ruichat.storage.database.cases import get_case, visible_cases
 from ruichat.storage.database.columns import new_id, now
 from ruichat.storage.database.models import Job, Slide
 from ruichat.storage.database.slides import get_slide
@@ -70,6 +70,18 @@ def list_jobs(session: Session, slide_id: str, *, user_id: str) -> Sequence[Job]
     """
     get_slide(session, slide_id, user_id=user_id)
     wanted = select(Job).where(Job.slide_id == slide_id)
+    return session.scalars(wanted.order_by(Job.created_at, Job.id)).all()
+
+
+def list_unfinished(session: Session, case_id: str, *, user_id: str) -> Sequence[Job]:
+    """The jobs of a case's slides that wait or run, oldest first.
+
+    Raises:
+        NotFoundError: there is no such case for the user.
+    """
+    get_case(session, case_id, user_id=user_id)
+    own = select(Slide.id).where(Slide.case_id == case_id)
+    wanted = select(Job).where(Job.slide_id.in_(own), Job.state.in_(UNFINISHED))
     return session.scalars(wanted.order_by(Job.created_at, Job.id)).all()
 
 

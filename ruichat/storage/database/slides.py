@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ruichat.errors import InputError, NotFoundError
+from ruichat.errors import ConflictError, InputError, NotFoundError
 from ruichat.storage.database.cases import get_case, touch_case, visible_cases
 from ruichat.storage.database.models import Slide
+from ruichat.storage.database.seen import locked
 
 KNOWN = frozenset(
     {"digest", "width0", "height0", "mpp", "mpp_source", "state", "error", "warnings"}
@@ -108,14 +109,23 @@ def update_slide(
     block: str | None = None,
     given_mpp: float | None = None,
     position: int | None = None,
+    seen: Mapping[str, str | None] | None = None,
 ) -> Slide:
     """Change what is given.
 
+    Args:
+        seen: fields as the user saw them; where one is another by now, nothing is changed.
+
     Raises:
         NotFoundError: there is no such slide for the user.
+        ConflictError: it isn't as it was seen, or another mpp is known already.
         InputError: mpp isn't a length, or there is no such position.
     """
     slide = get_slide(session, slide_id, user_id=user_id)
+    if seen or given_mpp is not None:
+        slide = locked(session, slide, seen or {})
+    if given_mpp is not None:
+        check_given_mpp(slide, given_mpp)
     if name is not None:
         slide.name = name
     if stain is not None:
@@ -129,6 +139,21 @@ def update_slide(
     touch_case(session, slide.case_id)
     session.flush()
     return slide
+
+
+def check_given_mpp(slide: Slide, mpp: float) -> None:
+    """Make sure that a person may say what a pixel of a slide measures.
+
+    Raises:
+        ConflictError: it is known already: what was measured with it would no longer hold.
+    """
+    if slide.given_mpp == mpp or (slide.mpp is None and slide.given_mpp is None):
+        return
+    raise ConflictError(
+        f"the slide's resolution is {slide.mpp or slide.given_mpp:g} micrometres per pixel "
+        f"by its {'scanner' if slide.mpp_source == 'file' else 'user'}",
+        hint="Where that is wrong, remove the slide and add it again",
+    )
 
 
 def record_slide(session: Session, slide_id: str, **known: Any) -> Slide:

@@ -93,10 +93,27 @@ def test_slides_are_described_and_their_order_changed(li, world):
     assert li.patch(path, json={"position": 3}).status_code == 422
     jobs = li.get(f"{path}/jobs").json()["items"]
     assert [job["id"] for job in jobs] == [world.ids["job_id"]]
+    of_case = world.fill(f"{API}/cases/{{case_id}}/jobs")
+    assert li.get(of_case).json()["items"] == li.get(f"{path}/jobs").json()["items"]
     cancelled = li.post(world.fill(f"{API}/jobs/{{job_id}}/cancel"))
     assert cancelled.json()["state"] == "cancelled"
+    assert li.get(of_case).json()["total"] == 0
     assert li.delete(path).status_code == 204
     assert li.get(path).status_code == 404
+
+
+def test_a_change_of_what_was_seen_otherwise_is_refused(li, world):
+    case, slide = (world.fill(f"{API}/{kind}") for kind in ("cases/{case_id}", "slides/{slide_id}"))
+    shown = li.get(case).json()
+    seen = {name: shown[name] for name in ("title", "organ", "context")}
+    assert li.patch(case, json={"context": "Male, 62", "seen": seen}).status_code == 200
+    late = li.patch(case, json={"context": "Male, 26", "seen": seen})
+    assert (late.status_code, late.json()["error"]["type"]) == (409, "ConflictError")
+    assert li.patch(case, json={"title": "S-2", "seen": {"title": "S-4711"}}).status_code == 200
+    assert li.get(case).json()["context"] == "Male, 62"
+    assert li.patch(slide, json={"stain": "IHC", "seen": {"stain": "HE"}}).status_code == 200
+    assert li.patch(slide, json={"stain": "PAS", "seen": {"stain": "HE"}}).status_code == 409
+    assert li.patch(slide, json={"stain": "PAS", "seen": {"stian": "IHC"}}).status_code == 422
 
 
 def test_regions_are_drawn_renamed_and_removed(li, world):

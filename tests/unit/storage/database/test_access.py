@@ -83,6 +83,7 @@ READS: dict[str, Call] = {
     "of case": lambda s, h, u: findings.list_findings(s, case_id=h.case, user_id=u),
     "job": lambda s, h, u: jobs.get_job(s, h.job, user_id=u),
     "jobs": lambda s, h, u: jobs.list_jobs(s, h.slide, user_id=u),
+    "unfinished": lambda s, h, u: jobs.list_unfinished(s, h.case, user_id=u),
 }
 
 SHARED_WRITES: dict[str, Call] = {

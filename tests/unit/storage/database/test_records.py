@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
 from ruichat.errors import ConflictError, InputError, NotFoundError
 from ruichat.storage.database import cases, chats, findings, jobs, regions, slides, users
@@ -332,6 +334,56 @@ def test_one_finding_that_is_wrong_keeps_all_out(database: Database, desk: Desk)
         assert list(findings.list_findings(session, user_id=desk.user, case_id=desk.case)) == []
 
 
+Change = Callable[[Session, Desk, str], object]
+
+AT_ONCE: dict[str, Change] = {
+    "context": lambda session, desk, word: cases.update_case(
+        session, desk.case, user_id=desk.user, context=word, seen={"context": ""}
+    ),
+    "organ": lambda session, desk, word: cases.update_case(
+        session, desk.case, user_id=desk.user, organ=word, seen={"organ": None}
+    ),
+    "stain": lambda session, desk, word: slides.update_slide(
+        session, desk.slide, user_id=desk.user, stain=word, seen={"stain": ""}
+    ),
+    "mpp": lambda session, desk, word: slides.update_slide(
+        session, desk.slide, user_id=desk.user, given_mpp=float(len(word))
+    ),
+}
+
+
+@pytest.mark.parametrize("field", AT_ONCE)
+def test_of_two_who_fill_in_a_field_at_once_one_is_told(
+    database: Database, desk: Desk, field: str
+) -> None:
+    both_have_read = threading.Barrier(2)
+
+    def fill_in(index: int) -> None:
+        with database.session() as session:
+            cases.get_case(session, desk.case, user_id=desk.user)
+            slides.get_slide(session, desk.slide, user_id=desk.user)
+            both_have_read.wait()
+            AT_ONCE[field](session, desk, ("one", "other")[index])
+
+    (told,) = all_at_once(2, fill_in)
+    assert isinstance(told, ConflictError)
+
+
+def test_only_what_was_seen_otherwise_stands_in_the_way(database: Database, desk: Desk) -> None:
+    def change(**more: Any) -> None:
+        with database.session() as session:
+            cases.update_case(session, desk.case, user_id=desk.user, **more)
+
+    change(context="Female, 50", seen={"title": "S26-1", "organ": "", "context": ""})
+    change(title="S26-2", seen={"title": "S26-1"})
+    change(context="Female, 51")
+    with pytest.raises(ConflictError, match="context"):
+        change(title="S26-3", context="Male", seen={"title": "S26-2", "context": "Female, 50"})
+    with database.session() as session:
+        found = cases.get_case(session, desk.case, user_id=desk.user)
+        assert (found.title, found.organ, found.context) == ("S26-2", None, "Female, 51")
+
+
 def test_a_region_lies_on_its_slide(database: Database, desk: Desk) -> None:
     with database.session() as session:
         slides.record_slide(session, desk.slide, width0=1000, height0=500)
@@ -371,6 +423,8 @@ def test_a_slide_is_read_by_one_job_whoever_asks(database: Database, desk: Desk)
         states = {job.id: (job.state, job.stage, job.done, job.total) for job in listed}
         assert states[found[0]] == ("done", "tiles", 3, 9)
         assert states[again.id] == ("queued", "", 0, 0)
+        unfinished = jobs.list_unfinished(session, desk.case, user_id=desk.user)
+        assert {job.id for job in unfinished} == {other.id, again.id}
 
 
 def test_a_job_that_was_cancelled_is_told_so_and_stays_so(database: Database, desk: Desk) -> None:
