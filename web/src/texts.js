@@ -293,6 +293,10 @@ export const TEXTS = {
   findings_done: { en: "all decided", zh: "全部已定" },
   findings_export: { en: "Export GeoJSON", zh: "导出 GeoJSON" },
   findings_import: { en: "Import GeoJSON", zh: "导入 GeoJSON" },
+  findings_no_json: {
+    en: "This file isn't GeoJSON. Choose one that QuPath or this page has exported",
+    zh: "该文件不是 GeoJSON。请选择由 QuPath 或本页导出的文件",
+  },
   finding_changed: {
     en: "Somebody else decided this finding meanwhile; shown as it stands now",
     zh: "他人已对此发现作出决定；现显示最新状态",
