@@ -337,3 +337,26 @@ def test_an_answer_that_failed_once_says_so_later(page: Any, server: Server) -> 
     open_page(page, server.place(chat=chat_id))
     page.wait_for_selector(".rc-answer")
     assert "No answer came" in page.locator(".rc-answer .rc-note").inner_text()
+
+
+def test_keys_scroll_the_conversation_while_it_has_the_focus(page: Any, server: Server) -> None:
+    page.set_viewport_size({"width": 1440, "height": 520})
+    open_page(page, server.place(chat=keep_answers(server)))
+    page.wait_for_selector(".rc-chip")
+    settle(page)
+    log = page.locator(".rc-messages")
+    assert log.evaluate("(log) => log.scrollHeight > log.clientHeight + 40")
+    log.evaluate("(log) => log.scrollTop = 0")
+    log.focus()
+    before = page.evaluate(f"{VIEW}.bounds0")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("document.querySelector('.rc-messages').scrollTop > 0")
+    settle(page)
+    assert page.evaluate(f"{VIEW}.bounds0") == before
+    for part in (page.locator(".rc-chip").first, page.locator(".rc-canvas").first):
+        part.click()
+        settle(page)
+        before = page.evaluate(f"{VIEW}.bounds0")
+        page.keyboard.press("ArrowDown")
+        settle(page)
+        assert page.evaluate(f"{VIEW}.bounds0") != before

@@ -199,6 +199,10 @@ export const TEXTS = {
   },
   ask_hint: { en: "Ask about the slide or a region", zh: "就切片或区域提问" },
   ask_label: { en: "Question", zh: "问题" },
+  ask_too_long: {
+    en: "The question has {count} characters; at most {most} are taken. Ask one thing at a time",
+    zh: "问题共 {count} 个字符，最多 {most} 个。请一次只问一件事",
+  },
   send: { en: "Send (Enter)", zh: "发送（回车）" },
   stop: { en: "Stop (Esc)", zh: "停止（Esc）" },
   ask_about: { en: "About", zh: "对象" },

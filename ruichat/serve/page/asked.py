@@ -6,14 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from ruichat.chat.question import MAX_QUESTION_CHARS
 from ruichat.config import Config
 from ruichat.errors import InputError
 from ruichat.storage.database.models import Language
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-
-MAX_QUESTION_CHARS = 4000
-"""More than any model takes; the engine has its own bound and words for it."""
 
 
 class Asked(Config):
