@@ -22,6 +22,7 @@ from driving import (
     until_answered,
 )
 
+from ruichat.serve.page.answering import GRACE_S
 from ruichat.storage.database import cases, chats, users
 from ruichat.storage.database.connect import open_database
 
@@ -360,3 +361,23 @@ def test_keys_scroll_the_conversation_while_it_has_the_focus(page: Any, server: 
         page.keyboard.press("ArrowDown")
         settle(page)
         assert page.evaluate(f"{VIEW}.bounds0") != before
+
+
+def test_an_answer_goes_on_while_its_page_shows_another_chat(page: Any, several: Server) -> None:
+    """For longer than the server waits for a page that is gone."""
+    open_page(page, several.place())
+    begin_chat(page)
+    page.locator(".rc-target .rc-tag").click()
+    with slowed(several):
+        send(page, "Describe this slide.")
+        page.wait_for_function(f"document.querySelector('{WORDS}')?.innerText.length > 20")
+        chat_id = page.evaluate("ruichat.page.chat.chatId")
+        begin_chat(page)
+        page.wait_for_timeout(1000 * GRACE_S + 2000)
+        assert page.evaluate("ruichat.page.chat.chatId") is None
+        kept = f"{several.address}/api/v1/chats/{chat_id}/messages"
+        assert httpx.get(kept, timeout=60).json()["total"] == 1, "it ended before it could be left"
+    page.locator(".rc-side select").select_option(chat_id)
+    until_answered(page, 1)
+    assert "Slide D" in page.locator(WORDS).inner_text()
+    assert httpx.get(kept).json()["items"][1]["state"] == "complete"

@@ -261,6 +261,7 @@ export const TEXTS = {
   reason_missing: { en: "something is missing", zh: "有遗漏" },
   reason_unclear: { en: "unclear", zh: "不清楚" },
   keep: { en: "Keep as findings", zh: "存为发现" },
+  kept_before: { en: "Kept as findings before; nothing was added", zh: "此前已存为发现，未重复添加" },
   kept: { en: "{count} findings proposed", zh: "已提出 {count} 条发现" },
 
   ask_tumour: { en: "Is there tumour on this slide, and where?", zh: "切片上有肿瘤吗？在哪里？" },

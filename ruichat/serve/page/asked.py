@@ -28,6 +28,8 @@ class Asked(Config):
     """Of the page."""
     retry: Id | None = None
     """The answer to be given anew instead."""
+    question: int = Field(0, ge=0)
+    """Number in its tab, told with whatever becomes of it; no tab's question has 0."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Asked:
