@@ -363,6 +363,25 @@ def test_keys_scroll_the_conversation_while_it_has_the_focus(page: Any, server: 
         assert page.evaluate(f"{VIEW}.bounds0") != before
 
 
+def test_an_answer_is_copied_where_the_browser_has_no_clipboard(page: Any, server: Server) -> None:
+    open_page(page, server.place(chat=keep_answers(server)))
+    page.evaluate(
+        """() => {
+            Object.defineProperty(navigator, 'clipboard', {value: undefined});
+            document.addEventListener('copy', () => {
+                window.copied = document.activeElement.value;
+            });
+        }"""
+    )
+    page.locator(".rc-answer").last.get_by_label("Copy").click()
+    page.get_by_text("Copied with the AI label").wait_for()
+    copied = page.evaluate("window.copied")
+    assert copied.startswith("Cannot determine") and "AI-generated" in copied
+    page.evaluate("document.execCommand = () => false")
+    page.locator(".rc-answer").last.get_by_label("Copy").click()
+    page.get_by_text("doesn't allow copying").wait_for()
+
+
 def test_an_answer_goes_on_while_its_page_shows_another_chat(page: Any, several: Server) -> None:
     """For longer than the server waits for a page that is gone."""
     open_page(page, several.place())

@@ -309,7 +309,7 @@ export class Page {
   async #fly({ slideId, box0, mark }) {
     if (!this.stage.paneOf(slideId)) {
       const slide = this.strip.slides.find(({ id }) => id === slideId);
-      if (!slide) return;
+      if (!slide) return notify(text("fly_gone"));
       await this.showSlide(slide);
     }
     const pane = this.stage.paneOf(slideId);

@@ -251,7 +251,15 @@ export const TEXTS = {
   stage_prompt: { en: "Preparing", zh: "准备" },
   answering: { en: "Answering", zh: "正在回答" },
   fly: { en: "Show {name} on the slide", zh: "在切片上显示 {name}" },
+  fly_gone: {
+    en: "The slide of this citation isn't in the case any more",
+    zh: "该引用所在的切片已不在此病例中",
+  },
   copy: { en: "Copy", zh: "复制" },
+  copy_failed: {
+    en: "The browser doesn't allow copying here. Select the words and copy them",
+    zh: "浏览器不允许在此复制。请选中文字后手动复制",
+  },
   copied: { en: "Copied with the AI label", zh: "已复制（含AI标识）" },
   like: { en: "Good answer", zh: "回答得好" },
   dislike: { en: "Poor answer", zh: "回答不好" },

@@ -179,3 +179,34 @@ test("regions are kept once, however often that is pressed", async () => {
   await settled();
   assert.match(noticePlace().textContent, /2 findings proposed.*nothing was added/);
 });
+
+test("a thought stays as its reader folds it while words come", async () => {
+  const desk = await opened("mine");
+  const told = (thought, text, more) => {
+    desk.tell("mine", { messages: [QUESTION, { ...WORDS, thought, text, ...more }] });
+    return desk.panel.messages.element.querySelector(".rc-thought");
+  };
+  const node = told("Glands", "");
+  assert.ok(node.open, "it is read while it is written");
+  node.open = false;
+  assert.equal(told("Glands first", ""), node);
+  assert.ok(!node.open && node.textContent.endsWith("Glands first"));
+  told("Glands first", "Yes");
+  node.open = true;
+  assert.equal(told("Glands first", "Yes, glands"), node);
+  assert.ok(node.open);
+  assert.match(desk.panel.messages.element.textContent, /Yes, glands/);
+  assert.ok(told("Glands first", "Yes, glands.", { id: "m", state: "complete" }).open);
+});
+
+test("a thought folds by itself when the answer begins", async () => {
+  const desk = await opened("mine");
+  const told = (thought, text, more = {}) => {
+    desk.tell("mine", { messages: [QUESTION, { ...WORDS, thought, text, ...more }] });
+    return desk.panel.messages.element.querySelector(".rc-thought").open;
+  };
+  const whole = { id: "m", state: "complete" };
+  assert.deepEqual([told("Glands", ""), told("Glands", "Yes"), told("Glands", "Yes.")], [true, false, false]);
+  assert.equal(told("Glands", "Yes.", whole), false);
+  assert.deepEqual([told("Glands", ""), told("Glands", "Yes.", whole)], [true, false]);
+});
