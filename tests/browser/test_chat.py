@@ -22,6 +22,7 @@ from driving import (
     until_answered,
 )
 
+from ruichat.serve.page.answering import GRACE_S
 from ruichat.storage.database import cases, chats, users
 from ruichat.storage.database.connect import open_database
 
@@ -337,3 +338,65 @@ def test_an_answer_that_failed_once_says_so_later(page: Any, server: Server) -> 
     open_page(page, server.place(chat=chat_id))
     page.wait_for_selector(".rc-answer")
     assert "No answer came" in page.locator(".rc-answer .rc-note").inner_text()
+
+
+def test_keys_scroll_the_conversation_while_it_has_the_focus(page: Any, server: Server) -> None:
+    page.set_viewport_size({"width": 1440, "height": 520})
+    open_page(page, server.place(chat=keep_answers(server)))
+    page.wait_for_selector(".rc-chip")
+    settle(page)
+    log = page.locator(".rc-messages")
+    assert log.evaluate("(log) => log.scrollHeight > log.clientHeight + 40")
+    log.evaluate("(log) => log.scrollTop = 0")
+    log.focus()
+    before = page.evaluate(f"{VIEW}.bounds0")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("document.querySelector('.rc-messages').scrollTop > 0")
+    settle(page)
+    assert page.evaluate(f"{VIEW}.bounds0") == before
+    for part in (page.locator(".rc-chip").first, page.locator(".rc-canvas").first):
+        part.click()
+        settle(page)
+        before = page.evaluate(f"{VIEW}.bounds0")
+        page.keyboard.press("ArrowDown")
+        settle(page)
+        assert page.evaluate(f"{VIEW}.bounds0") != before
+
+
+def test_an_answer_is_copied_where_the_browser_has_no_clipboard(page: Any, server: Server) -> None:
+    open_page(page, server.place(chat=keep_answers(server)))
+    page.evaluate(
+        """() => {
+            Object.defineProperty(navigator, 'clipboard', {value: undefined});
+            document.addEventListener('copy', () => {
+                window.copied = document.activeElement.value;
+            });
+        }"""
+    )
+    page.locator(".rc-answer").last.get_by_label("Copy").click()
+    page.get_by_text("Copied with the AI label").wait_for()
+    copied = page.evaluate("window.copied")
+    assert copied.startswith("Cannot determine") and "AI-generated" in copied
+    page.evaluate("document.execCommand = () => false")
+    page.locator(".rc-answer").last.get_by_label("Copy").click()
+    page.get_by_text("doesn't allow copying").wait_for()
+
+
+def test_an_answer_goes_on_while_its_page_shows_another_chat(page: Any, several: Server) -> None:
+    """For longer than the server waits for a page that is gone."""
+    open_page(page, several.place())
+    begin_chat(page)
+    page.locator(".rc-target .rc-tag").click()
+    with slowed(several):
+        send(page, "Describe this slide.")
+        page.wait_for_function(f"document.querySelector('{WORDS}')?.innerText.length > 20")
+        chat_id = page.evaluate("ruichat.page.chat.chatId")
+        begin_chat(page)
+        page.wait_for_timeout(1000 * GRACE_S + 2000)
+        assert page.evaluate("ruichat.page.chat.chatId") is None
+        kept = f"{several.address}/api/v1/chats/{chat_id}/messages"
+        assert httpx.get(kept, timeout=60).json()["total"] == 1, "it ended before it could be left"
+    page.locator(".rc-side select").select_option(chat_id)
+    until_answered(page, 1)
+    assert "Slide D" in page.locator(WORDS).inner_text()
+    assert httpx.get(kept).json()["items"][1]["state"] == "complete"

@@ -293,6 +293,11 @@ def test_a_citation_of_a_slide_that_was_beside_flies_there(page: Any, several: S
         second,
     )
     page.wait_for_function(f"{VIEW}.info?.id === '{second}' && {VIEW}.bounds0.width < 1200")
+    page.evaluate(
+        """() => ruichat.page.chat.dispatchEvent(new CustomEvent("fly", {detail: {
+            slideId: "removed", mark: null, box0: {x: 0, y: 0, width: 224, height: 224}}}))"""
+    )
+    page.get_by_text("isn't in the case any more").wait_for()
 
 
 def test_slides_stay_in_step_however_quickly_others_are_chosen(page: Any, several: Server) -> None:

@@ -12,6 +12,7 @@ export class Bridge extends EventTarget {
     super();
     this.component = null;
     this.waiting = [];
+    this.asked = 0;
     this.patience = null;
   }
 
@@ -20,21 +21,22 @@ export class Bridge extends EventTarget {
     this.component = component;
     component.watch("chat", () => {
       const { chat } = component.props;
-      if (!chat) return;
-      this.#expect(chat.running);
-      this.dispatchEvent(new CustomEvent("chat", { detail: chat }));
+      if (chat) this.dispatchEvent(new CustomEvent("chat", { detail: chat }));
     });
     for (const [name, data] of this.waiting.splice(0)) component.trigger(name, data);
   }
 
-  /** Asks a question, or has an answer given anew. */
+  /** Asks a question, or has an answer given anew; its number, which comes with what is told of it. */
   ask(data) {
-    this.#expect(true);
-    this.#send("submit", data);
+    const question = ++this.asked;
+    this.expect(true);
+    this.#send("submit", { ...data, question });
+    return question;
   }
 
   /** Looks at a chat; null at none. */
   look(chatId) {
+    this.expect(false);
     this.#send("select", { chat_id: chatId });
   }
 
@@ -43,7 +45,8 @@ export class Bridge extends EventTarget {
     this.#send("clear", { chat_id: chatId });
   }
 
-  #expect(more) {
+  /** Whether Python has more to say of what is looked at. */
+  expect(more) {
     clearTimeout(this.patience);
     if (more) this.patience = setTimeout(() => this.dispatchEvent(new Event("silent")), SILENT_MS);
   }

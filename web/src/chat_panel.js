@@ -27,7 +27,10 @@ export class ChatPanel extends EventTarget {
     this.chatId = null;
     this.shownMessage = null;
     this.kept = NO_CHAT;
+    this.openings = 0;
+    this.sent = new Map();
     this.underway = null;
+    this.keeping = new Set();
     this.messages = new Messages();
     this.composer = new Composer();
     this.model = new ModelState(server);
@@ -182,6 +185,7 @@ export class ChatPanel extends EventTarget {
     const chat = this.chats.find(({ id }) => id === chatId);
     const isOwn = !chat || this.#isOwn(chat);
     this.chatId = chatId;
+    this.openings += 1;
     this.shownMessage = null;
     this.underway = null;
     this.kept = { ...NO_CHAT, chat_id: chatId };
@@ -209,10 +213,11 @@ export class ChatPanel extends EventTarget {
 
   /** Sends a question and shows it at once: the server may take its time. */
   #send(data, messages) {
-    this.underway = { words: data.text ?? "", isStopped: false };
-    this.bridge.ask(data);
+    const question = { words: data.text ?? "", isStopped: false, opening: this.openings };
+    this.underway = question;
+    this.sent.set(this.bridge.ask(data), question);
     // Gradio doesn't tell that a login has ended.
-    this.server.get("api/v1/me").catch((error) => error.status === 401 && this.#giveUp(error));
+    this.server.get("api/v1/me").catch((error) => error.status === 401 && this.#giveUp(error, question));
     const running = { id: "running", role: "assistant", state: "running", text: "", answer: null };
     this.#draw({ ...this.kept, messages: [...messages, running], running: true });
     this.messages.toEnd();
@@ -220,32 +225,41 @@ export class ChatPanel extends EventTarget {
 
   /** Takes a chat as Python gives it, unless another one is shown by now. */
   #receive(chat) {
+    const question = this.sent.get(chat.question);
+    this.sent.delete(chat.question);
     if (chat.is_error) {
-      this.#giveUp(chat.error);
+      this.#refused(chat, question);
       return;
     }
+    if (question?.isStopped) this.bridge.stop(chat.chat_id);
     if (chat.case_id !== this.case?.id) return;
-    if (chat.chat_id && this.chatId === null && chat.is_new) {
-      this.chatId = chat.chat_id;
-      this.chats = [
-        {
-          id: chat.chat_id,
-          user_id: this.server.userId,
-          created_at: chat.created_at,
-          title: chat.messages[0]?.text,
-        },
-        ...this.chats,
-      ];
-      this.#drawChats();
-      this.dispatchEvent(new CustomEvent("chat", { detail: { id: chat.chat_id } }));
-    }
+    if (chat.is_new) this.#begun(chat, question);
     if (chat.chat_id !== this.chatId) return;
-    const isOld = !chat.running && chat.messages.at(-1)?.id === this.kept.messages.at(-1)?.id;
-    if (this.underway && isOld) return; // sent before the question came
-    if (this.underway?.isStopped) this.bridge.stop(chat.chat_id);
+    const isAwaited = question && question === this.underway;
+    if (this.underway && !isAwaited && !chat.running) return; // sent before the question came
     this.underway = null;
     this.kept = chat;
+    this.bridge.expect(chat.running);
     this.#draw(chat);
+  }
+
+  /** Lists a chat that a question began, and shows it unless another one was opened meanwhile. */
+  #begun(chat, question) {
+    if (!this.chats.some(({ id }) => id === chat.chat_id)) {
+      const began = {
+        id: chat.chat_id,
+        user_id: this.server.userId,
+        created_at: chat.created_at,
+        title: chat.messages[0]?.text,
+      };
+      this.chats = [began, ...this.chats];
+      this.#drawChats();
+    }
+    const isHere = question === this.underway || this.chatId === null;
+    if (question?.opening !== this.openings || !isHere) return;
+    this.chatId = chat.chat_id;
+    this.#drawChats();
+    this.dispatchEvent(new CustomEvent("chat", { detail: { id: chat.chat_id } }));
   }
 
   /** Asks the server why Python says nothing. */
@@ -258,12 +272,24 @@ export class ChatPanel extends EventTarget {
     }
   }
 
-  /** Says why there's no answer; a question that didn't arrive goes back to be sent again. */
-  #giveUp(error) {
+  /** Says what Python refused: a question, maybe of a chat that was left since, or a look. */
+  #refused({ error, chat_id: chatId }, question) {
+    const isHere = this.underway ? question === this.underway : chatId === this.chatId;
+    if (isHere) {
+      this.#giveUp(error, question);
+      return;
+    }
     complain(error);
+    if (question) this.composer.giveBack(question.words);
+  }
+
+  /** Says why there's no answer; a question that didn't arrive goes back to be sent again. */
+  #giveUp(error, question = this.underway) {
+    complain(error);
+    if (question) this.composer.giveBack(question.words);
     if (!this.underway && !this.kept.running) return;
-    if (this.underway) this.composer.giveBack(this.underway.words);
     this.underway = null;
+    this.bridge.expect(false);
     this.kept = { ...this.kept, running: false };
     this.#draw(this.kept);
     if (this.chatId) this.bridge.look(this.chatId);
@@ -272,7 +298,7 @@ export class ChatPanel extends EventTarget {
   #draw(chat) {
     this.empty.hidden = chat.messages.length > 0;
     this.messages.element.hidden = chat.messages.length === 0;
-    this.composer.setRunning(chat.running);
+    this.composer.setRunning(chat.running && this.messages.isOwn);
     this.composer.setFresh(chat.messages.length === 0);
     this.messages.show(chat.messages, chat.progress);
     const last = chat.messages.findLast((message) => message.answer);
@@ -321,10 +347,15 @@ export class ChatPanel extends EventTarget {
   }
 
   async #keep(message) {
-    const { added } = await this.server.post(
-      `api/v1/chats/${this.chatId}/messages/${message.id}/findings`,
-    );
-    notify(text("kept", { count: added }));
+    if (this.keeping.has(message.id)) return;
+    this.keeping.add(message.id);
+    try {
+      const path = `api/v1/chats/${this.chatId}/messages/${message.id}/findings`;
+      const { added } = await this.server.post(path);
+      notify(added ? text("kept", { count: added }) : text("kept_before"));
+    } finally {
+      this.keeping.delete(message.id);
+    }
     await this.findings.reload();
     this.show("findings");
   }

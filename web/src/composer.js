@@ -2,8 +2,10 @@
 
 import { el, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
+import { isComposing } from "./keys.js";
 import { label, onLanguage, text } from "./language.js";
 import { formatArea, ringArea } from "./measure.js";
+import { notify } from "./notices.js";
 
 const GENERAL = ["ask_tumour", "ask_dominant", "ask_necrosis", "ask_describe"];
 const OF_REGION = ["ask_region", "ask_region_tumour"];
@@ -15,8 +17,11 @@ const OF_ORGAN = {
   "oral cavity": ["ask_tumour", "ask_mucosa", "ask_invasion", "ask_dominant"],
 };
 
-/** Where the tab keeps what is being written. */
-const DRAFT = "ruichat-draft";
+/** Longest question that the server takes, as it counts: one for each character. */
+const MAX_QUESTION_CHARS = 1000;
+
+/** Where the tab keeps what somebody is writing; their id follows. */
+const DRAFT = "ruichat-draft-";
 
 /** Fires "ask" {text, think, region, all} and "stop". */
 export class Composer extends EventTarget {
@@ -29,13 +34,13 @@ export class Composer extends EventTarget {
     this.running = false;
     this.input = el("textarea", {
       rows: "1",
-      maxlength: "2000",
       hint: "ask_hint",
       "aria-label": text("ask_label"),
       on: {
         input: () => this.#write(this.input.value),
         keydown: (event) => {
-          if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+          if (isComposing(event)) return;
+          if (event.key === "Enter" && !event.shiftKey) {
             event.preventDefault();
             this.#send();
           } else if (event.key === "Escape") {
@@ -56,7 +61,8 @@ export class Composer extends EventTarget {
     this.think = el("label", { class: "rc-think", name: "think_more" }, this.thinkBox);
     this.think.append(el("span", { say: "think" }));
     this.think.hidden = true;
-    this.target = el("div", { class: "rc-target" });
+    this.gap = el("span", { class: "rc-gap" });
+    this.target = el("div", { class: "rc-target" }, this.gap, this.think);
     this.suggestions = el("div", { class: "rc-suggestions" });
     this.element = el(
       "div",
@@ -66,8 +72,20 @@ export class Composer extends EventTarget {
       el("div", { class: "rc-write" }, this.input, this.sendButton, this.stopButton),
     );
     onLanguage(() => this.#refresh());
-    this.#write(sessionStorage.getItem(DRAFT) ?? "");
     this.setRunning(false);
+  }
+
+  /** Says who writes: what they were writing in this tab is there again, and nobody else's. */
+  setUser(userId) {
+    this.draftKey = DRAFT + userId;
+    this.#write(this.input.value || (sessionStorage.getItem(this.draftKey) ?? ""));
+  }
+
+  /** Forgets what anybody was writing in this tab. */
+  forgetDrafts() {
+    for (const key of Object.keys(sessionStorage)) {
+      if (key.startsWith(DRAFT)) sessionStorage.removeItem(key);
+    }
   }
 
   /** The slides of the case, the one asked about, the case's organ, and ids of those in view. */
@@ -111,31 +129,42 @@ export class Composer extends EventTarget {
   }
 
   #send(words = this.input.value) {
-    if (this.running || !this.current || !words.trim()) return;
+    const question = words.trim();
+    if (this.running || !this.current || !question) return;
+    const count = [...question].length;
+    if (count > MAX_QUESTION_CHARS) {
+      notify(text("ask_too_long", { count, most: MAX_QUESTION_CHARS }), { isError: true });
+      return;
+    }
     this.#tell("ask", {
-      text: words.trim(),
+      text: question,
       think: this.thinkBox.checked,
       region: this.region,
       all: this.all,
     });
-    this.#write("");
+    // A question that was offered leaves what is being written alone.
+    if (words === this.input.value) this.#write("");
   }
 
   /** Puts words into the field; a reload of the page finds them there. */
   #write(words) {
     if (this.input.value !== words) this.input.value = words;
-    sessionStorage.setItem(DRAFT, words);
+    if (this.draftKey) sessionStorage.setItem(this.draftKey, words);
     this.input.style.height = "auto";
     this.input.style.height = `${Math.min(this.input.scrollHeight, 160)}px`;
   }
 
   #refresh() {
     this.input.setAttribute("aria-label", text("ask_label"));
-    this.target.replaceChildren(...this.#target());
+    this.target.hidden = !this.current;
+    this.#drawTarget();
     const keys = this.region ? OF_REGION : (OF_ORGAN[this.organ] ?? GENERAL);
     const isWanted = (this.isFresh || this.region) && !this.running && this.current;
+    const wanted = isWanted ? keys : [];
+    if (String(wanted) === this.offered) return; // a button that is being pressed stays
+    this.offered = String(wanted);
     this.suggestions.replaceChildren(
-      ...(isWanted ? keys : []).map((key) =>
+      ...wanted.map((key) =>
         el("button", {
           type: "button",
           class: "rc-suggestion",
@@ -146,14 +175,23 @@ export class Composer extends EventTarget {
     );
   }
 
-  #target() {
-    if (!this.current) return [];
+  /** What is asked about, before "Think first", which stays in the document to be switched with it. */
+  #drawTarget() {
+    const { region, all, current, slides } = this;
+    const state = JSON.stringify([region?.id, all, current?.letter, slides.length]);
+    if (state === this.drawnTarget) return;
+    this.drawnTarget = state;
+    while (this.target.firstElementChild !== this.gap) this.target.firstElementChild.remove();
+    this.gap.before(...this.#about());
+  }
+
+  #about() {
     const parts = [];
     if (this.region) {
       const area = formatArea(ringArea(this.region.points) * this.region.mpp ** 2);
       const drop = iconButton(ICONS.close, "region_drop", () => this.setRegion(null));
       parts.push(el("span", { class: "rc-tag" }, `${this.region.name} · ${area}`, drop));
-    } else if (this.slides.length > 1) {
+    } else if (this.current && this.slides.length > 1) {
       const choose = el("button", { type: "button", class: "rc-tag" });
       const wording = this.all
         ? ["about_all", { count: this.slides.length }]
@@ -165,7 +203,6 @@ export class Composer extends EventTarget {
       });
       parts.push(el("span", { class: "rc-about", say: "ask_about" }), choose);
     }
-    parts.push(el("span", { class: "rc-gap" }), this.think);
     return parts;
   }
 

@@ -16,9 +16,11 @@ export class Findings extends EventTarget {
     this.server = server;
     this.slide = null;
     this.findings = [];
+    this.isLoaded = false;
+    this.isSending = false;
     this.decided = [];
     this.index = -1;
-    this.list = el("ol", { class: "rc-findings", aria: "findings" });
+    this.list = el("ol", { class: "rc-findings", aria: "findings", tabindex: "0" });
     this.count = el("span", { class: "rc-quiet" });
     this.file = el("input", {
       type: "file",
@@ -50,11 +52,15 @@ export class Findings extends EventTarget {
     onLanguage(() => this.#draw());
   }
 
-  /** Shows a slide's findings. */
+  /** Shows a slide's findings; until they have come none, and none of the slide before. */
   async open(slide) {
     this.slide = slide;
+    this.findings = [];
+    this.isLoaded = false;
     this.decided = [];
     this.index = -1;
+    this.#draw();
+    this.#tell("changed");
     await this.reload();
   }
 
@@ -63,6 +69,7 @@ export class Findings extends EventTarget {
     const findings = slideId ? await this.server.list(`api/v1/slides/${slideId}/findings`) : [];
     if (this.slide?.id !== slideId) return;
     this.findings = findings;
+    this.isLoaded = true;
     this.index = Math.min(this.index, findings.length - 1);
     this.#draw();
     this.#tell("changed");
@@ -90,13 +97,19 @@ export class Findings extends EventTarget {
     if (index >= 0) this.look(index);
   }
 
-  /** Accepts or rejects the finding in view and goes on to the next that is undecided. */
+  /**
+   * Accepts or rejects the finding in view and goes on to the next that is undecided; while a
+   * decision is on its way there is none to make, for the next finding hasn't been seen.
+   */
   async decide(status) {
     const finding = this.findings[this.index];
     if (!finding) return false;
+    if (this.isSending) return true;
+    const { decided } = this;
     const before = finding.status;
     if (await this.#set(finding, before === status ? "proposed" : status)) {
-      this.decided.push({ id: finding.id, status: before });
+      decided.push({ id: finding.id, status: before });
+      if (decided !== this.decided) return true; // another slide is in view by now
       const next = this.findings.findIndex(({ status: left }) => left === "proposed");
       if (next >= 0) this.look(next);
     }
@@ -105,15 +118,21 @@ export class Findings extends EventTarget {
 
   /** Takes the last decision back. */
   async undo() {
-    const last = this.decided.pop();
+    if (this.isSending) return true;
+    const { decided } = this;
+    const last = decided.at(-1);
     const index = this.findings.findIndex(({ id }) => id === last?.id);
-    if (index < 0) return false;
+    if (index < 0) {
+      decided.pop();
+      return false;
+    }
     this.look(index);
-    await this.#set(this.findings[index], last.status);
+    if (await this.#set(this.findings[index], last.status)) decided.pop();
     return true;
   }
 
   async #set(finding, status) {
+    this.isSending = true;
     try {
       const { id, revision } = finding;
       await this.server.post(`api/v1/findings/${id}/${STEPS[status]}`, { revision });
@@ -122,11 +141,15 @@ export class Findings extends EventTarget {
     } catch (error) {
       if (error.status === CONFLICT) {
         notify(text("finding_changed"));
-        await this.reload();
+        // Undoing it would undo what somebody else decided.
+        this.decided = this.decided.filter(({ id }) => id !== finding.id);
+        await this.reload().catch(complain);
       } else {
         complain(error);
       }
       return false;
+    } finally {
+      this.isSending = false;
     }
   }
 
@@ -135,7 +158,9 @@ export class Findings extends EventTarget {
     label(this.count, "say", left ? ["findings_left", { count: left }] : "findings_done");
     this.count.hidden = !this.findings.length;
     this.list.replaceChildren(...this.findings.map((finding, index) => this.#entry(finding, index)));
-    if (!this.findings.length) this.list.append(el("li", { class: "rc-hint", say: "findings_none" }));
+    if (this.isLoaded && !this.findings.length) {
+      this.list.append(el("li", { class: "rc-hint", say: "findings_none" }));
+    }
   }
 
   #entry(finding, index) {
@@ -171,14 +196,13 @@ export class Findings extends EventTarget {
     const [file] = this.file.files;
     this.file.value = "";
     if (!file || !this.slide) return;
+    const path = `api/v1/slides/${this.slide.id}/findings.geojson`;
     try {
-      await this.server.post(
-        `api/v1/slides/${this.slide.id}/findings.geojson`,
-        JSON.parse(await file.text()),
-      );
+      await this.server.post(path, JSON.parse(await file.text()));
       await this.reload();
     } catch (error) {
-      complain(error);
+      if (error instanceof SyntaxError) notify(text("findings_no_json"), { isError: true });
+      else complain(error);
     }
   }
 

@@ -4,6 +4,9 @@ import { el } from "./dom.js";
 
 const GROUPS = ["moving", "tools", "showing", "deciding"];
 
+/** Parts that are scrolled by keys while they have the focus. */
+const SCROLLED = ".rc-messages, .rc-findings, .rc-popover";
+
 /**
  * Listens to the keyboard wherever nobody is writing.
  *
@@ -30,6 +33,14 @@ export function listenToKeys(table, hold) {
   document.addEventListener("keyup", (event) => {
     if (event.key === " ") hold(false);
   });
+}
+
+/**
+ * Whether a key belongs to the composition of a character; Safari ends the composition before it
+ * tells of the key that did it, and then only the old code says so.
+ */
+export function isComposing(event) {
+  return event.isComposing || event.keyCode === 229;
 }
 
 /** The table as a dialog's content. */
@@ -70,8 +81,15 @@ function isWriting(event) {
 
 /** Whether a control that has the focus makes use of a key itself. */
 function belongsToControl(event) {
-  if (event.target.type === "range") return /^(Arrow|Page|Home|End)/.test(event.key);
+  if (/^(Arrow|Page|Home|End)/.test(event.key)) {
+    return event.target.type === "range" || (!event.shiftKey && isScrolled(event.target));
+  }
   return (event.key === "Enter" || event.key === "Tab") && onControl(event);
+}
+
+/** Whether keys scroll a part; not a control in it: after a citation's click they move the slide. */
+function isScrolled(part) {
+  return Boolean(part.matches?.(SCROLLED)) && part.scrollHeight > part.clientHeight;
 }
 
 function onControl(event) {

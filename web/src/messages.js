@@ -9,6 +9,9 @@ import { errorWords, notify } from "./notices.js";
 const REASONS = ["wrong", "place", "missing", "unclear"];
 const NEAR_END_PX = 80;
 
+/** Id of the answer that is being written. */
+const RUNNING = "running";
+
 /**
  * Draws a chat's messages; fires "fly" {message, name}, "retry" {message}, "rate" {message, value,
  * reason} and "keep" {message}.
@@ -32,12 +35,14 @@ export class Messages extends EventTarget {
    * @param progress what the running answer waits for, or null.
    */
   show(messages, progress = null) {
+    const wasUnfolded = this.#isUnfolded();
     this.messages = messages;
     this.progress = progress;
     const { scrollHeight, scrollTop, clientHeight } = this.element;
     const isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
     const nodes = messages.map((message, index) => this.#node(message, index === messages.length - 1));
     const kept = new Set(messages.map(({ id }) => id));
+    if (wasUnfolded && !kept.has(RUNNING)) unfold(nodes.at(-1));
     for (const id of this.drawn.keys()) if (!kept.has(id)) this.drawn.delete(id);
     nodes.forEach((node, index) => {
       if (this.element.children[index] !== node) {
@@ -59,9 +64,16 @@ export class Messages extends EventTarget {
     const drawn = this.drawn.get(message.id);
     if (drawn?.state === state) return drawn.node;
     const node = message.role === "user" ? question(message) : this.#answer(message, isLast);
-    if (drawn) drawn.node.replaceWith(node);
-    this.drawn.set(message.id, { state, node });
-    return node;
+    const isSame = drawn && message.id === RUNNING && refill(drawn.node, node);
+    if (drawn && !isSame) drawn.node.replaceWith(node);
+    this.drawn.set(message.id, { state, node: isSame ? drawn.node : node });
+    return isSame ? drawn.node : node;
+  }
+
+  /** Whether somebody reads the thought of the answer that is being written. */
+  #isUnfolded() {
+    const running = this.messages.find(({ id }) => id === RUNNING);
+    return Boolean(running?.text) && Boolean(thoughtOf(this.drawn.get(RUNNING)?.node)?.open);
   }
 
   #answer(message, isLast) {
@@ -194,6 +206,30 @@ function thought(message) {
   );
 }
 
+function thoughtOf(node) {
+  return node?.querySelector(".rc-thought") ?? null;
+}
+
+/**
+ * Gives an answer that is being written what a newer node of it holds. The thought itself stays: it
+ * can be folded between two words, and is once by itself, when the answer begins.
+ */
+function refill(node, newer) {
+  const [before, after] = [thoughtOf(node), thoughtOf(newer)];
+  if (!before || !after) return false;
+  if (!after.open && !node.querySelector(".rc-words").textContent) before.open = false;
+  before.lastElementChild.replaceWith(after.lastElementChild);
+  while (before.nextSibling) before.nextSibling.remove();
+  after.remove();
+  node.append(...newer.childNodes);
+  return true;
+}
+
+function unfold(node) {
+  const thought = thoughtOf(node);
+  if (thought) thought.open = true;
+}
+
 function running(message, progress) {
   const bar = el("progress");
   let words = ["answering", {}];
@@ -237,6 +273,28 @@ function grounds(answer) {
 
 async function copy(message) {
   const cut = message.answer?.was_cut ? [text("cut")] : [];
-  await navigator.clipboard.writeText([message.text, ...cut, text("ai_label")].join("\n\n"));
+  const words = [message.text, ...cut, text("ai_label")].join("\n\n");
+  try {
+    await navigator.clipboard.writeText(words);
+  } catch {
+    // Over plain http there is no clipboard, and it may be forbidden.
+    if (!copySelected(words)) {
+      notify(text("copy_failed"), { isError: true });
+      return;
+    }
+  }
   notify(text("copied"));
+}
+
+/** Copies words as people do, by selecting them; false where that isn't allowed either. */
+function copySelected(words) {
+  const focused = document.activeElement;
+  const field = el("textarea", { class: "rc-hidden" });
+  field.value = words;
+  document.querySelector("#rc-root").append(field);
+  field.select();
+  const isCopied = document.execCommand("copy");
+  field.remove();
+  focused?.focus();
+  return isCopied;
 }

@@ -65,6 +65,7 @@ export class Page {
   async start() {
     try {
       const me = await this.server.me();
+      this.chat.composer.setUser(me.id);
       setLanguage(me.language);
       const isSingle = me.means === "single";
       if (isSingle) label(this.note, "say", "single_user");
@@ -308,7 +309,7 @@ export class Page {
   async #fly({ slideId, box0, mark }) {
     if (!this.stage.paneOf(slideId)) {
       const slide = this.strip.slides.find(({ id }) => id === slideId);
-      if (!slide) return;
+      if (!slide) return notify(text("fly_gone"));
       await this.showSlide(slide);
     }
     const pane = this.stage.paneOf(slideId);
@@ -351,6 +352,7 @@ export class Page {
   async #logOut() {
     try {
       await this.server.post("logout");
+      this.chat.composer.forgetDrafts();
       location.assign(this.server.url("login"));
     } catch (error) {
       complain(error);

@@ -62,10 +62,11 @@ export function keysOf(page) {
     key(["s"], "S", "key_beside", "showing", () => page.toggleBeside()),
     key(["shift+s"], "Shift S", "key_step", "showing", () => stage.toggleStep()),
     key(["n", "b"], "N B", "key_next", "deciding", (name) => findings().step(name === "n" ? 1 : -1)),
-    key(["y", "x"], "Y X", "key_accept", "deciding", (name) =>
-      findings().decide(name === "y" ? "accepted" : "rejected"),
+    // A key that is held decides once: the next finding hasn't been looked at.
+    key(["y", "x"], "Y X", "key_accept", "deciding", (name, { repeat }) =>
+      repeat || findings().decide(name === "y" ? "accepted" : "rejected"),
     ),
-    key(["u"], "U", "key_undo", "deciding", () => findings().undo()),
+    key(["u"], "U", "key_undo", "deciding", (_, { repeat }) => repeat || findings().undo()),
     key(["/"], "/", "key_ask", "deciding", () => {
       page.chat.show("chat");
       page.chat.composer.focus();

@@ -1,6 +1,7 @@
 // A list that is searched by typing: cases, slides in folders.
 
 import { el } from "./dom.js";
+import { isComposing } from "./keys.js";
 import { complain } from "./notices.js";
 
 const PAUSE_MS = 150;
@@ -51,7 +52,7 @@ export function searchList({ hint, find, entry, nothing }) {
         pause = setTimeout(look, PAUSE_MS);
       },
       keydown: (event) => {
-        if (event.key !== "Enter" || event.isComposing) return;
+        if (event.key !== "Enter" || isComposing(event)) return;
         event.preventDefault();
         clearTimeout(pause);
         look().then((isShown) => isShown && controls(list)[0]?.click());

@@ -207,6 +207,10 @@ export const TEXTS = {
   },
   ask_hint: { en: "Ask about the slide or a region", zh: "就切片或区域提问" },
   ask_label: { en: "Question", zh: "问题" },
+  ask_too_long: {
+    en: "The question has {count} characters; at most {most} are taken. Ask one thing at a time",
+    zh: "问题共 {count} 个字符，最多 {most} 个。请一次只问一件事",
+  },
   send: { en: "Send (Enter)", zh: "发送（回车）" },
   stop: { en: "Stop (Esc)", zh: "停止（Esc）" },
   ask_about: { en: "About", zh: "对象" },
@@ -255,7 +259,15 @@ export const TEXTS = {
   stage_prompt: { en: "Preparing", zh: "准备" },
   answering: { en: "Answering", zh: "正在回答" },
   fly: { en: "Show {name} on the slide", zh: "在切片上显示 {name}" },
+  fly_gone: {
+    en: "The slide of this citation isn't in the case any more",
+    zh: "该引用所在的切片已不在此病例中",
+  },
   copy: { en: "Copy", zh: "复制" },
+  copy_failed: {
+    en: "The browser doesn't allow copying here. Select the words and copy them",
+    zh: "浏览器不允许在此复制。请选中文字后手动复制",
+  },
   copied: { en: "Copied with the AI label", zh: "已复制（含AI标识）" },
   like: { en: "Good answer", zh: "回答得好" },
   dislike: { en: "Poor answer", zh: "回答不好" },
@@ -265,6 +277,7 @@ export const TEXTS = {
   reason_missing: { en: "something is missing", zh: "有遗漏" },
   reason_unclear: { en: "unclear", zh: "不清楚" },
   keep: { en: "Keep as findings", zh: "存为发现" },
+  kept_before: { en: "Kept as findings before; nothing was added", zh: "此前已存为发现，未重复添加" },
   kept: { en: "{count} findings proposed", zh: "已提出 {count} 条发现" },
 
   ask_tumour: { en: "Is there tumour on this slide, and where?", zh: "切片上有肿瘤吗？在哪里？" },
@@ -301,6 +314,10 @@ export const TEXTS = {
   findings_done: { en: "all decided", zh: "全部已定" },
   findings_export: { en: "Export GeoJSON", zh: "导出 GeoJSON" },
   findings_import: { en: "Import GeoJSON", zh: "导入 GeoJSON" },
+  findings_no_json: {
+    en: "This file isn't GeoJSON. Choose one that QuPath or this page has exported",
+    zh: "该文件不是 GeoJSON。请选择由 QuPath 或本页导出的文件",
+  },
   finding_changed: {
     en: "Somebody else decided this finding meanwhile; shown as it stands now",
     zh: "他人已对此发现作出决定；现显示最新状态",

@@ -19,8 +19,8 @@ from ruichat.storage.database.models import Message, MessageState
 log = logging.getLogger(__name__)
 
 GRACE_S = 5.0
-"""How long an answer goes on that nobody looks at, seconds: a page that is reloaded finds it
-going on, one that is closed frees the model soon."""
+"""How long an answer goes on that no open page waits for, seconds: a page that is reloaded finds
+it going on, one that is closed frees the model soon."""
 
 CLOSING_S = 5.0
 """How long a server that stops waits for the last words of an answer, seconds."""

@@ -6,14 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from ruichat.chat.question import MAX_QUESTION_CHARS
 from ruichat.config import Config
 from ruichat.errors import InputError
 from ruichat.storage.database.models import Language
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-
-MAX_QUESTION_CHARS = 4000
-"""More than any model takes; the engine has its own bound and words for it."""
 
 
 class Asked(Config):
@@ -30,6 +28,8 @@ class Asked(Config):
     """Of the page."""
     retry: Id | None = None
     """The answer to be given anew instead."""
+    question: int = Field(0, ge=0)
+    """Number in its tab, told with whatever becomes of it; no tab's question has 0."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Asked:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from itertools import count
 from typing import Any
 
@@ -20,6 +19,7 @@ from ruichat.serve.access.routes import current_user
 from ruichat.serve.page.asked import asked_of, looked_of
 from ruichat.serve.page.conversations import Conversations, problem_shown, shown_of
 from ruichat.serve.page.shown import ChatShown, Shown
+from ruichat.serve.page.tabs import Tabs
 from ruichat.serve.problems import AccessError, log_bug
 
 CONNECT = """
@@ -28,30 +28,6 @@ if (window.ruichat) window.ruichat.connect(component);
 else window.ruichatComponent = component;
 """
 """Run by Gradio, sometimes before the page's own script has loaded: that finds it then."""
-
-MAX_TABS = 10_000
-"""Tabs of which it is remembered what they look at; the one longest silent goes first."""
-
-
-class Tabs:
-    """Which chat each tab looks at: only what it looks at now is told to it."""
-
-    def __init__(self) -> None:
-        self._looks: OrderedDict[str, int] = OrderedDict()
-        self._count = count()
-
-    def look(self, tab: str) -> Callable[[], bool]:
-        """A tab looks at a chat from now on.
-
-        Returns:
-            Whether it still does.
-        """
-        number = next(self._count)
-        self._looks[tab] = number
-        self._looks.move_to_end(tab)
-        while len(self._looks) > MAX_TABS:
-            self._looks.popitem(last=False)
-        return lambda: self._looks.get(tab) == number
 
 
 def build_blocks(conversations: Conversations) -> gr.Blocks:
@@ -62,51 +38,50 @@ def build_blocks(conversations: Conversations) -> gr.Blocks:
         # The number makes every message another one: the same error may come twice.
         return gr.HTML(chat=shown | {"number": next(numbers)})
 
-    def failed(error: RuiChatError, chat_id: str | None) -> gr.HTML:
+    def failed(error: Exception, chat_id: str | None, **more: Any) -> gr.HTML:
         empty = shown_of(ChatShown(chat_id=chat_id))
-        return told(empty | {"error": problem_shown(error), "is_error": True})
+        problem = problem_shown(plainly(error))
+        return told(empty | {"error": problem, "is_error": True} | more)
 
-    async def watched(
-        chat_id: str, user: CurrentUser, request: gr.Request, **more: Any
-    ) -> AsyncGenerator[gr.HTML]:
-        looks = tabs.look(request.session_hash or "")
-        async for shown in conversations.watch(chat_id, user_id=user.id):
-            if not looks():
-                return
-            yield told(shown | more)
-
-    async def ask(event: gr.EventData, request: gr.Request) -> AsyncGenerator[gr.HTML]:
-        chat_id = None
+    async def ask(event: gr.EventData, request: gr.Request) -> AsyncGenerator[Any]:
+        chat_id, question = None, 0
         try:
-            user = sender(request, Right.ASK)
             asked = asked_of(said(event))
-            chat_id = asked.chat_id
-            answered = await asyncio.to_thread(conversations.ask, asked, user_id=user.id)
-            async for update in watched(answered, user, request, is_new=chat_id is None):
-                yield update
+            chat_id, question = asked.chat_id, asked.question
+            user = sender(request, Right.ASK)
+            # Before it is taken in: what the tab turns to meanwhile is what it looks at.
+            looking = tabs.look(request.session_hash or "")
+            chat_id = await asyncio.to_thread(conversations.ask, asked, user_id=user.id)
+            more = {"question": question, "is_new": asked.chat_id is None}
+            updates = conversations.watch(chat_id, user_id=user.id)
+            async for update in tabs.follow(looking, chat_id, updates, is_asked=True):
+                yield gr.skip() if update is None else told(update | more)
         except Exception as error:
-            yield failed(plainly(error), chat_id)
+            yield failed(error, chat_id, question=question)
 
-    async def look(event: gr.EventData, request: gr.Request) -> AsyncGenerator[gr.HTML]:
+    async def look(event: gr.EventData, request: gr.Request) -> AsyncGenerator[Any]:
+        chat_id = None
         try:
             user = sender(request, Right.READ)
             chat_id = looked_of(said(event)).chat_id
+            looking = tabs.look(request.session_hash or "")
             if chat_id is None:
-                tabs.look(request.session_hash or "")
                 return
-            async for update in watched(chat_id, user, request):
-                yield update
+            updates = conversations.watch(chat_id, user_id=user.id)
+            async for update in tabs.follow(looking, chat_id, updates):
+                yield gr.skip() if update is None else told(update)
         except Exception as error:
-            yield failed(plainly(error), None)
+            yield failed(error, chat_id)
 
     async def stop(event: gr.EventData, request: gr.Request) -> Any:
+        chat_id = None
         try:
             user = sender(request, Right.ASK)
             chat_id = looked_of(said(event)).chat_id
             if chat_id is not None:
                 await asyncio.to_thread(conversations.stop, chat_id, user_id=user.id)
         except Exception as error:
-            return failed(plainly(error), None)
+            return failed(error, chat_id)
         return gr.skip()
 
     with gr.Blocks(title="RuiChat", analytics_enabled=False, fill_width=True) as blocks:

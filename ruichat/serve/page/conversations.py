@@ -31,7 +31,6 @@ words share one message to the browser."""
 BEAT_S = 1.0
 """How often a tab is told that nothing has changed: one that is gone is noticed by it."""
 
-
 MAX_FAILURES = 1000
 """Chats of which it is remembered why their last question has no answer; not kept on disk."""
 

@@ -25,6 +25,7 @@ class Kept(BaseModel):
     """What became of an answer's regions."""
 
     added: int
+    """Of them; those that were kept before aren't kept again."""
 
 
 @router.post(
@@ -44,16 +45,17 @@ def keep_citations(request: Request, user: Writer, chat_id: IdPath, message_id: 
             by_slide.setdefault(citation["slide_id"], []).append(
                 finding_of(citation, shown["claims"], shown["confidence"])
             )
+        model = shown["model"] or "unknown"
+        added = 0
         for slide_id, new in by_slide.items():
+            there = findings.list_findings(session, user_id=user.id, slide_id=slide_id)
+            before = [(one.points, one.note) for one in there if one.made_by == model]
+            kept = [one for one in new if (one.geometry, one.note) not in before]
             findings.add_findings(
-                session,
-                new,
-                user_id=user.id,
-                slide_id=slide_id,
-                origin="model",
-                made_by=shown["model"] or "unknown",
+                session, kept, user_id=user.id, slide_id=slide_id, origin="model", made_by=model
             )
-    return Kept(added=len(shown["citations"]))
+            added += len(kept)
+    return Kept(added=added)
 
 
 def finding_of(

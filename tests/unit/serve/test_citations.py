@@ -89,3 +89,13 @@ def test_an_answer_that_was_stopped_has_none_and_others_see_nothing(services, jo
     world = draw_world(services.database, owner_id=owner.id)
     stopped = world.fill("/api/v1/chats/{chat_id}/messages/{message_id}/citations.geojson")
     assert client.get(stopped).status_code == 422
+
+
+def test_regions_kept_as_findings_twice_are_there_once(kept, answer):
+    client, slide_id, (address, _) = kept
+    keep, listed = address.replace("citations.geojson", "findings"), f"/api/v1/slides/{slide_id}"
+    before = client.get(f"{listed}/findings").json()["total"]
+    count = len(answer.citations)
+    assert client.post(keep).json() == {"added": count}
+    assert client.post(keep).json() == {"added": 0}
+    assert client.get(f"{listed}/findings").json()["total"] == before + count

@@ -349,7 +349,7 @@ def test_a_question_shows_the_region_it_is_about(desk: Desk) -> None:
         [],
         {"text": "Is there tumour?"},
         {"case_id": "../../etc", "slide_ids": ["a" * 32], "text": "x"},
-        {"case_id": "a" * 32, "slide_ids": ["a" * 32], "text": "x" * 4001},
+        {"case_id": "a" * 32, "slide_ids": ["a" * 32], "text": "x" * 1001},
         {"case_id": "a" * 32, "slide_ids": ["a" * 32], "text": "x", "path": "/etc/passwd"},
         {"retry": "a" * 32},
     ],

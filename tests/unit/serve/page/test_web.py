@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ruichat.chat.question import MAX_QUESTION_CHARS
 from ruichat.histology import CLASSES
 
 WEB = Path(__file__).parents[4] / "web"
@@ -51,6 +52,11 @@ def test_the_scripts_own_tests_pass() -> None:
 def test_the_page_knows_every_class_by_its_chinese_name() -> None:
     text = (WEB / "src" / "tissues.js").read_text()
     assert re.findall(r'\["([^"]+)", "([^"]+)"\]', text) == [(one.en, one.zh) for one in CLASSES]
+
+
+def test_the_page_takes_as_long_a_question_as_the_server() -> None:
+    text = (WEB / "src" / "composer.js").read_text()
+    assert re.findall(r"MAX_QUESTION_CHARS = (\d+);", text) == [str(MAX_QUESTION_CHARS)]
 
 
 def test_packages_are_pinned_and_name_no_registry() -> None:

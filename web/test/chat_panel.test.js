@@ -1,0 +1,212 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { settled, stopClock } from "./fake_dom.js";
+import { Bridge } from "../src/bridge.js";
+import { ChatPanel } from "../src/chat_panel.js";
+import { noticePlace } from "../src/notices.js";
+
+const SLIDE = { id: "a", letter: "A" };
+const QUESTION = { id: "q", role: "user", text: "Is there tumour?" };
+const WORDS = { id: "running", role: "assistant", state: "running", text: "Yes", answer: null };
+const ANSWER = { ...WORDS, id: "m", state: "complete" };
+
+/** A case with one chat of one's own and one of a colleague's, and Python as the test plays it. */
+class Desk {
+  constructor() {
+    this.userId = "ada";
+    this.said = [];
+    this.kept = [];
+    const bridge = new Bridge();
+    this.panel = new ChatPanel(this, bridge);
+    const component = {
+      props: {},
+      watch: (_, told) => (this.told = told),
+      trigger: (name, data) => this.said.push([name, data]),
+    };
+    bridge.connect(component);
+    this.props = component.props;
+  }
+
+  async list(path) {
+    if (path.includes("findings")) return [];
+    const created_at = "2026-01-01T00:00:00Z";
+    return ["hers", "mine"].map((id) => ({
+      id,
+      user_id: id === "mine" ? "ada" : "bo",
+      title: id,
+      created_at,
+    }));
+  }
+
+  async get() {
+    return {};
+  }
+
+  async post(path) {
+    this.kept.push(path);
+    return { added: this.kept.length === 1 ? 2 : 0 };
+  }
+
+  /** Asks and returns the question's number. */
+  ask(words = QUESTION.text) {
+    this.panel.composer.input.value = words;
+    this.panel.composer.sendButton.click();
+    return this.said.findLast(([name]) => name === "submit")[1].question;
+  }
+
+  /** Python tells of a chat. */
+  tell(chat_id, more = {}) {
+    const created_at = "2026-01-01T00:00:00Z";
+    const chat = { chat_id, case_id: "case", created_at, running: true, progress: null };
+    this.props.chat = { ...chat, messages: [QUESTION, WORDS], ...more };
+    this.told();
+  }
+
+  refuse(chat_id, question) {
+    const error = { message: "too many wait", hint: "", status: 503 };
+    this.tell(chat_id, { case_id: null, messages: [], running: false, is_error: true, error, question });
+  }
+
+  get state() {
+    const { chatId, composer, kept } = this.panel;
+    return [chatId, composer.running, kept.messages.length];
+  }
+}
+
+async function opened(chatId = null) {
+  noticePlace().replaceChildren();
+  const desk = new Desk();
+  await desk.panel.openCase({ id: "case", context: "" }, chatId ?? undefined);
+  desk.panel.setSlide(SLIDE, [SLIDE], null, ["a"]);
+  desk.panel.open(chatId);
+  return desk;
+}
+
+test("a chat that was left while its first answer is written doesn't come back by itself", async () => {
+  const desk = await opened();
+  const question = desk.ask();
+  desk.tell("new", { question, is_new: true });
+  assert.deepEqual(desk.state, ["new", true, 2]);
+  desk.panel.open(null);
+  desk.tell("new", { question, is_new: true });
+  assert.deepEqual(desk.state, [null, false, 0]);
+  assert.deepEqual(desk.panel.chats.map(({ id }) => id), ["new", "mine", "hers"]);
+});
+
+test("a chat that was left before it was there is listed, and isn't taken for the next one", async () => {
+  const desk = await opened();
+  const first = desk.ask("First?");
+  desk.panel.open(null);
+  const second = desk.ask("Second?");
+  desk.tell("one", { question: first, is_new: true });
+  assert.deepEqual(desk.state, [null, true, 0]);
+  assert.match(desk.panel.messages.element.textContent, /Second\?/);
+  desk.tell("two", { question: second, is_new: true });
+  assert.equal(desk.panel.chatId, "two");
+  assert.deepEqual(desk.panel.chats.slice(0, 2).map(({ id }) => id), ["two", "one"]);
+});
+
+test("a question that was stopped at once is stopped though one has gone elsewhere", async () => {
+  const desk = await opened();
+  const question = desk.ask();
+  desk.panel.stop();
+  desk.panel.open("mine");
+  desk.tell("new", { question, is_new: true });
+  assert.deepEqual(desk.said.at(-1), ["clear", { chat_id: "new" }]);
+});
+
+test("whoever has left an answer isn't told that none came", async () => {
+  const clock = stopClock();
+  const desk = await opened();
+  const question = desk.ask();
+  desk.tell("new", { question, is_new: true });
+  desk.panel.open(null);
+  desk.tell("new", { question, is_new: true });
+  clock.tick(60_000);
+  await settled();
+  assert.equal(noticePlace().textContent, "");
+  desk.ask("And this?");
+  clock.tick(60_000);
+  await settled();
+  assert.match(noticePlace().textContent, /got no reply/);
+});
+
+test("a refused question is given back wherever one is by then", async () => {
+  const desk = await opened("mine");
+  const question = desk.ask("Is it invasive?");
+  desk.panel.open(null);
+  assert.equal(desk.panel.composer.input.value, "");
+  desk.refuse("mine", question);
+  assert.equal(desk.panel.composer.input.value, "Is it invasive?");
+});
+
+test("a look that fails gives no question back", async () => {
+  const desk = await opened("mine");
+  const question = desk.ask("Is it invasive?");
+  desk.refuse("mine", undefined);
+  assert.deepEqual([desk.panel.composer.input.value, desk.panel.composer.running], ["", true]);
+  desk.tell("mine", { question, running: false, messages: [QUESTION, ANSWER] });
+  assert.deepEqual(desk.state, ["mine", false, 2]);
+});
+
+test("what was told of a chat before a question came doesn't hide it", async () => {
+  const desk = await opened("mine");
+  desk.tell("mine", { running: false, messages: [QUESTION, ANSWER] });
+  desk.ask("And where?");
+  desk.tell("mine", { running: false, messages: [QUESTION, ANSWER] });
+  assert.match(desk.panel.messages.element.textContent, /And where\?/);
+  assert.ok(desk.panel.composer.running);
+});
+
+test("a colleague's answer that is being written offers nothing to stop", async () => {
+  const desk = await opened("hers");
+  desk.tell("hers");
+  assert.ok(!desk.panel.composer.running);
+  assert.match(desk.panel.messages.element.textContent, /Yes/);
+});
+
+test("regions are kept once, however often that is pressed", async () => {
+  const desk = await opened("mine");
+  const keep = () => {
+    desk.panel.messages.dispatchEvent(new CustomEvent("keep", { detail: { message: ANSWER } }));
+  };
+  keep();
+  keep();
+  await settled();
+  assert.equal(desk.kept.length, 1);
+  keep();
+  await settled();
+  assert.match(noticePlace().textContent, /2 findings proposed.*nothing was added/);
+});
+
+test("a thought stays as its reader folds it while words come", async () => {
+  const desk = await opened("mine");
+  const told = (thought, text, more) => {
+    desk.tell("mine", { messages: [QUESTION, { ...WORDS, thought, text, ...more }] });
+    return desk.panel.messages.element.querySelector(".rc-thought");
+  };
+  const node = told("Glands", "");
+  assert.ok(node.open, "it is read while it is written");
+  node.open = false;
+  assert.equal(told("Glands first", ""), node);
+  assert.ok(!node.open && node.textContent.endsWith("Glands first"));
+  told("Glands first", "Yes");
+  node.open = true;
+  assert.equal(told("Glands first", "Yes, glands"), node);
+  assert.ok(node.open);
+  assert.match(desk.panel.messages.element.textContent, /Yes, glands/);
+  assert.ok(told("Glands first", "Yes, glands.", { id: "m", state: "complete" }).open);
+});
+
+test("a thought folds by itself when the answer begins", async () => {
+  const desk = await opened("mine");
+  const told = (thought, text, more = {}) => {
+    desk.tell("mine", { messages: [QUESTION, { ...WORDS, thought, text, ...more }] });
+    return desk.panel.messages.element.querySelector(".rc-thought").open;
+  };
+  const whole = { id: "m", state: "complete" };
+  assert.deepEqual([told("Glands", ""), told("Glands", "Yes"), told("Glands", "Yes.")], [true, false, false]);
+  assert.equal(told("Glands", "Yes.", whole), false);
+  assert.deepEqual([told("Glands", ""), told("Glands", "Yes.", whole)], [true, false]);
+});

@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { settled } from "./fake_dom.js";
+import { Findings } from "../src/findings.js";
+import { setLanguage } from "../src/language.js";
+import { noticePlace } from "../src/notices.js";
+import { keysOf } from "../src/page_keys.js";
+
+const A = { id: "a" };
+const B = { id: "b" };
+
+/** A server whose answers come when the test lets them. */
+class Desk {
+  constructor() {
+    this.status = new Map([["f1", "proposed"], ["f2", "proposed"], ["f3", "proposed"]]);
+    this.posts = [];
+    this.refusal = null;
+    this.held = null;
+    this.findings = new Findings(this);
+  }
+
+  async list(path) {
+    if (path.includes("/b/")) return new Promise(() => {});
+    const geometry = { type: "Point", coordinates: [1, 1] };
+    const shared = { origin: "model", revision: 1, geometry };
+    return [...this.status].map(([id, status]) => ({ ...shared, id, status, name: id }));
+  }
+
+  async post(path) {
+    this.posts.push(path);
+    if (this.refusal) throw this.refusal;
+    await this.held;
+    const [, id, step] = path.match(/findings\/(\w+)\/(\w+)/);
+    this.status.set(id, { accept: "accepted", reject: "rejected", undo: "proposed" }[step]);
+  }
+}
+
+async function opened() {
+  const desk = new Desk();
+  await desk.findings.open(A);
+  desk.findings.step(1);
+  return desk;
+}
+
+test("until a slide's findings have come, there are none of the slide before", async () => {
+  const { findings } = await opened();
+  assert.equal(findings.findings.length, 3);
+  const before = [];
+  findings.addEventListener("changed", () => before.push(findings.findings.length));
+  findings.open(B);
+  assert.deepEqual(before, [0], "the page is told to take the outlines away");
+  assert.equal(findings.list.children.length, 0, "nor is it said that the slide has none");
+  assert.equal(findings.step(1), false);
+  assert.equal(await findings.decide("accepted"), false);
+});
+
+test("a decision on its way is the only one", async () => {
+  const desk = await opened();
+  let letGo = null;
+  desk.held = new Promise((resolve) => (letGo = resolve));
+  const first = desk.findings.decide("accepted");
+  await desk.findings.decide("accepted");
+  await desk.findings.undo();
+  letGo();
+  await first;
+  assert.deepEqual(desk.posts, ["api/v1/findings/f1/accept"]);
+  assert.equal(desk.findings.index, 1, "the next one is looked at");
+});
+
+test("a key that is held decides and undoes once", async () => {
+  const desk = await opened();
+  const page = { stage: { overlays: {} }, chat: { findings: desk.findings } };
+  const run = (name, repeat) => keysOf(page).find(({ keys }) => keys.includes(name)).run(name, { repeat });
+  for (const name of ["y", "x"]) run(name, true);
+  await settled();
+  assert.deepEqual(desk.posts, []);
+  await run("y", false);
+  run("u", true);
+  assert.equal(desk.posts.length, 1);
+});
+
+test("a decision that couldn't be taken back can be taken back later", async () => {
+  const desk = await opened();
+  await desk.findings.decide("accepted");
+  desk.refusal = Object.assign(new Error("offline"), { status: 503 });
+  await desk.findings.undo();
+  assert.equal(desk.status.get("f1"), "accepted");
+  desk.refusal = null;
+  await desk.findings.undo();
+  assert.equal(desk.status.get("f1"), "proposed");
+});
+
+test("what somebody else has decided meanwhile isn't undone", async () => {
+  const desk = await opened();
+  await desk.findings.decide("accepted");
+  desk.refusal = Object.assign(new Error("changed"), { status: 409 });
+  await desk.findings.undo();
+  desk.refusal = null;
+  assert.equal(await desk.findings.undo(), false);
+  assert.equal(desk.status.get("f1"), "accepted");
+});
+
+test("a file that isn't GeoJSON is refused in the page's own words", async () => {
+  const { findings, posts } = await opened();
+  findings.file.files = [{ text: async () => "<html>" }];
+  setLanguage("zh");
+  findings.file.dispatchEvent(new Event("change"));
+  await settled();
+  setLanguage("en");
+  assert.match(noticePlace().textContent, /该文件不是 GeoJSON/);
+  assert.deepEqual(posts, []);
+});
