@@ -5,6 +5,7 @@ import { ICONS } from "./icons.js";
 import { language, onLanguage, text } from "./language.js";
 import { complain, field, isDialogOpen, notify, openDialog } from "./notices.js";
 import { holds, searchList } from "./search_list.js";
+import { openSharing } from "./sharing.js";
 import { SharedFields } from "./shared_fields.js";
 
 const CHANGES = { class: "rc-button rc-icon-button rc-changes" };
@@ -51,11 +52,15 @@ export class Cases extends EventTarget {
       icon(ICONS.down),
     );
     this.editButton = iconButton(ICONS.edit, "case_edit", () => this.edit().catch(complain), CHANGES);
+    this.shareButton = iconButton(ICONS.share, "case_share", () => this.share().catch(complain), {
+      class: `${CHANGES.class} rc-share`,
+    });
     this.element = el(
       "div",
       { class: "rc-cases" },
       this.chooseButton,
       this.editButton,
+      this.shareButton,
       iconButton(ICONS.add, "new_case", () => this.create(), CHANGES),
     );
     this.missing = el(
@@ -111,7 +116,24 @@ export class Cases extends EventTarget {
     const before = await load();
     if (this.current?.id !== id || isDialogOpen()) return; // another was opened meanwhile
     const send = async (changes) => this.#show(await this.server.patch(`api/v1/cases/${id}`, changes));
-    this.#dialog("case_edit", before, (fields) => fields.save(send, load));
+    const remove = async () => {
+      if (!confirm(text("case_remove_sure", { title: before.title }))) return false;
+      await this.server.remove(`api/v1/cases/${id}`);
+      await this.#leave(id);
+    };
+    const isOwn = before.owner_id === this.server.userId;
+    this.#dialog("case_edit", before, (fields) => fields.save(send, load), isOwn ? remove : null);
+  }
+
+  /** Shows with whom the case is shared, to be changed by its owner. */
+  async share() {
+    const shared = this.current;
+    if (shared) await openSharing(this.server, shared, () => this.#leave(shared.id));
+  }
+
+  /** Opens another case, as this one is gone or no longer the user's to see. */
+  async #leave(id) {
+    if (this.current?.id === id) await this.load();
   }
 
   /** Takes over what a case has become. */
@@ -152,11 +174,11 @@ export class Cases extends EventTarget {
 
   #draw() {
     this.title.textContent = this.current?.title ?? text("no_case");
-    this.editButton.hidden = !this.current;
+    this.editButton.hidden = this.shareButton.hidden = !this.current;
     this.missing.hidden = !this.current || Boolean(this.current.context.trim());
   }
 
-  #dialog(title, shown, save) {
+  #dialog(title, shown, save, remove = null) {
     const name = el("input", {
       type: "text",
       required: true,
@@ -174,7 +196,7 @@ export class Cases extends EventTarget {
     openDialog(
       title,
       [field("case_title", name), field("case_organ", organ), field("case_context", context)],
-      { save: () => save(fields) },
+      { save: () => save(fields), remove },
     );
     (shown.title ? context : name).focus();
   }

@@ -69,6 +69,7 @@ export class Page {
       setLanguage(me.language);
       const isSingle = me.means === "single";
       if (isSingle) label(this.note, "say", "single_user");
+      this.root.classList.toggle("rc-single", isSingle);
       this.outButton.hidden = isSingle;
       this.root.classList.toggle("rc-read-only", !me.rights.includes("write"));
       await this.cases.load(this.place.case);

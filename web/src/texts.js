@@ -79,6 +79,23 @@ export const TEXTS = {
     en: "Somebody else has emptied this meanwhile; saving again puts yours there",
     zh: "他人已清空此项；再次保存将写入您的内容",
   },
+  case_share: { en: "Share the case", zh: "共享病例" },
+  case_remove_sure: {
+    en: "Delete “{title}” with its slides, chats and findings? This can't be undone",
+    zh: "确定删除“{title}”及其切片、对话和发现吗？删除后无法恢复",
+  },
+  share_nobody: { en: "Nobody else sees this case", zh: "目前没有其他人可以看到此病例" },
+  share_name: { en: "User name of a colleague", zh: "同事的用户名" },
+  share_add: { en: "Share", zh: "共享" },
+  share_unknown: { en: "There is no user of this name", zh: "没有该用户名的用户" },
+  share_end: { en: "End sharing", zh: "取消共享" },
+  share_done: { en: "{name} sees this case now", zh: "{name} 现在可以看到此病例" },
+  share_owner: { en: "Its owner shares this case", zh: "此病例由其所有者管理共享" },
+  share_leave: { en: "Leave", zh: "退出" },
+  share_leave_sure: {
+    en: "Leave this case? Its owner can share it with you again",
+    zh: "确定退出此病例吗？之后须由其所有者再次共享给您",
+  },
   case_edit: { en: "Title and clinical context", zh: "名称和临床资料" },
   context_missing: {
     en: "No clinical context yet. Age, site and question help you judge an answer",
