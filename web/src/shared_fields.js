@@ -46,13 +46,12 @@ export class SharedFields {
     for (const note of this.notes) note.remove();
     this.notes = [];
     for (const [key, control] of Object.entries(this.controls)) {
-      if (clean(row[key]) === clean(this.seen[key])) continue;
-      if (this.#isChanged(key)) {
+      const isOwn = this.#isChanged(key);
+      if (isOwn && clean(row[key]) !== clean(this.seen[key])) {
         this.notes.push(theirs(control, clean(row[key])));
-        this.seen[key] = row[key];
-      } else {
-        this.#show(key, row[key]);
       }
+      if (isOwn) this.seen[key] = row[key];
+      else this.#show(key, row[key]);
     }
     this.notes[0]?.scrollIntoView({ block: "nearest" });
     return this.notes.length > 0;
