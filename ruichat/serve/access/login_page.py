@@ -12,7 +12,12 @@ from starlette.responses import HTMLResponse
 from ruichat.serve.access.login_texts import LOGIN_TEXTS
 from ruichat.storage.database.models import Language
 
-Trouble = Literal["wrong", "too_many", "not_here", ""]
+Trouble = Literal["wrong", "too_many", "not_here", "away", ""]
+
+STATUS: dict[Trouble, int] = {"": 200, "wrong": 401, "too_many": 429, "not_here": 403, "away": 503}
+
+OF_PROVIDER: tuple[Trouble, ...] = ("not_here", "away")
+"""Troubles that are told under an address of the provider's, where no password can be sent."""
 
 _OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
@@ -55,13 +60,14 @@ def login_page(
         if has_provider
         else ""
     )
-    # The form goes to its own address, which carries a bookmark's part after "#" along.
+    # At its own address the form carries a bookmark's part after "#" along.
+    action = ' action="/login"' if trouble in OF_PROVIDER else ""
     page = f"""<!doctype html>
 <html lang="{"zh-CN" if language == "zh" else "en"}">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{escape(words.title)}</title><style>{_STYLE}</style></head>
 <body><main><h1>{escape(words.title)}</h1>{said}
-<form method="post">
+<form method="post"{action}>
 <input type="hidden" name="next" value="{to}">
 <input type="hidden" name="language" value="{language}">
 <label>{escape(words.name)}
@@ -73,5 +79,4 @@ def login_page(
 <p><a href="/login?language={other}&amp;next={kept}" lang="{other}">{escape(words.other)}</a></p>
 </main></body></html>
 """
-    status = {"": 200, "wrong": 401, "too_many": 429, "not_here": 403}[trouble]
-    return HTMLResponse(page, status)
+    return HTMLResponse(page, STATUS[trouble])
