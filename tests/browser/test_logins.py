@@ -44,6 +44,9 @@ def test_a_bookmark_outlives_the_login(refused: Any, guarded: tuple[str, str]) -
     page, (address, wanted) = refused, guarded
     title = page.locator(".rc-case-title", has_text="S26-1")
     page.goto(f"{address}/page/#case={wanted}")
+    page.get_by_text("中文").click()
+    page.get_by_text("用户名").wait_for()
+    assert "#" not in page.url  # it goes with the link, as it goes with one to the hospital's login
     log_in(page)
     title.wait_for()
     page.context.clear_cookies()

@@ -1,4 +1,4 @@
-"""The login page: plain HTML, no script, nothing fetched from outside."""
+"""The login page: plain HTML with one small script of ours, nothing fetched from outside."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import quote
 from starlette.responses import HTMLResponse
 
 from ruichat.serve.access.login_texts import LOGIN_TEXTS
+from ruichat.serve.page.files import assets_version
 from ruichat.storage.database.models import Language
 
 Trouble = Literal["wrong", "too_many", "not_here", "away", ""]
@@ -60,7 +61,7 @@ def login_page(
         if has_provider
         else ""
     )
-    # At its own address the form carries a bookmark's part after "#" along.
+    # At its own address the form carries a bookmark's part after "#" along without a script too.
     action = ' action="/login"' if trouble in OF_PROVIDER else ""
     page = f"""<!doctype html>
 <html lang="{"zh-CN" if language == "zh" else "en"}">
@@ -77,6 +78,25 @@ def login_page(
 </label>
 <button>{escape(words.enter)}</button></form>{provider}
 <p><a href="/login?language={other}&amp;next={kept}" lang="{other}">{escape(words.other)}</a></p>
-</main></body></html>
+</main>{_script()}</body></html>
 """
     return HTMLResponse(page, STATUS[trouble])
+
+
+def onward_page(target: str) -> HTMLResponse:
+    """A page that goes on by itself, with the part after "#": that request is our own page's.
+
+    Args:
+        target: a path of this server whose query says `next`.
+    """
+    to = escape(target)
+    return HTMLResponse(
+        f'<!doctype html><meta charset="utf-8"><title>RuiChat</title>'
+        f'<noscript><meta http-equiv="refresh" content="0;url={to}"></noscript>'
+        f'<a href="{to}" data-onward>RuiChat</a>{_script()}'
+    )
+
+
+def _script() -> str:
+    """It puts the address's part after "#" where `next` is: the server never sees that part."""
+    return f'<script src="/assets/web/login.js?v={assets_version()}"></script>'
