@@ -24,6 +24,7 @@ export class Page {
     this.place = readPlace(location.hash);
     this.going = null;
     this.openings = 0;
+    this.server.mayLeave = () => !this.#holdsWork();
     this.cases = new Cases(this.server);
     this.strip = new Strip(this.server);
     this.stage = new Stage(this.server, { showKeys: () => this.showKeys() });
@@ -284,6 +285,12 @@ export class Page {
     notify(text("region_saved"));
     await this.#drawMarks();
     if (pane.slide?.id === slide.id) this.#askAbout(pane, { ...region, slide, mpp });
+  }
+
+  /** Whether something was typed or drawn that isn't saved; a question is kept by its field. */
+  #holdsWork() {
+    const isDrawing = this.stage.panes.some(({ tools }) => tools.points.length);
+    return isDrawing || Boolean(document.querySelector("dialog[open] [type=submit]"));
   }
 
   /** @param region with its slide and that slide's mpp. */

@@ -24,6 +24,7 @@ export const TEXTS = {
     en: "The question got no reply. Send it again",
     zh: "提问未得到回应，请重新发送",
   },
+  log_in_aside: { en: "Log in in a new tab, then go on here", zh: "在新标签页中登录，然后回到此处继续" },
   error_401: { en: "Your login has ended. Log in again", zh: "登录已失效，请重新登录" },
   error_403: { en: "You may not do this. Ask an admin", zh: "您没有此权限，请联系管理员" },
   error_404: {
