@@ -330,3 +330,21 @@ def test_a_slide_is_shown_once_its_resolution_is_given(page: Any, server: Server
     page.wait_for_function(f"{VIEW}.info?.num_levels > 0")
     assert "PAS" in page.locator(".rc-caption").first.inner_text()
     page.wait_for_load_state("networkidle")
+
+
+def test_an_outline_that_is_refused_can_be_saved_later(refused: Any, server: Server) -> None:
+    page, regions = refused, "**/api/v1/slides/*/regions"
+    open_page(page, server.place())
+    settle(page)
+    before = regions_of(server, server.slide_id)
+    page.route(regions, lambda route: route.fulfill(status=503, body="<h1>busy</h1>"))
+    over_slide(page)
+    page.keyboard.press("r")
+    drag(page, (0.3, 0.3), (0.5, 0.5))
+    page.get_by_text("The outline isn't saved, but still there").wait_for()
+    assert page.locator(".rc-layer-draft .rc-mark").count() == 1
+    page.unroute(regions)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".rc-target .rc-tag button")
+    assert len(regions_of(server, server.slide_id) - before) == 1
+    assert page.locator(".rc-layer-draft .rc-mark").count() == 0

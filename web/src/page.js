@@ -24,6 +24,7 @@ export class Page {
     this.place = readPlace(location.hash);
     this.going = null;
     this.openings = 0;
+    this.saving = 0;
     this.server.mayLeave = () => !this.#holdsWork();
     this.cases = new Cases(this.server);
     this.strip = new Strip(this.server);
@@ -277,20 +278,37 @@ export class Page {
   async #saveRegion({ pane, slide, shape, points }) {
     const count = pane.regions.length + 1;
     const { mpp } = pane.view;
-    const region = await this.server.post(`api/v1/slides/${slide.id}/regions`, {
-      name: `${text("region")} ${count}`,
-      shape,
-      points,
-    });
+    const name = `${text("region")} ${count}`;
+    const path = `api/v1/slides/${slide.id}/regions`;
+    let region;
+    this.saving += 1;
+    try {
+      region = await this.server.post(path, { name, shape, points });
+    } catch (error) {
+      this.#giveBack(pane, slide, points);
+      throw error;
+    } finally {
+      this.saving -= 1;
+    }
     notify(text("region_saved"));
     await this.#drawMarks();
     if (pane.slide?.id === slide.id) this.#askAbout(pane, { ...region, slide, mpp });
   }
 
+  /** Gives an outline back that couldn't be saved, unless something else is drawn or shown by now. */
+  #giveBack(pane, slide, points) {
+    const isDrawing = this.stage.panes.some(({ tools }) => tools.points.length);
+    if (pane.slide?.id !== slide.id || !pane.view.info || isDrawing) return;
+    this.stage.take("polygon");
+    this.stage.active = pane;
+    pane.tools.giveBack(points);
+    notify(text("region_kept"));
+  }
+
   /** Whether something was typed or drawn that isn't saved; a question is kept by its field. */
   #holdsWork() {
-    const isDrawing = this.stage.panes.some(({ tools }) => tools.points.length);
-    return isDrawing || Boolean(document.querySelector("dialog[open] [type=submit]"));
+    const isDrawing = this.saving || this.stage.panes.some(({ tools }) => tools.points.length);
+    return Boolean(isDrawing || document.querySelector("dialog[open] [type=submit]"));
   }
 
   /** @param region with its slide and that slide's mpp. */

@@ -181,6 +181,10 @@ export const TEXTS = {
 
   region: { en: "Region", zh: "区域" },
   region_drop: { en: "Ask without the region", zh: "提问时不带区域" },
+  region_kept: {
+    en: "The outline isn't saved, but still there: Enter saves it, Esc drops it",
+    zh: "轮廓尚未保存，但仍保留：按回车保存，按 Esc 放弃",
+  },
   region_saved: { en: "Region saved. Ask about it", zh: "区域已保存，可就其提问" },
 
   chat: { en: "Chat", zh: "对话" },
