@@ -6,15 +6,14 @@ import { button, el, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { keyTable, listenToKeys } from "./keys.js";
 import { label, language, onLanguage, setLanguage, text } from "./language.js";
-import { isLine, ringsOf } from "./measure.js";
+import { citationMark, findingMark, regionMark } from "./marks.js";
 import { complain, noticePlace, notify, openDialog } from "./notices.js";
 import { keysOf } from "./page_keys.js";
 import { readPlace, writePlace } from "./place.js";
 import { Server } from "./server.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
-
-const THEME = "ruichat-theme";
+import { showTheme, switchTheme } from "./theme.js";
 
 /** Everything that is seen; started once. */
 export class Page {
@@ -49,10 +48,10 @@ export class Page {
       el("span", { class: "rc-gap" }),
       this.note,
       this.languageButton,
-      iconButton(ICONS.theme, "theme", () => this.#switchTheme()),
+      iconButton(ICONS.theme, "theme", switchTheme),
       this.outButton,
     );
-    document.documentElement.dataset.theme = localStorage.getItem(THEME) ?? "";
+    showTheme();
     root.replaceChildren(
       this.top,
       this.strip.element,
@@ -364,15 +363,6 @@ export class Page {
     history.replaceState(null, "", `${location.pathname}${location.search}#${fragment}`);
   }
 
-  #switchTheme() {
-    const root = document.documentElement;
-    const isDark = root.dataset.theme
-      ? root.dataset.theme === "dark"
-      : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = isDark ? "light" : "dark";
-    localStorage.setItem(THEME, root.dataset.theme);
-  }
-
   async #logOut() {
     try {
       await this.server.post("logout");
@@ -387,37 +377,4 @@ export class Page {
 function isNewer(now, before) {
   const fields = ["state", "error", "mpp", "given_mpp"];
   return Boolean(now && before) && fields.some((field) => now[field] !== before[field]);
-}
-
-function regionMark(region) {
-  return { id: region.id, rings: [region.points], name: region.name, style: "rc-region", of: { region } };
-}
-
-function citationMark(citation) {
-  const { x, y, width, height } = citation.box0;
-  const ring = [
-    [x, y],
-    [x + width, y],
-    [x + width, y + height],
-    [x, y + height],
-  ];
-  return {
-    id: citation.mark,
-    rings: [ring],
-    name: citation.name,
-    color: citation.color,
-    style: "rc-citation",
-    of: { citation },
-  };
-}
-
-function findingMark(finding) {
-  return {
-    id: finding.id,
-    rings: ringsOf(finding.geometry),
-    open: isLine(finding.geometry),
-    name: finding.name,
-    style: `rc-finding-${finding.status}`,
-    of: { finding },
-  };
 }
