@@ -94,3 +94,16 @@ def test_what_is_typed_outlives_a_login_that_ends(refused: Any, guarded: tuple[s
     aside.reload()
     saved = "ruichat.page.cases.current?.context"
     aside.wait_for_function(f"{saved} === 'Female, 58; screening'")
+
+
+def test_a_page_that_cannot_begin_is_begun_again(refused: Any, guarded: tuple[str, str]) -> None:
+    page, (address, wanted) = refused, guarded
+    page.route("**/api/v1/cases?*", lambda route: route.fulfill(status=502, body="Bad Gateway"))
+    page.goto(f"{address}/page/#case={wanted}")
+    log_in(page)
+    page.get_by_text("The page can't be opened at the moment").wait_for()
+    assert "The server can't be reached" in page.locator(".rc-notice").inner_text()
+    assert not page.locator(".rc-case-title").is_visible()
+    page.unroute("**/api/v1/cases?*")
+    page.get_by_role("button", name="Try again").click()
+    page.locator(".rc-case-title", has_text="S26-1").wait_for()

@@ -15,6 +15,9 @@ import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
 import { showTheme, switchTheme } from "./theme.js";
 
+/** How long a view stands still before the address remembers it: browsers refuse one each frame. */
+const STILL_MS = 250;
+
 /** Everything that is seen; started once. */
 export class Page {
   constructor(root, bridge) {
@@ -64,6 +67,11 @@ export class Page {
 
   /** Finds out who is here and shows what the address says. */
   async start() {
+    this.chat.model.watch();
+    await this.#begin();
+  }
+
+  async #begin() {
     try {
       const me = await this.server.me();
       setLanguage(me.language);
@@ -72,8 +80,10 @@ export class Page {
       this.outButton.hidden = isSingle;
       this.root.classList.toggle("rc-read-only", !me.rights.includes("write"));
       await this.cases.load(this.place.case);
-      this.chat.model.watch();
     } catch (error) {
+      this.cases.element.hidden = true; // it would say that there is no case
+      const again = () => this.#begin();
+      this.stage.invite("start_failed", button("retry", again, { class: "rc-button rc-primary" }));
       complain(error);
     }
   }
@@ -92,15 +102,14 @@ export class Page {
 
   /** Shows a second slide beside the first, or takes it away. */
   async toggleBeside() {
-    const others = this.strip.slides.filter(
-      ({ id, state }) => id !== this.place.slide && state !== "failed",
-    );
+    const { slides } = this.strip;
+    const others = slides.filter(({ id, state }) => id !== this.place.slide && state !== "failed");
     if (!this.place.beside && !others.length) {
       notify(text("beside_needs_two"));
       return;
     }
-    const after = this.strip.slides.findIndex(({ id }) => id === this.place.slide);
-    const next = others.find(({ letter }) => letter > this.strip.slides[after]?.letter) ?? others[0];
+    const now = slides.findIndex(({ id }) => id === this.place.slide);
+    const next = others.find((slide) => slides.indexOf(slide) > now) ?? others[0];
     await this.#showBeside(this.place.beside ? null : next);
   }
 
@@ -147,7 +156,9 @@ export class Page {
     });
     this.strip.addEventListener("changed", () => this.#slidesChanged().catch(complain));
     this.stage.addEventListener("rest", ({ detail }) => {
-      if (detail.pane === this.stage.main) this.#remember();
+      if (detail.pane !== this.stage.main) return;
+      clearTimeout(this.resting);
+      this.resting = setTimeout(() => this.#remember(), STILL_MS);
     });
     this.stage.addEventListener("beside", () => this.toggleBeside().catch(complain));
     this.stage.addEventListener("region", ({ detail }) => this.#saveRegion(detail).catch(complain));
@@ -177,6 +188,7 @@ export class Page {
     const number = ++this.openings;
     const isNow = () => number === this.openings;
     this.opening = true;
+    this.cases.element.hidden = false;
     try {
       await this.#fillCase(whole, isNow);
     } catch (error) {
@@ -192,9 +204,10 @@ export class Page {
 
   /** Every part shows the same case, or none: under its title nothing of another may stand. */
   async #fillCase(whole, isNow) {
-    const place = this.going ?? this.place;
+    // The case of a bookmark may be gone: then the one that was open is opened again.
+    const places = [this.going, this.place, { case: whole?.id }];
     this.going = null;
-    this.place = whole?.id === place.case ? place : { case: whole?.id };
+    this.place = places.find((place) => place && place.case === whole?.id);
     const wanted = { ...this.place };
     this.#empty();
     this.#remember();
@@ -211,8 +224,9 @@ export class Page {
     }
     await this.showSlide(slide ?? slides[0], slide ? wanted.view : null);
     if (!isNow()) return;
-    this.place.beside = find(wanted.beside)?.id;
-    if (this.place.beside) await this.#showBeside(find(wanted.beside));
+    const beside = find(this.place.beside); // it may have been chosen or taken away meanwhile
+    this.place.beside = beside?.id;
+    if (beside) await this.#showBeside(beside);
   }
 
   #empty() {
@@ -332,7 +346,10 @@ export class Page {
   async #fly({ slideId, box0, mark }) {
     if (!this.stage.paneOf(slideId)) {
       const slide = this.strip.slides.find(({ id }) => id === slideId);
-      if (!slide) return;
+      if (!slide) {
+        notify(text("slide_gone"));
+        return;
+      }
       await this.showSlide(slide);
     }
     const pane = this.stage.paneOf(slideId);
