@@ -10,7 +10,7 @@ const out = process.argv[2] ?? join(web, "..", "ruichat", "assets", "web");
 mkdirSync(out, { recursive: true });
 
 await build({
-  entryPoints: { ruichat: join(web, "src", "main.js") },
+  entryPoints: { ruichat: join(web, "src", "main.js"), login: join(web, "src", "login.js") },
   outdir: out,
   bundle: true,
   minify: true,

@@ -32,6 +32,7 @@ from ruichat.serve.api import (
 from ruichat.serve.api.shapes import CONFLICT, FULL, NOT_FOUND, problems
 from ruichat.serve.heap import give_back_regularly
 from ruichat.serve.page import keeping
+from ruichat.serve.page.files import PAGE
 from ruichat.serve.page.mount import mount_page
 from ruichat.serve.problems import add_handlers
 from ruichat.serve.services import open_services, services_of_app
@@ -106,6 +107,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
         outer=app,
         settings=settings,
         identities=services.identities,
+        pages=("/", PAGE, f"{PAGE}/"),
         note=services.metrics.note,
     )
     return app

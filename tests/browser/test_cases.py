@@ -8,7 +8,17 @@ from typing import Any
 import httpx
 import pytest
 from browsed import Server, post
-from driving import TUMOUR, VIEW, ask, begin_chat, open_page, over_slide, settle
+from driving import (
+    TUMOUR,
+    VIEW,
+    ask,
+    begin_chat,
+    open_page,
+    over_slide,
+    settle,
+    slide_ids,
+    step_to,
+)
 
 from ruichat.storage.database import cases
 from ruichat.storage.database.connect import open_database
@@ -309,7 +319,10 @@ def test_a_bookmark_opens_in_the_open_page(page: Any, server: Server, several: S
     page.wait_for_function(f"{VIEW}.info?.id === '{several.slide_id}' && !ruichat.page.opening")
     assert page.evaluate(CASES_SHOWN) == [several.case_id] * 5
     assert page.locator(".rc-case-title").inner_text() == "S26-01517"
+    second = slide_ids(page)[1]
+    step_to(page, second)
     page.evaluate(f"location.hash = 'case={'0' * 32}'")
     page.get_by_text("The case of this address doesn't exist").wait_for()
     page.wait_for_function(f"{VIEW}.info !== null && !ruichat.page.opening")
     assert page.evaluate(CASES_SHOWN) == [several.case_id] * 5
+    assert page.evaluate(f"{VIEW}.info.id") == second

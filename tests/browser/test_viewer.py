@@ -335,3 +335,72 @@ def test_a_slide_is_shown_once_its_resolution_is_given(page: Any, server: Server
     page.wait_for_function(f"{VIEW}.info?.num_levels > 0")
     assert "PAS" in page.locator(".rc-caption").first.inner_text()
     page.wait_for_load_state("networkidle")
+
+
+def test_an_outline_that_is_refused_can_be_saved_later(refused: Any, server: Server) -> None:
+    page, regions = refused, "**/api/v1/slides/*/regions"
+    open_page(page, server.place())
+    settle(page)
+    before = regions_of(server, server.slide_id)
+    page.route(regions, lambda route: route.fulfill(status=503, body="<h1>busy</h1>"))
+    over_slide(page)
+    page.keyboard.press("r")
+    drag(page, (0.3, 0.3), (0.5, 0.5))
+    page.get_by_text("The outline isn't saved, but still there").wait_for()
+    assert page.locator(".rc-layer-draft .rc-mark").count() == 1
+    page.unroute(regions)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".rc-target .rc-tag button")
+    assert len(regions_of(server, server.slide_id) - before) == 1
+    assert page.locator(".rc-layer-draft .rc-mark").count() == 0
+
+
+def test_space_that_is_let_go_elsewhere_gives_the_tool_back(page: Any, server: Server) -> None:
+    open_page(page, server.place())
+    taken = "ruichat.page.stage.main.tools.tool"
+    over_slide(page)
+    page.keyboard.press("r")
+    page.keyboard.down(" ")
+    assert page.evaluate(taken) == "move"
+    page.evaluate("dispatchEvent(new Event('blur'))")
+    assert page.evaluate(taken) == "rectangle"
+
+
+def test_the_address_remembers_the_left_slide_once_both_rest(page: Any, several: Server) -> None:
+    open_page(page, several.place())
+    over_slide(page)
+    page.keyboard.press("s")
+    page.wait_for_function("ruichat.page.stage.pair.locked")
+    settle(page)
+    page.wait_for_timeout(400)
+    page.evaluate(
+        """() => {
+            window.remembered = 0;
+            const replace = history.replaceState.bind(history);
+            history.replaceState = (...given) => { window.remembered += 1; replace(...given); };
+        }"""
+    )
+    before = page.url
+    for _ in range(3):
+        drag(page, (0.6, 0.6), (0.5, 0.55), pane=1)
+    settle(page)
+    page.wait_for_function("window.remembered > 0")
+    assert page.evaluate("window.remembered") <= 3
+    assert page.url != before
+
+
+def test_a_slide_laid_beside_while_the_case_opens_stays(page: Any, several: Server) -> None:
+    late: list[Any] = []
+    page.route(f"**/slides/{several.slide_id}/info", lambda route: late.append(route))
+    page.goto(several.place())
+    page.wait_for_function("window.ruichat?.page?.opening")
+    second = slide_ids(page)[1]
+    over_slide(page)
+    page.keyboard.press("s")
+    page.wait_for_function("ruichat.page.stage.beside.view.info !== null")
+    for route in late:
+        route.continue_()
+    page.wait_for_function("!ruichat.page.opening && ruichat.page.stage.pair.locked")
+    assert page.evaluate("ruichat.page.place.beside") == second
+    page.keyboard.press("s")
+    page.wait_for_selector(".rc-pane >> nth=1", state="hidden")

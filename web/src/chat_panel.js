@@ -217,7 +217,7 @@ export class ChatPanel extends EventTarget {
     this.underway = question;
     this.sent.set(this.bridge.ask(data), question);
     // Gradio doesn't tell that a login has ended.
-    this.server.get("api/v1/me").catch((error) => error.status === 401 && this.#giveUp(error, question));
+    this.server.me().catch((error) => error.status === 401 && this.#giveUp(error, question));
     const running = { id: "running", role: "assistant", state: "running", text: "", answer: null };
     this.#draw({ ...this.kept, messages: [...messages, running], running: true });
     this.messages.toEnd();
@@ -265,7 +265,7 @@ export class ChatPanel extends EventTarget {
   /** Asks the server why Python says nothing. */
   async #findOut() {
     try {
-      await this.server.get("api/v1/me");
+      await this.server.me();
       this.#giveUp({ message: text("no_reply") });
     } catch (error) {
       this.#giveUp(error);

@@ -33,6 +33,7 @@ export function listenToKeys(table, hold) {
   document.addEventListener("keyup", (event) => {
     if (event.key === " ") hold(false);
   });
+  addEventListener("blur", () => hold(false)); // a key let go elsewhere tells us nothing
 }
 
 /**

@@ -1,7 +1,7 @@
 // What lies over the slide: shapes with names, masks, and what is being drawn.
 
 import { svg } from "./dom.js";
-import { boxAround, rectanglePoints } from "./measure.js";
+import { boxAround, isLine, rectanglePoints, ringsOf } from "./measure.js";
 
 const LAYERS = ["masks", "findings", "regions", "citations", "measures", "draft"];
 const LABEL_PX = 11;
@@ -178,4 +178,34 @@ function contains(rings, x, y) {
     });
   }
   return inside;
+}
+
+/** A drawn region. */
+export function regionMark(region) {
+  return { id: region.id, rings: [region.points], name: region.name, style: "rc-region", of: { region } };
+}
+
+/** A region that an answer cites. */
+export function citationMark(citation) {
+  const { x, y, width, height } = citation.box0;
+  return {
+    id: citation.mark,
+    rings: [rectanglePoints([x, y], [x + width, y + height])],
+    name: citation.name,
+    color: citation.color,
+    style: "rc-citation",
+    of: { citation },
+  };
+}
+
+/** A finding, by how it was decided. */
+export function findingMark(finding) {
+  return {
+    id: finding.id,
+    rings: ringsOf(finding.geometry),
+    open: isLine(finding.geometry),
+    name: finding.name,
+    style: `rc-finding-${finding.status}`,
+    of: { finding },
+  };
 }

@@ -6,8 +6,8 @@ import { language, text } from "./language.js";
 
 const SHOWN_MS = 6000;
 
-/** Statuses of refusals that have words in every language. */
-const SAID = new Set([401, 403, 404, 409, 413, 422, 429, 500, 503, 507]);
+/** Statuses of refusals that have words in every language; that a login has ended is said in them. */
+export const SAID = new Set([403, 404, 409, 413, 422, 429, 500, 503, 507]);
 
 let place = null;
 
@@ -37,7 +37,9 @@ export function notify(message, { isError = false, hint = "" } = {}) {
  */
 export function errorWords({ message, hint, status }) {
   if (language() === "en" || !SAID.has(status)) return { message, hint: hint ?? "" };
-  return { message: text(`error_${status}`), hint: [message, hint].filter(Boolean).join(". ") };
+  const said = text(`error_${status}`);
+  const more = [message, hint].filter((words) => words && words !== said);
+  return { message: said, hint: more.join(". ") };
 }
 
 /** Shows what went wrong, and with what. */

@@ -47,7 +47,7 @@ export class OverlayMenu {
    * Takes what a slide has.
    *
    * @param {Record<string, {url: string, x: number, y: number, width: number, height: number,
-   *   legend: Array<{color: number[], en: string, zh: string}>}>} masks by name.
+   *   legend: Array<{key: string, color: number[], en: string, zh: string}>}>} masks by name.
    */
   load(pane, masks) {
     this.given.set(pane, masks);
@@ -111,14 +111,14 @@ export class OverlayMenu {
   }
 
   #refresh() {
-    const all = [...this.given.values()];
+    const all = this.panes.map((pane) => this.given.get(pane) ?? {});
     for (const mask of MASKS) {
       const exists = all.some((masks) => masks[mask]);
       this.boxes[mask].disabled = !exists;
       this.sliders[mask].hidden = !this.shown.has(mask) || !exists;
       label(this.boxes[mask].parentElement, "name", exists ? `layer_${mask}` : "layer_absent");
       label(this.sliders[mask], "name", ["layer_opacity", { layer: text(`layer_${mask}`) }]);
-      const legend = all.find((masks) => masks[mask])?.[mask].legend ?? [];
+      const legend = joined(all.map((masks) => masks[mask]?.legend ?? []));
       this.legends[mask].hidden = !this.shown.has(mask) || !exists;
       this.legends[mask].replaceChildren(
         ...legend.map((item) =>
@@ -133,4 +133,9 @@ export class OverlayMenu {
     }
     this.#draw();
   }
+}
+
+/** What the colours of several slides mean, each once. */
+export function joined(legends) {
+  return [...new Map(legends.flat().map((item) => [item.key, item])).values()];
 }

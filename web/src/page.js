@@ -6,15 +6,17 @@ import { button, el, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { keyTable, listenToKeys } from "./keys.js";
 import { label, language, onLanguage, setLanguage, text } from "./language.js";
-import { isLine, ringsOf } from "./measure.js";
+import { citationMark, findingMark, regionMark } from "./marks.js";
 import { complain, noticePlace, notify, openDialog } from "./notices.js";
 import { keysOf } from "./page_keys.js";
 import { readPlace, writePlace } from "./place.js";
 import { Server } from "./server.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
+import { showTheme, switchTheme } from "./theme.js";
 
-const THEME = "ruichat-theme";
+/** How long a view stands still before the address remembers it: browsers refuse one each frame. */
+const STILL_MS = 250;
 
 /** Everything that is seen; started once. */
 export class Page {
@@ -24,6 +26,8 @@ export class Page {
     this.place = readPlace(location.hash);
     this.going = null;
     this.openings = 0;
+    this.saving = 0;
+    this.server.mayLeave = () => !this.#holdsWork();
     this.cases = new Cases(this.server);
     this.strip = new Strip(this.server);
     this.stage = new Stage(this.server, { showKeys: () => this.showKeys() });
@@ -47,10 +51,10 @@ export class Page {
       el("span", { class: "rc-gap" }),
       this.note,
       this.languageButton,
-      iconButton(ICONS.theme, "theme", () => this.#switchTheme()),
+      iconButton(ICONS.theme, "theme", switchTheme),
       this.outButton,
     );
-    document.documentElement.dataset.theme = localStorage.getItem(THEME) ?? "";
+    showTheme();
     root.replaceChildren(
       this.top,
       this.strip.element,
@@ -63,6 +67,11 @@ export class Page {
 
   /** Finds out who is here and shows what the address says. */
   async start() {
+    this.chat.model.watch();
+    await this.#begin();
+  }
+
+  async #begin() {
     try {
       const me = await this.server.me();
       this.chat.composer.setUser(me.id);
@@ -73,8 +82,10 @@ export class Page {
       this.outButton.hidden = isSingle;
       this.root.classList.toggle("rc-read-only", !me.rights.includes("write"));
       await this.cases.load(this.place.case);
-      this.chat.model.watch();
     } catch (error) {
+      this.cases.element.hidden = true; // it would say that there is no case
+      const again = () => this.#begin();
+      this.stage.invite("start_failed", button("retry", again, { class: "rc-button rc-primary" }));
       complain(error);
     }
   }
@@ -93,15 +104,14 @@ export class Page {
 
   /** Shows a second slide beside the first, or takes it away. */
   async toggleBeside() {
-    const others = this.strip.slides.filter(
-      ({ id, state }) => id !== this.place.slide && state !== "failed",
-    );
+    const { slides } = this.strip;
+    const others = slides.filter(({ id, state }) => id !== this.place.slide && state !== "failed");
     if (!this.place.beside && !others.length) {
       notify(text("beside_needs_two"));
       return;
     }
-    const after = this.strip.slides.findIndex(({ id }) => id === this.place.slide);
-    const next = others.find(({ letter }) => letter > this.strip.slides[after]?.letter) ?? others[0];
+    const now = slides.findIndex(({ id }) => id === this.place.slide);
+    const next = others.find((slide) => slides.indexOf(slide) > now) ?? others[0];
     await this.#showBeside(this.place.beside ? null : next);
   }
 
@@ -148,7 +158,9 @@ export class Page {
     });
     this.strip.addEventListener("changed", () => this.#slidesChanged().catch(complain));
     this.stage.addEventListener("rest", ({ detail }) => {
-      if (detail.pane === this.stage.main) this.#remember();
+      if (detail.pane !== this.stage.main) return;
+      clearTimeout(this.resting);
+      this.resting = setTimeout(() => this.#remember(), STILL_MS);
     });
     this.stage.addEventListener("beside", () => this.toggleBeside().catch(complain));
     this.stage.addEventListener("region", ({ detail }) => this.#saveRegion(detail).catch(complain));
@@ -178,6 +190,7 @@ export class Page {
     const number = ++this.openings;
     const isNow = () => number === this.openings;
     this.opening = true;
+    this.cases.element.hidden = false;
     try {
       await this.#fillCase(whole, isNow);
     } catch (error) {
@@ -193,9 +206,10 @@ export class Page {
 
   /** Every part shows the same case, or none: under its title nothing of another may stand. */
   async #fillCase(whole, isNow) {
-    const place = this.going ?? this.place;
+    // The case of a bookmark may be gone: then the one that was open is opened again.
+    const places = [this.going, this.place, { case: whole?.id }];
     this.going = null;
-    this.place = whole?.id === place.case ? place : { case: whole?.id };
+    this.place = places.find((place) => place && place.case === whole?.id);
     const wanted = { ...this.place };
     this.#empty();
     this.#remember();
@@ -212,8 +226,9 @@ export class Page {
     }
     await this.showSlide(slide ?? slides[0], slide ? wanted.view : null);
     if (!isNow()) return;
-    this.place.beside = find(wanted.beside)?.id;
-    if (this.place.beside) await this.#showBeside(find(wanted.beside));
+    const beside = find(this.place.beside); // it may have been chosen or taken away meanwhile
+    this.place.beside = beside?.id;
+    if (beside) await this.#showBeside(beside);
   }
 
   #empty() {
@@ -278,14 +293,37 @@ export class Page {
   async #saveRegion({ pane, slide, shape, points }) {
     const count = pane.regions.length + 1;
     const { mpp } = pane.view;
-    const region = await this.server.post(`api/v1/slides/${slide.id}/regions`, {
-      name: `${text("region")} ${count}`,
-      shape,
-      points,
-    });
+    const name = `${text("region")} ${count}`;
+    const path = `api/v1/slides/${slide.id}/regions`;
+    let region;
+    this.saving += 1;
+    try {
+      region = await this.server.post(path, { name, shape, points });
+    } catch (error) {
+      this.#giveBack(pane, slide, points);
+      throw error;
+    } finally {
+      this.saving -= 1;
+    }
     notify(text("region_saved"));
     await this.#drawMarks();
     if (pane.slide?.id === slide.id) this.#askAbout(pane, { ...region, slide, mpp });
+  }
+
+  /** Gives an outline back that couldn't be saved, unless something else is drawn or shown by now. */
+  #giveBack(pane, slide, points) {
+    const isDrawing = this.stage.panes.some(({ tools }) => tools.points.length);
+    if (pane.slide?.id !== slide.id || !pane.view.info || isDrawing) return;
+    this.stage.take("polygon");
+    this.stage.active = pane;
+    pane.tools.giveBack(points);
+    notify(text("region_kept"));
+  }
+
+  /** Whether something was typed or drawn that isn't saved; a question is kept by its field. */
+  #holdsWork() {
+    const isDrawing = this.saving || this.stage.panes.some(({ tools }) => tools.points.length);
+    return Boolean(isDrawing || document.querySelector("dialog[open] [type=submit]"));
   }
 
   /** @param region with its slide and that slide's mpp. */
@@ -310,7 +348,10 @@ export class Page {
   async #fly({ slideId, box0, mark }) {
     if (!this.stage.paneOf(slideId)) {
       const slide = this.strip.slides.find(({ id }) => id === slideId);
-      if (!slide) return notify(text("fly_gone"));
+      if (!slide) {
+        notify(text("slide_gone"));
+        return;
+      }
       await this.showSlide(slide);
     }
     const pane = this.stage.paneOf(slideId);
@@ -341,15 +382,6 @@ export class Page {
     history.replaceState(null, "", `${location.pathname}${location.search}#${fragment}`);
   }
 
-  #switchTheme() {
-    const root = document.documentElement;
-    const isDark = root.dataset.theme
-      ? root.dataset.theme === "dark"
-      : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = isDark ? "light" : "dark";
-    localStorage.setItem(THEME, root.dataset.theme);
-  }
-
   async #logOut() {
     try {
       await this.server.post("logout");
@@ -365,37 +397,4 @@ export class Page {
 function isNewer(now, before) {
   const fields = ["state", "error", "mpp", "given_mpp"];
   return Boolean(now && before) && fields.some((field) => now[field] !== before[field]);
-}
-
-function regionMark(region) {
-  return { id: region.id, rings: [region.points], name: region.name, style: "rc-region", of: { region } };
-}
-
-function citationMark(citation) {
-  const { x, y, width, height } = citation.box0;
-  const ring = [
-    [x, y],
-    [x + width, y],
-    [x + width, y + height],
-    [x, y + height],
-  ];
-  return {
-    id: citation.mark,
-    rings: [ring],
-    name: citation.name,
-    color: citation.color,
-    style: "rc-citation",
-    of: { citation },
-  };
-}
-
-function findingMark(finding) {
-  return {
-    id: finding.id,
-    rings: ringsOf(finding.geometry),
-    open: isLine(finding.geometry),
-    name: finding.name,
-    style: `rc-finding-${finding.status}`,
-    of: { finding },
-  };
 }

@@ -24,6 +24,8 @@ export const TEXTS = {
     en: "The question got no reply. Send it again",
     zh: "提问未得到回应，请重新发送",
   },
+  start_failed: { en: "The page can't be opened at the moment", zh: "暂时无法打开页面" },
+  log_in_aside: { en: "Log in in a new tab, then go on here", zh: "在新标签页中登录，然后回到此处继续" },
   error_401: { en: "Your login has ended. Log in again", zh: "登录已失效，请重新登录" },
   error_403: { en: "You may not do this. Ask an admin", zh: "您没有此权限，请联系管理员" },
   error_404: {
@@ -166,6 +168,7 @@ export const TEXTS = {
     zh: "病例包含同一标本的切片、提问和发现",
   },
   viewer_empty: { en: "Choose a slide on the left", zh: "请在左侧选择切片" },
+  slide_gone: { en: "This slide isn't in the case any more", zh: "此切片已不在该病例中" },
   viewer_failed: { en: "This slide can't be shown", zh: "无法显示此切片" },
   tool_move: { en: "Move (M, hold Space)", zh: "移动（M，按住空格）" },
   tool_rectangle: { en: "Rectangle (R)", zh: "矩形（R）" },
@@ -205,6 +208,10 @@ export const TEXTS = {
 
   region: { en: "Region", zh: "区域" },
   region_drop: { en: "Ask without the region", zh: "提问时不带区域" },
+  region_kept: {
+    en: "The outline isn't saved, but still there: Enter saves it, Esc drops it",
+    zh: "轮廓尚未保存，但仍保留：按回车保存，按 Esc 放弃",
+  },
   region_saved: { en: "Region saved. Ask about it", zh: "区域已保存，可就其提问" },
 
   chat: { en: "Chat", zh: "对话" },
@@ -276,10 +283,6 @@ export const TEXTS = {
   stage_prompt: { en: "Preparing", zh: "准备" },
   answering: { en: "Answering", zh: "正在回答" },
   fly: { en: "Show {name} on the slide", zh: "在切片上显示 {name}" },
-  fly_gone: {
-    en: "The slide of this citation isn't in the case any more",
-    zh: "该引用所在的切片已不在此病例中",
-  },
   copy: { en: "Copy", zh: "复制" },
   copy_failed: {
     en: "The browser doesn't allow copying here. Select the words and copy them",

@@ -44,6 +44,7 @@ export class Tools extends EventTarget {
   /** Takes a tool; what was being drawn is dropped, a length or circle stays until then. */
   take(tool) {
     this.drop();
+    this.borrowed = null;
     this.tool = tool;
     this.view.element.dataset.tool = tool;
     this.#tell("tool");
@@ -86,6 +87,13 @@ export class Tools extends EventTarget {
     if (this.tool !== "polygon" || this.points.length < 3 || !this.view.info) return false;
     this.#done("polygon", this.points);
     return true;
+  }
+
+  /** Goes on with the points of an outline that couldn't be saved, as a polygon that is open. */
+  giveBack(points) {
+    this.take("polygon");
+    this.points = points;
+    this.#sketch();
   }
 
   #press(event) {

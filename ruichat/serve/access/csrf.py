@@ -55,6 +55,11 @@ def check_origin(headers: Mapping[str, str], scheme: str, settings: ServeSetting
         )
 
 
+def comes_from_outside(headers: Mapping[str, str]) -> bool:
+    """Whether another site led a browser here, as the browser tells it."""
+    return headers.get("sec-fetch-site") == "cross-site"
+
+
 def check_sent_by_browser(headers: Mapping[str, str]) -> None:
     """Refuse a write with a cookie that doesn't say which page sent it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -18,8 +18,9 @@ from ruichat.errors import RuiChatError
 from ruichat.serve.access import csrf
 from ruichat.serve.access.bodies import counting
 from ruichat.serve.access.headers import protect
-from ruichat.serve.access.identity import Identities
+from ruichat.serve.access.identity import COOKIE, Identities
 from ruichat.serve.access.limits import RateLimit
+from ruichat.serve.access.login_page import onward_page
 from ruichat.serve.access.roles import CurrentUser
 from ruichat.serve.access.routes import (
     USER_KEY,
@@ -46,6 +47,7 @@ class Guard:
     Args:
         app: what comes after it.
         outer: the application whose routes say what is public.
+        pages: paths that other sites may lead a person to who has logged in.
         note: told method, route's pattern, status and seconds of each request.
     """
 
@@ -56,12 +58,14 @@ class Guard:
         outer: FastAPI,
         settings: ServeSettings,
         identities: Identities,
+        pages: Collection[str],
         note: Callable[[str, str | None, int, float], None],
     ) -> None:
         self._app = app
         self._outer = outer
         self._settings = settings
         self._identities = identities
+        self._pages = pages
         self._note = note
         self._limit = RateLimit(settings.requests_per_minute, 60)
 
@@ -114,7 +118,7 @@ class Guard:
                 if user is not None and user.means == "cookie" and not public:
                     self._check_page(connection, user)
             if user is None and not public:
-                return _turn_away(connection)
+                return self._turn_away(connection)
             if user is not None and not is_uncounted(scope["method"], scope["path"]):
                 self._limit.take(user.id)
         except RuiChatError as error:
@@ -126,15 +130,20 @@ class Guard:
         if not carries_no_token(self._outer, connection.scope["path"]):
             csrf.check_token(connection.headers, user)
 
-
-def _turn_away(connection: HTTPConnection) -> Response:
-    """To the login for people, an error for programs."""
-    wants_page = "text/html" in connection.headers.get("accept", "")
-    if connection.scope["method"] == "GET" and wants_page:
-        path = connection.url.path
-        return RedirectResponse(f"/login?next={quote(path, safe='')}", 303)
-    error = AccessError("no login", hint="Log in at /login, or send a bearer token", status=401)
-    return error_response(error, connection.scope)
+    def _turn_away(self, connection: HTTPConnection) -> Response:
+        """To the login for people, an error for programs."""
+        wants_page = "text/html" in connection.headers.get("accept", "")
+        if connection.scope["method"] == "GET" and wants_page:
+            path = connection.url.path
+            login = f"/login?next={quote(path, safe='')}"
+            # Browsers withhold our strict cookie from another site's link. From a page of ours it
+            # comes along to the login, which then leads on; only to pages, never to what they ask.
+            from_outside = csrf.comes_from_outside(connection.headers)
+            if path in self._pages and from_outside and COOKIE not in connection.cookies:
+                return onward_page(login)
+            return RedirectResponse(login, 303)
+        error = AccessError("no login", hint="Log in at /login, or send a bearer token", status=401)
+        return error_response(error, connection.scope)
 
 
 def _log(scope: Scope, pattern: str | None, status: int, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The login page: plain HTML, no script, nothing fetched from outside."""
+"""The login page: plain HTML with one small script of ours, nothing fetched from outside."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from urllib.parse import quote
 from starlette.responses import HTMLResponse
 
 from ruichat.serve.access.login_texts import LOGIN_TEXTS
+from ruichat.serve.page.files import assets_version
 from ruichat.storage.database.models import Language
 
-Trouble = Literal["wrong", "too_many", "not_here", ""]
+Trouble = Literal["wrong", "too_many", "not_here", "away", ""]
+
+STATUS: dict[Trouble, int] = {"": 200, "wrong": 401, "too_many": 429, "not_here": 403, "away": 503}
+
+OF_PROVIDER: tuple[Trouble, ...] = ("not_here", "away")
+"""Troubles that are told under an address of the provider's, where no password can be sent."""
 
 _OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
@@ -55,13 +61,14 @@ def login_page(
         if has_provider
         else ""
     )
-    # The form goes to its own address, which carries a bookmark's part after "#" along.
+    # At its own address the form carries a bookmark's part after "#" along without a script too.
+    action = ' action="/login"' if trouble in OF_PROVIDER else ""
     page = f"""<!doctype html>
 <html lang="{"zh-CN" if language == "zh" else "en"}">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{escape(words.title)}</title><style>{_STYLE}</style></head>
 <body><main><h1>{escape(words.title)}</h1>{said}
-<form method="post">
+<form method="post"{action}>
 <input type="hidden" name="next" value="{to}">
 <input type="hidden" name="language" value="{language}">
 <label>{escape(words.name)}
@@ -71,7 +78,25 @@ def login_page(
 </label>
 <button>{escape(words.enter)}</button></form>{provider}
 <p><a href="/login?language={other}&amp;next={kept}" lang="{other}">{escape(words.other)}</a></p>
-</main></body></html>
+</main>{_script()}</body></html>
 """
-    status = {"": 200, "wrong": 401, "too_many": 429, "not_here": 403}[trouble]
-    return HTMLResponse(page, status)
+    return HTMLResponse(page, STATUS[trouble])
+
+
+def onward_page(target: str) -> HTMLResponse:
+    """A page that goes on by itself, with the part after "#": that request is our own page's.
+
+    Args:
+        target: a path of this server whose query says `next`.
+    """
+    to = escape(target)
+    return HTMLResponse(
+        f'<!doctype html><meta charset="utf-8"><title>RuiChat</title>'
+        f'<noscript><meta http-equiv="refresh" content="0;url={to}"></noscript>'
+        f'<a href="{to}" data-onward>RuiChat</a>{_script()}'
+    )
+
+
+def _script() -> str:
+    """It puts the address's part after "#" where `next` is: the server never sees that part."""
+    return f'<script src="/assets/web/login.js?v={assets_version()}"></script>'

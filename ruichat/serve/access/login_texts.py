@@ -19,6 +19,7 @@ class LoginTexts:
     wrong: str
     too_many: str
     not_here: str
+    away: str
     other: str
     """Name of the other language, in that language."""
 
@@ -33,6 +34,8 @@ LOGIN_TEXTS: dict[Language, LoginTexts] = {
         wrong="Name or password is wrong.",
         too_many="Too many wrong attempts. Wait a quarter of an hour, then try again.",
         not_here="Your hospital's account was not accepted. Ask your administrator.",
+        away="Your hospital's login service is away. Try again; if it stays so, tell your "
+        "administrator.",
         other="中文",
     ),
     "zh": LoginTexts(
@@ -44,6 +47,7 @@ LOGIN_TEXTS: dict[Language, LoginTexts] = {
         wrong="用户名或密码不正确。",
         too_many="错误次数过多。请等待十五分钟后再试。",
         not_here="医院账号未被接受。请联系管理员。",
+        away="医院登录服务暂时没有响应。请重试；如仍无法登录，请联系管理员。",
         other="English",
     ),
 }

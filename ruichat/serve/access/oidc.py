@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from ruichat.errors import ConflictError, NotFoundError, PrerequisiteError
+from ruichat.errors import ConflictError, NotFoundError, PrerequisiteError, RuiChatError
 from ruichat.registry import require
-from ruichat.serve.access.login_page import login_page, own_path
+from ruichat.serve.access.login_page import Trouble, login_page, own_path
 from ruichat.serve.access.logins import enter, preferred_language
 from ruichat.serve.access.routes import PUBLIC
 from ruichat.serve.access.tokens import same
@@ -66,9 +66,13 @@ async def leave(request: Request, next: Annotated[str, Query()] = "/") -> Respon
     """Send the browser to the provider."""
     settings = services_of(request).settings
     _check_wanted(settings)
-    secrets = require("authlib.common.security", extra="oidc").generate_token
-    attempt = Attempt(secrets(43), secrets(43), secrets(64), own_path(next))
-    address = await to_thread.run_sync(_address, settings, attempt)
+    next_path = own_path(next)
+    try:
+        secrets = require("authlib.common.security", extra="oidc").generate_token
+        attempt = Attempt(secrets(43), secrets(43), secrets(64), next_path)
+        address = await to_thread.run_sync(_address, settings, attempt)
+    except PrerequisiteError as error:
+        return _refused(request, error, next_path)
     answer = RedirectResponse(address, 303)
     # Lax, not strict: the browser comes back from another site, and has to show it then.
     answer.set_cookie(
@@ -91,8 +95,10 @@ async def come_back(
     services = services_of(request)
     settings = services.settings
     _check_wanted(settings)
+    next_path = "/"
     try:
         attempt = _attempt(request.cookies.get(COOKIE, ""))
+        next_path = attempt.next_path
         if not same(state, attempt.state) or not code:
             raise AccessError("this login was not begun here")
         claims = await to_thread.run_sync(_claims, settings, attempt, code)
@@ -102,14 +108,8 @@ async def come_back(
                 return _user_of(session, settings, claims).id
 
         user_id = await to_thread.run_sync(find)
-    except (AccessError, ConflictError) as error:
-        log.warning("login through the provider refused: %s", error.message)
-        return login_page(
-            preferred_language(request, settings),
-            next_path="/",
-            has_provider=True,
-            trouble="not_here",
-        )
+    except (AccessError, ConflictError, PrerequisiteError) as error:
+        return _refused(request, error, next_path)
     # Not a redirect: browsers withhold our strict cookie as long as another site leads them.
     target = escape(attempt.next_path)
     answer = HTMLResponse(
@@ -119,6 +119,18 @@ async def come_back(
     answer.delete_cookie(COOKIE, path=PATH)
     await to_thread.run_sync(enter, request, answer, user_id)
     return answer
+
+
+def _refused(request: Request, error: RuiChatError, next_path: str) -> Response:
+    """The login page, which says whether the person or the provider is the trouble."""
+    trouble: Trouble = "away" if isinstance(error, PrerequisiteError) else "not_here"
+    log.warning("login through the provider refused: %s", error.message)
+    return login_page(
+        preferred_language(request, services_of(request).settings),
+        next_path=next_path,
+        has_provider=True,
+        trouble=trouble,
+    )
 
 
 def _check_wanted(settings: ServeSettings) -> None:

@@ -21,6 +21,7 @@ KEPT = "public, max-age=31536000, immutable"
 
 KINDS = {
     "ruichat.js": "text/javascript; charset=utf-8",
+    "login.js": "text/javascript; charset=utf-8",
     "ruichat.css": "text/css; charset=utf-8",
     "OPENSEADRAGON-LICENSE.txt": "text/plain; charset=utf-8",
 }

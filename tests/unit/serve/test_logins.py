@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -14,6 +15,7 @@ from ruichat.serve.access.identity import COOKIE
 from ruichat.serve.access.login_page import own_path
 from ruichat.serve.access.tokens import same
 from ruichat.serve.app import create_app
+from ruichat.serve.page.files import assets_version
 from ruichat.serve.problems import AccessError
 from ruichat.serve.settings import ServeSettings
 from ruichat.storage.database import users
@@ -174,16 +176,51 @@ def test_the_login_leads_nowhere_else(client, li, given):
 
 def test_what_is_written_into_the_page_is_text(client):
     page = client.get("/login", params={"next": '/"><script>alert(1)</script>'}).text
-    assert "<script" not in page
+    assert page.count("<script") == 1 and "alert" not in page.split("<script")[1]
     page = client.get("/login", params={"next": "/a&b='c"}).text
     assert "/a&amp;b=&#x27;c" in page
 
 
-def test_the_page_speaks_both_languages_and_fetches_nothing(client):
+def test_the_page_speaks_both_languages_and_fetches_one_script_of_ours(client):
     chinese = client.get("/login", headers={"Accept-Language": "zh-CN,en;q=0.5"}).text
     english = client.get("/login", params={"language": "en"}).text
     assert "用户名" in chinese and "Password" in english
-    assert "src=" not in chinese + english and "http" not in chinese + english
+    fetched = re.findall(r'src="([^"]*)"', chinese + english)
+    assert "http" not in chinese + english and len(fetched) == 2
+    assert set(fetched) == {f"/assets/web/login.js?v={assets_version()}"}
+    assert client.get(fetched[0]).status_code == 200
+
+
+FROM_OUTSIDE = {"Accept": "text/html", "Sec-Fetch-Site": "cross-site"}
+
+
+def test_a_link_of_another_site_goes_on_from_a_page_of_ours(client, li):
+    """Browsers withhold the strict cookie from the link, not from what our own page asks."""
+    log_in(client)
+    login = dict(client.cookies)
+    client.cookies.clear()
+    page = client.get("/page/", headers=FROM_OUTSIDE)
+    assert page.status_code == 200 and "content-security-policy" in page.headers
+    onward = re.findall(r'<a href="([^"]*)" data-onward>', page.text)
+    assert onward == ["/login?next=%2Fpage%2F"]
+    client.cookies.update(login)
+    answer = client.get(onward[0], headers=FROM_OUTSIDE | {"Sec-Fetch-Site": "same-origin"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/page/")
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/page/", {"Sec-Fetch-Site": "same-origin"}),
+        ("/page/", {"Sec-Fetch-Site": "none"}),
+        ("/page/", {"Cookie": f"{COOKIE}=ended"}),
+        ("/api/v1/cases", {}),
+        ("/page/config", {}),
+    ],
+)
+def test_nothing_but_a_page_that_another_site_links_to_goes_on(client, path, more):
+    answer = client.get(path, headers=FROM_OUTSIDE | more)
+    assert answer.status_code == 303 and answer.headers["location"].startswith("/login?next=")
 
 
 def test_names_and_passwords_are_not_logged(client, li, caplog):

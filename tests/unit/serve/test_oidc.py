@@ -139,6 +139,12 @@ def go(client, provider, next_path="/cases"):
     return client.get("/login/oidc/callback", params=back)
 
 
+def assert_form_leads_in(page, next_path):
+    """Where the page stands no password can be sent: its form says where it goes."""
+    assert '<form method="post" action="/login">' in page
+    assert f'name="next" value="{next_path}"' in page
+
+
 def whoever(client):
     return client.get("/api/v1/me").json()
 
@@ -163,9 +169,10 @@ def test_the_name_of_a_provider_may_end_in_a_slash(client, provider):
 @pytest.mark.parametrize(("path", "status"), [("/token", 502), ("/keys", 500), ("/keys", 404)])
 def test_a_provider_that_goes_away_in_between_is_told(client, provider, path, status):
     provider.broken = {path: status}
-    answer = go(client, provider)
-    assert answer.status_code == 503 and "doesn't answer" in answer.text
+    answer = go(client, provider, "/page/#case=5")
+    assert answer.status_code == 503 and "login service is away" in answer.text
     assert COOKIE not in client.cookies
+    assert_form_leads_in(answer.text, "/page/#case=5")
 
 
 def test_the_same_person_is_the_same_user_with_the_role_of_the_provider(client, provider):
@@ -194,6 +201,7 @@ def test_a_token_that_is_not_for_us_lets_nobody_in(client, provider, changed):
     answer = go(client, provider)
     assert answer.status_code == 403 and "not accepted" in answer.text
     assert COOKIE not in client.cookies
+    assert_form_leads_in(answer.text, "/cases")
 
 
 def test_a_token_that_another_key_signed_lets_nobody_in(client, provider):
@@ -263,5 +271,6 @@ def test_a_provider_that_is_away_is_told(tmp_path):
         oidc_client_id="ruichat",
     )
     with TestClient(create_app(settings), base_url=PUBLIC_URL) as client:
-        answer = client.get("/login/oidc")
-        assert answer.status_code == 503 and "doesn't answer" in answer.text
+        answer = client.get("/login/oidc", params={"next": "/cases"})
+        assert answer.status_code == 503 and "login service is away" in answer.text
+        assert_form_leads_in(answer.text, "/cases")
