@@ -38,11 +38,12 @@ from ruichat.features.encoder import Encoder, load_encoder
 from ruichat.features.tile_classifier import WEIGHTS, TileClassifier
 from ruichat.model.checkpoint import MINI_DIR, load_checkpoint, save_checkpoint
 from ruichat.model.checkpoint_files import ADAPTER_DIR, read_json
+from ruichat.model.rehearsed import REPLAY_FILE
 from ruichat.model.trainable import Trainable, find_checkpoint, load_trainable
 from ruichat.model.weights import ADAPTER_CONFIG
 from ruichat.truth.bags import BagMaker, MixedBags
 from ruichat.truth.bank import TileBank, join_banks
-from ruichat.truth.replay import REPLAY_FILE, load_replay, save_replay
+from ruichat.truth.replay import load_replay, save_replay
 from ruichat.truth.symbolic import SymbolicConfig
 
 Show = Callable[[str, int, int], None]
