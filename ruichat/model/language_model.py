@@ -121,7 +121,7 @@ def load_causal(
             **options,
         )
         require_all(folder, info)
-        placed: Any = model if quantise == "4bit" else cast(Any, model).to(device)
+        placed: Any = model if quantise == "4bit" else model.to(device)
     text = placed.config.get_text_config(decoder=True)
     _check_fields(text, name, stateful=bool(getattr(placed, "_is_stateful", False)))
     return placed.eval()

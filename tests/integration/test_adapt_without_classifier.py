@@ -55,7 +55,7 @@ def settings(**changes: Any) -> AdaptConfig:
             "row_tokens": 600,
             "loop": {"steps": 3, "learning_rate": 1e-4},
         },
-        "calibrate": {"num_slides": 4, "turns": 2},
+        "calibrate": {"num_slides": 14, "turns": 4},
         "scores": {"per_label": [3], "draws": 1, "num_slides": 1, "questions_per_slide": 2},
         "bags": {"max_regions": 4, "min_side": 3, "max_side": 4},
     }

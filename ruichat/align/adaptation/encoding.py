@@ -42,7 +42,7 @@ def encode_kept(
     Raises:
         ArtifactError: the folder can't be written.
     """
-    digests = [hashlib.sha256(np.ascontiguousarray(tile)).hexdigest() for tile in rgb]
+    digests = [hashlib.sha256(np.ascontiguousarray(tile).data).hexdigest() for tile in rgb]
     made_by = f"{encoder.digest} {encoder.way.precision}"
     known: dict[str, NDArray[np.float32]] = {} if kept is None else _read(kept, made_by)
     new = [at for at, digest in enumerate(digests) if digest not in known]

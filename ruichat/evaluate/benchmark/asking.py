@@ -48,6 +48,20 @@ def word_question(question: Question, order: Sequence[int], config: BenchmarkCon
     )
 
 
+def require_viewer(backend: Backend, config: BenchmarkConfig) -> None:
+    """Refuse pictures for a model that reads bags.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if config.pictures and not isinstance(backend.model, PictureViewer):
+        raise ConfigError(
+            f"{backend.name} reads bags of slides; pictures can't be shown to it",
+            hint="Leave out pictures to ask it blind, or give a model that looks at pictures: "
+            "hub:OWNER/NAME, openai:NAME or its folder",
+        )
+
+
 @dataclass
 class Outcome:
     """What became of a run's questions.
@@ -83,14 +97,8 @@ class Asker:
         """Open the first slide, so that a bag of another encoder is refused before any question.
 
         Raises:
-            RuiChatError: what the model or the bag says, or pictures for a model that reads bags.
+            RuiChatError: what the model or the bag says.
         """
-        if self._config.pictures and not isinstance(self._backend.model, PictureViewer):
-            raise ConfigError(
-                f"{self._backend.name} reads bags of slides; pictures can't be shown to it",
-                hint="Leave out pictures to ask it blind, or give a model that looks at pictures: "
-                "hub:OWNER/NAME, openai:NAME or its folder",
-            )
         first = next((ask for ask in asks if ask.bag is not None), None)
         if first is not None:
             self._session(first)
@@ -173,7 +181,7 @@ class Asker:
         model, pictures = self._backend.model, self._backend.pictures or PictureConfig()
         assert isinstance(model, PictureViewer)
         picture = read_picture(path, pictures.overview_px)
-        digest = hashlib.sha256(np.ascontiguousarray(picture.rgb)).hexdigest()[:16]
+        digest = hashlib.sha256(np.ascontiguousarray(picture.rgb).data).hexdigest()[:16]
         return Shown(None, (), digest, has_facts=False), model.look_at(picture)
 
     def _answer(self, session: ChatSession, question: Question, rotation: int) -> Given:
