@@ -13,6 +13,7 @@ from fakes import MeanColourEncoder
 from ruichat.chat.backend import Backend
 from ruichat.features.bag import FeatureBag
 from ruichat.model.chat_model import OptionScore, Piece, SlideContext
+from ruichat.model.pictures import Picture
 
 CLASSES = ("fat", "stroma", "necrosis", "mucus")
 """What the tiles of a bag show, column by column of their embeddings."""
@@ -179,3 +180,16 @@ def backend_of(model: AskedModel) -> Backend:
         calibration=None,
         max_regions=4,
     )
+
+
+@dataclass
+class ViewingModel(AskedModel):
+    """Answers about a picture from its colour; without one it says no."""
+
+    pictures: list[Picture] = field(default_factory=list[Picture])
+
+    def look_at(self, picture: Picture) -> AskedSession:
+        self.pictures.append(picture)
+        red = picture.rgb[..., 0].mean() > picture.rgb[..., 2].mean()
+        seeing = replace(self, answer=lambda _slide, _question: "Yes." if red else "No.")
+        return AskedSession(seeing, None)

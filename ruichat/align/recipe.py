@@ -26,10 +26,11 @@ from ruichat.features.mini.encoder import MiniEncoder
 from ruichat.features.tile_classifier import TileClassifier
 from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
 from ruichat.model.processing import RuiChatProcessor
+from ruichat.model.rehearsed import REPLAY_FILE
 from ruichat.storage.artifacts import write_atomic
 from ruichat.truth.bags import BagMaker
 from ruichat.truth.bank import TileBank
-from ruichat.truth.replay import REHEARSED, REPLAY_FILE, sample_bank, save_replay
+from ruichat.truth.replay import REHEARSED, sample_bank, save_replay
 from ruichat.truth.symbolic import SymbolicConfig
 
 T = TypeVar("T")

@@ -12,9 +12,12 @@ Checkpoint = Annotated[Path, typer.Argument(help="Folder of the checkpoint, or m
 
 def merge(
     checkpoint: Checkpoint,
-    out: Annotated[Path, typer.Option(help="Folder of the new checkpoint")],
+    out: Annotated[Path, typer.Option(help="Folder of the new checkpoint; new or empty")],
 ) -> None:
-    """Fold a checkpoint's adapter into its weights; answers stay what they were."""
+    """Fold a checkpoint's adapter into its weights; answers stay what they were.
+
+    Weights kept in bfloat16 are rounded to it: wordings may then differ here and there.
+    """
     from ruichat.model.release import merge as run
 
     typer.echo(run(_folder(checkpoint), out))

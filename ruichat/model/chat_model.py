@@ -10,7 +10,7 @@ from ruichat.registry import Registry
 
 if TYPE_CHECKING:
     from ruichat.features.bag import FeatureBag
-    from ruichat.model.pictures import SlidePictures
+    from ruichat.model.pictures import Picture, SlidePictures
     from ruichat.model.regions import Regions
 
 MAX_TOKENS = 160
@@ -156,6 +156,15 @@ class CaseListener(Protocol):
 
     def know(self, context: str) -> None:
         """Tell it before the first question; every line is quoted, none is an instruction."""
+        ...
+
+
+@runtime_checkable
+class PictureViewer(Protocol):
+    """A language model that can be asked about a picture that is of no slide."""
+
+    def look_at(self, picture: Picture) -> ChatSession:
+        """Begin a dialogue about one picture, of which nothing else is told."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -205,8 +206,8 @@ def save_checkpoint(
     """Write a checkpoint folder; the manifest comes last and names the digest of every file.
 
     Args:
-        folder: made where missing; files of the same names are replaced, and an adapter or a
-            calibration of other weights that lies there is removed.
+        folder: made where missing; files of the same names are replaced, and an adapter, a
+            tokenizer or a calibration of other weights that lies there is removed.
         model: the model, or a PEFT model around it, whose adapter then gets its own folder.
         processor: its tokenizer.
         name: recorded with every answer.
@@ -233,11 +234,13 @@ def save_checkpoint(
     weights = parts.weights
     if half:
         weights = {k: v.half() if v.dtype == torch.float32 else v for k, v in weights.items()}
+    # A tokenizer may lie in this very folder.
+    spelling = processor.files()
     clear_folder(folder)
     written = {
-        CONFIG_FILE: parts.config.to_json_string(use_diff=False).encode(),
+        CONFIG_FILE: _without_places(parts.config.to_json_string(use_diff=False)),
         WEIGHTS_FILE: save(weights, metadata={"format": "pt"}),
-        **processor.files(),
+        **spelling,
     }
     if parts.reference is not None:
         written[BASE_FILE] = parts.reference.to_bytes()
@@ -261,3 +264,12 @@ def save_checkpoint(
     manifest = manifest.model_copy(update={"sha256": content_digest({}, manifest)})
     write_atomic(folder / MANIFEST_FILE, manifest.model_dump_json(indent=2).encode())
     return folder
+
+
+def _without_places(config: str) -> bytes:
+    """A config without the folders of this machine that its parts were loaded from."""
+    values = json.loads(config)
+    for part in (values, *(part for part in values.values() if isinstance(part, dict))):
+        if "_name_or_path" in part:
+            part["_name_or_path"] = ""
+    return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()

@@ -22,6 +22,8 @@ WEIGHTS_FILE = "model.safetensors"
 MANIFEST_FILE = "manifest.json"
 CALIBRATION_FILES = ("calibration.json", "calibration-thinking.json")
 ADAPTER_DIR = "adapter"
+PROCESSOR_FILES = ("processor.json", "tokenizer.json", "tokenizer.model")
+"""Of the tokenizers that a checkpoint may have; which of them are there tells which it is."""
 THINKING_DIR = "thinking"
 """A checkpoint in the checkpoint: the same model with the weights that it thinks with."""
 
@@ -96,7 +98,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def clear_folder(folder: Path) -> None:
     """Remove what would otherwise be taken for part of the new checkpoint."""
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    for name in (*CALIBRATION_FILES, BASE_FILE):
+    for name in (*CALIBRATION_FILES, BASE_FILE, *PROCESSOR_FILES):
         (folder / name).unlink(missing_ok=True)
     for name in (ADAPTER_DIR, THINKING_DIR):
         if (folder / name).is_dir():

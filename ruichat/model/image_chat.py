@@ -17,6 +17,7 @@ from ruichat.model.chat_model import MAX_TOKENS, OptionScore, Piece, SlideContex
 from ruichat.model.foreign_words import OPENINGS, ForeignWords
 from ruichat.model.image_inputs import Exchange, PictureReader, Rendered
 from ruichat.model.picture_prompt import Part, prompt_labels, question_parts, slide_parts
+from ruichat.model.pictures import Picture
 
 MAX_THOUGHT = 2048
 """Tokens that a model may think before it answers."""
@@ -61,6 +62,10 @@ class ImageChatModel:
         opened = _Opened(self, slide, () if slide is None else slide_parts(slide))
         opened.prepare()
         return ImageChatSession(opened)
+
+    def look_at(self, picture: Picture) -> ImageChatSession:
+        """See `chat_model.PictureViewer`; each question reads the picture anew."""
+        return ImageChatSession(_Opened(self, None, (picture,)))
 
     @cached_property
     def end_ids(self) -> tuple[int, ...]:
@@ -203,10 +208,10 @@ class _Opened:
 
     def _prefill(self, inputs: dict[str, Any]) -> tuple[Any, _Cache]:
         network = self.model.network
-        for module in _turning(network):
-            module.rope_deltas = None
         moved = {name: value.to(network.device) for name, value in inputs.items()}
         with self.model.lock, torch.inference_mode():
+            for module in _turning(network):
+                module.rope_deltas = None
             try:
                 out = network(**moved, use_cache=True, logits_to_keep=1)
             except (ValueError, RuntimeError, IndexError, KeyError, TypeError) as error:

@@ -122,6 +122,8 @@ def _load_network(
     import torch
     from transformers import AutoModelForImageTextToText
 
+    from ruichat.model.language_model import require_all
+
     found = "cuda" if torch.cuda.is_available() else "cpu"
     at = torch.device(found if device == "auto" else device)
     wanted: Any = dtype if dtype == "auto" else getattr(torch, dtype)
@@ -129,12 +131,7 @@ def _load_network(
     network, info = kind.from_pretrained(
         place, config=config, dtype=wanted, output_loading_info=True, **options
     )
-    missing = sorted(info["missing_keys"]) + sorted(str(item) for item in info["mismatched_keys"])
-    if missing:
-        raise ArtifactError(
-            f"{place} lacks {len(missing)} weights of its own config, {missing[0]} first",
-            hint="Copy the model again, with all its weight files",
-        )
+    require_all(place, info)
     if at.type == "cpu" and network.dtype == torch.float16:
         network = network.float()  # CPUs compute float16 a hundred times slower
     return network, at

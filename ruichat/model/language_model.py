@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_utils import PreTrainedModel
 
-from ruichat.errors import ArtifactError, ModelError
+from ruichat.errors import ArtifactError, ModelError, RuiChatError
 from ruichat.model import vocabulary as v
 from ruichat.model.base import BaseReference, Quantise, find_folder
 from ruichat.model.choices import ModelChoices
@@ -109,19 +110,35 @@ def load_causal(
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if quantise == "4bit":
             options |= {"quantization_config": _four_bits(dtype), "device_map": {"": device}}
-        model = AutoModelForCausalLM.from_pretrained(
+        model, info = cast(Any, AutoModelForCausalLM).from_pretrained(
             folder,
             config=config,
             dtype=dtype,
             trust_remote_code=False,
             use_safetensors=True,
             local_files_only=True,
+            output_loading_info=True,
             **options,
         )
-        placed: Any = model if quantise == "4bit" else cast(Any, model).to(device)
+        require_all(folder, info)
+        placed: Any = model if quantise == "4bit" else model.to(device)
     text = placed.config.get_text_config(decoder=True)
     _check_fields(text, name, stateful=bool(getattr(placed, "_is_stateful", False)))
     return placed.eval()
+
+
+def require_all(source: object, info: Mapping[str, Any]) -> None:
+    """Refuse weights that transformers would have made up, by what it says of its loading.
+
+    Raises:
+        ArtifactError: some are missing, or of other sizes.
+    """
+    missing = sorted(info["missing_keys"]) + sorted(str(item) for item in info["mismatched_keys"])
+    if missing:
+        raise ArtifactError(
+            f"{source} lacks {len(missing)} weights of its own config, {missing[0]} first",
+            hint="Copy the model again, with all its weight files",
+        )
 
 
 @contextmanager
@@ -134,7 +151,9 @@ def _refusing(folder: Path, name: str) -> Generator[None]:
             f"transformers has no causal language model for {name!r}: {_first_line(error)}",
             hint="Choose one that it has a class for; code from a model's folder is never run",
         ) from error
-    except OSError as error:
+    except RuiChatError:
+        raise
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(
             f"{folder} can't be read: {_first_line(error)}", hint="Download it again"
         ) from error

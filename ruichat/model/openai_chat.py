@@ -24,6 +24,7 @@ from ruichat.model.picture_prompt import (
     question_parts,
     slide_parts,
 )
+from ruichat.model.pictures import Picture
 
 PREFIX = "openai:"
 """How such a model is named: "openai:NAME", NAME as the server calls it."""
@@ -100,6 +101,10 @@ class OpenAiChatModel:
             InputError: there are no pictures.
         """
         return OpenAiSession(self, slide, () if slide is None else slide_parts(slide))
+
+    def look_at(self, picture: Picture) -> OpenAiSession:
+        """See `chat_model.PictureViewer`; the picture is sent with each question."""
+        return OpenAiSession(self, None, (picture,))
 
 
 @dataclass(frozen=True, slots=True)

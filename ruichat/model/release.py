@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError, field_validator
 
 from ruichat.config import Config
 from ruichat.errors import ConfigError, InputError
@@ -22,10 +22,12 @@ from ruichat.model.checkpoint_files import (
     THINKING_DIR,
     read_manifest,
 )
+from ruichat.model.rehearsed import REPLAY_FILE, copy_rehearsed
 from ruichat.storage.artifacts import Manifest, write_atomic
 
-COMPANIONS = (*CALIBRATION_FILES, "tiles.safetensors", "replay.safetensors")
-"""What may lie beside a checkpoint's own files and belongs to the same weights."""
+COMPANIONS = (*CALIBRATION_FILES, "tiles.safetensors")
+"""What may lie beside a checkpoint's own files and belongs to the same weights; embeddings to
+rehearse come along too, without the names of their groups."""
 
 CARDS: dict[Language, str] = {"en": "MODEL_CARD.md", "zh": "MODEL_CARD.zh.md"}
 FEATURES_DIR = "features"
@@ -38,23 +40,37 @@ class ScoreRow(Config):
 
     section: str
     name: str
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    controls: dict[str, Any] = Field(default_factory=dict)
+    where: str = ""
+    value: FiniteFloat | None = None
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
+    controls: dict[str, FiniteFloat | None] = Field(default_factory=dict[str, float | None])
+
+    @field_validator("controls", mode="before")
+    @classmethod
+    def _values_alone(cls, controls: Any) -> Any:
+        if not isinstance(controls, dict):
+            return controls
+        return {
+            name: control.get("value") if isinstance(control, dict) else control
+            for name, control in controls.items()
+        }
 
 
 def merge(folder: Path, out: Path) -> Path:
     """Write a checkpoint whose adapter is folded into its weights, the language model among them.
 
-    Weights that it thinks with are folded in the same way.
+    Weights that it thinks with are folded in the same way. Sums are rounded to the numbers that
+    the language model is kept in: with bfloat16, answers may differ a little from those of a
+    runtime that adds the adapter in float32.
 
     Args:
         folder: written by `checkpoint.save_checkpoint`.
-        out: the new checkpoint; calibration and tile classifier come along.
+        out: the new checkpoint, must not exist or be empty; calibration and tile classifier come
+            along.
 
     Raises:
-        ConfigError: both folders are one.
+        ConfigError: both folders are one, or `out` holds something.
         ArtifactError: something is missing, damaged or can't be written.
         PrerequisiteError: the language model that it refers to isn't on this machine.
     """
@@ -62,7 +78,7 @@ def merge(folder: Path, out: Path) -> Path:
     from ruichat.model.network import load_network
     from ruichat.model.processing import RuiChatProcessor
 
-    _check_apart(folder, out)
+    _check_out(folder, out)
     manifest = read_manifest(folder)
     saved = save_checkpoint(
         out,
@@ -108,14 +124,13 @@ def export(
         InputError: scores or features can't be used.
         ArtifactError: the checkpoint is damaged, or the release can't be written.
     """
-    _check_apart(folder, out)
-    if out.is_dir() and any(out.iterdir()):
-        raise ConfigError(f"{out} isn't empty", hint="Give a new folder")
+    _check_out(folder, out)
     for name, value in (("licence", licence), ("data", data)):
         if not value.strip():
             raise ConfigError(f"{name} is empty", hint=f"Say it with --{name}: cards state it")
     manifest = read_manifest(folder)
-    rows = _read_scores(scores) if scores else []
+    base = _released_base(folder)
+    rows = _read_scores(scores, folder) if scores else []
     bags = _describe_features(features, manifest)
     if (folder / THINKING_DIR).is_dir():
         _copy_checkpoint(folder / THINKING_DIR, out / THINKING_DIR)
@@ -127,15 +142,18 @@ def export(
     if scores:
         _copy(scores, out / SCORES_FILE)
     for language, name in CARDS.items():
-        card = _card(manifest, _base(folder), licence, data, rows, len(bags), language)
+        card = _card(manifest, base, licence, data, rows, len(bags), language)
         write_atomic(out / name, card.encode())
     _copy_checkpoint(folder, out)
     return out
 
 
-def _check_apart(folder: Path, out: Path) -> None:
+def _check_out(folder: Path, out: Path) -> None:
+    """Refuse a folder whose files would be taken for part of what is written."""
     if folder.resolve() == out.resolve():
         raise ConfigError(f"{out} is the checkpoint itself", hint="Give another folder")
+    if out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"{out} isn't empty", hint="Give a new folder")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -156,20 +174,46 @@ def _copy_companions(folder: Path, out: Path) -> None:
     for name in COMPANIONS:
         if (folder / name).is_file():
             _copy(folder / name, out / name)
+    if (folder / REPLAY_FILE).is_file():
+        copy_rehearsed(folder / REPLAY_FILE, out / REPLAY_FILE)
 
 
-def _read_scores(path: Path) -> list[ScoreRow]:
+def _read_scores(path: Path, folder: Path) -> list[ScoreRow]:
+    """The rows of a scores file.
+
+    Raises:
+        InputError: it holds no scores, or those of another model.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         known = ScoreRow.model_fields
-        return [
+        rows = [
             ScoreRow.model_validate({k: v for k, v in row.items() if k in known})
             for row in content["rows"]
         ]
+        scored = content.get("model")
+        files = None if scored is None else dict(scored["files"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise InputError(
             f"{path} holds no scores: {error}", hint="Give the JSON of: ruichat evaluate run --json"
         ) from error
+    if files is not None:
+        _check_scored(path, files, folder)
+    return rows
+
+
+def _check_scored(path: Path, files: Mapping[str, str], folder: Path) -> None:
+    """Refuse scores of other weights, or of another calibration, than the checkpoint's."""
+    for name in (MANIFEST_FILE, *CALIBRATION_FILES, f"{THINKING_DIR}/{MANIFEST_FILE}"):
+        file = folder / name
+        own = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "missing"
+        scored = files.get(name, "missing")
+        if scored != own:
+            raise InputError(
+                f"{path} has scores of a model whose {name} is {scored[:12]}; that of {folder} is "
+                f"{own[:12]}",
+                hint="Measure this checkpoint: ruichat evaluate run --model FOLDER --json FILE",
+            )
 
 
 def _describe_features(paths: Sequence[Path], manifest: Manifest) -> list[dict[str, Any]]:
@@ -201,8 +245,23 @@ def _describe_features(paths: Sequence[Path], manifest: Manifest) -> list[dict[s
     return found
 
 
-def _base(folder: Path) -> BaseReference | None:
-    return BaseReference.read(folder) if (folder / BASE_FILE).is_file() else None
+def _released_base(folder: Path) -> BaseReference | None:
+    """The language model that others must find; None if it lies in the checkpoint.
+
+    Raises:
+        ConfigError: it is known by a folder of this machine alone.
+    """
+    if not (folder / BASE_FILE).is_file():
+        return None
+    base = BaseReference.read(folder)
+    if not base.revision:
+        raise ConfigError(
+            f"{folder} refers to a language model by a folder of this machine, {base.name}, where "
+            "nobody else finds it",
+            hint=f"Release it whole: ruichat align merge {folder} --out OUT, then export OUT; or "
+            "align with the language model's name on the hub",
+        )
+    return base
 
 
 def _card(
@@ -233,7 +292,8 @@ def _card(
     else:
         lines += [words["head"], "|---|---|---|"]
         for row in rows:
-            lines.append(f"| {row.section}: {row.name} | {_score(row)} | {_controls(row)} |")
+            name = f"{row.name}, {row.where}" if row.where else row.name
+            lines.append(f"| {row.section}: {name} | {_score(row)} | {_controls(row)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -245,11 +305,8 @@ def _score(row: ScoreRow) -> str:
 
 
 def _controls(row: ScoreRow) -> str:
-    values = {
-        name: control.get("value") if isinstance(control, dict) else control
-        for name, control in row.controls.items()
-    }
-    return ", ".join(f"{name} {value:.2f}" for name, value in values.items() if value is not None)
+    known = [(name, value) for name, value in row.controls.items() if value is not None]
+    return ", ".join(f"{name} {value:.2f}" for name, value in known)
 
 
 _WORDS: dict[Language, dict[str, str]] = {

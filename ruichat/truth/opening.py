@@ -62,13 +62,17 @@ def as_bag(slide: LaidSlide, encoder: Encoder) -> FeatureBag:
 def open_laid(
     slide: LaidSlide,
     model: ChatModel,
-    classifier: TileClassifier,
+    classifier: TileClassifier | None,
     encoder: Encoder,
     rng: np.random.Generator,
 ) -> OpenedSlide:
-    """Start a dialogue about a laid slide."""
-    probabilities = classifier.class_probabilities(slide.embeddings)
-    measured = shares(np.bincount(probabilities.argmax(axis=1), minlength=len(KEYS)))
+    """Start a dialogue about a laid slide; without a classifier its composition isn't known."""
+    if classifier is None:
+        probabilities = np.zeros((len(slide.embeddings), len(KEYS)), np.float32)
+        measured = ()
+    else:
+        probabilities = classifier.class_probabilities(slide.embeddings)
+        measured = shares(np.bincount(probabilities.argmax(axis=1), minlength=len(KEYS)))
     context = SlideContext(
         bag=as_bag(slide, encoder),
         regions=slide.regions,

@@ -13,14 +13,10 @@ import numpy as np
 
 from ruichat.errors import ArtifactError, PrerequisiteError
 from ruichat.histology import KEYS
+from ruichat.model.rehearsed import KIND, SCHEMA_VERSION, numbered
 from ruichat.storage.artifacts import Manifest, read_checked, save_arrays
 from ruichat.truth.bank import TileBank
 from ruichat.truth.tiles import Split
-
-KIND = "replay"
-SCHEMA_VERSION = 1
-REPLAY_FILE = "replay.safetensors"
-"""Beside a checkpoint's tile classifier."""
 
 REHEARSED: dict[Split, int] = {"train": 40, "val": 20}
 """Windows of each class that are released: to rehearse, and to measure forgetting on. Ours: 10
@@ -54,7 +50,11 @@ def sample_bank(bank: TileBank, per_class: dict[Split, int], seed: int) -> TileB
 
 
 def save_replay(path: Path, bank: TileBank, encoder_digest: str) -> None:
-    """Write at half precision, which moves an embedding by less than a thousandth."""
+    """Write at half precision, which moves an embedding by less than a thousandth.
+
+    Groups become numbers: as patients or file names they mustn't leave with a model.
+    """
+    source = [str(name) for name in bank.source]
     arrays = {
         "embeddings": bank.embeddings.astype(np.float16),
         "colour": bank.colour.astype(np.float16),
@@ -68,8 +68,8 @@ def save_replay(path: Path, bank: TileBank, encoder_digest: str) -> None:
         made_from={"encoder": encoder_digest},
         details={
             "classes": list(KEYS),
-            "source": [str(name) for name in bank.source],
-            "group": [str(name) for name in bank.group],
+            "source": source,
+            "group": numbered(source, [str(name) for name in bank.group]),
         },
     )
     save_arrays(path, arrays, manifest)

@@ -19,6 +19,9 @@ from ruichat.errors import InputError
 Strings = NDArray[Any]
 """Text labels; their dtype holds the length of the longest, so no one dtype fits all."""
 
+_MOST_DIGITS = 18
+"""Of a file's number, which is kept in 64 bits."""
+
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 
 
@@ -199,6 +202,12 @@ def _place(config: FolderConfig, row: dict[str, str], rank: int) -> tuple[int, s
 
 
 def _whole_number(name: str, digits: str | None) -> int:
+    if digits is not None and len(digits) > _MOST_DIGITS:
+        raise InputError(
+            f"{name}: a number in a file name has {len(digits)} digits; at most {_MOST_DIGITS} "
+            "are read",
+            hint="Let the first group of `number` match the tile's own number, no date or UID",
+        )
     try:
         return int(digits or "")
     except ValueError:

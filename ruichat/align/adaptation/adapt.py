@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -13,12 +14,14 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from ruichat.align.adaptation.beginning import begin_classifier, check_beginning
 from ruichat.align.adaptation.head import HeadConfig, fit_site_head
 from ruichat.align.adaptation.report import Adaptation, write_report
 from ruichat.align.adaptation.scores import (
     QuestionScores,
     ScoreConfig,
     learning_curve,
+    least_tiles,
     score_questions,
     score_tiles,
 )
@@ -35,14 +38,16 @@ from ruichat.chat.backend import CLASSIFIER_FILE
 from ruichat.config import Config
 from ruichat.errors import ArtifactError, ConfigError
 from ruichat.features.encoder import Encoder, load_encoder
-from ruichat.features.tile_classifier import WEIGHTS, TileClassifier
+from ruichat.features.tile_classifier import ENCODER, WEIGHTS, TileClassifier
 from ruichat.model.checkpoint import MINI_DIR, load_checkpoint, save_checkpoint
 from ruichat.model.checkpoint_files import ADAPTER_DIR, read_json
+from ruichat.model.rehearsed import REPLAY_FILE
 from ruichat.model.trainable import Trainable, find_checkpoint, load_trainable
 from ruichat.model.weights import ADAPTER_CONFIG
+from ruichat.storage.artifacts import cache_dir
 from ruichat.truth.bags import BagMaker, MixedBags
 from ruichat.truth.bank import TileBank, join_banks
-from ruichat.truth.replay import REPLAY_FILE, load_replay, save_replay
+from ruichat.truth.replay import load_replay, save_replay
 from ruichat.truth.symbolic import SymbolicConfig
 
 Show = Callable[[str, int, int], None]
@@ -55,7 +60,8 @@ class AdaptConfig(Config):
     """One adaptation."""
 
     model: str = "mini"
-    """What is adapted: mini, or a checkpoint folder with a tile classifier."""
+    """What is adapted: mini, or a checkpoint folder. Where it has no tile classifier, one begins
+    that knows the site's labels alone; there is nothing to rehearse then (`replay: none`)."""
     name: str
     """Of the adapted model, recorded with every answer."""
     site: SiteConfig
@@ -86,7 +92,7 @@ class _Start:
 
     trainable: Trainable
     encoder: Encoder
-    classifier: TileClassifier
+    classifier: TileClassifier | None
     replay: TileBank | None
     folder: Path
 
@@ -130,16 +136,24 @@ def adapt(
     check_memory(lambda launch: adapt_needs(config, root, launch), log, anyway=anyway)
     start = _load(config, root)
     with _timed(seconds, "encode"):
-        site = read_site(config.site, root, start.encoder, tick=partial(show, "tiles"))
+        site = read_site(
+            config.site, root, start.encoder, kept=_kept(config, root), tick=partial(show, "tiles")
+        )
     log(f"{len(site.label)} tiles of {site.name}, {int(site.test.sum())} of them held out")
+    first = start.classifier or begin_classifier(site, start.encoder.digest)
+    if start.classifier is None:
+        log(f"{config.model} has no tile classifier: one begins that knows the site's labels alone")
     curve = learning_curve(
-        start.classifier, site, start.replay, config.scores, config.head, partial(show, "curve")
+        first, site, start.replay, config.scores, config.head, partial(show, "curve")
     )
+    left_out = tuple(num for num in config.scores.per_label if num > least_tiles(site))
+    if left_out:
+        log(f"no curve for {left_out} tiles of each label: one has {least_tiles(site)} to learn of")
     questions_before = _questions(config, load_checkpoint(start.folder), start, site, log, show)
     with _timed(seconds, "head"):
         rng = np.random.default_rng(config.scores.seed)
         rows = site.draw(config.per_label or len(site.label), rng)
-        classifier = fit_site_head(start.classifier, site, rows, start.replay, config.head)
+        classifier = fit_site_head(first, site, rows, start.replay, config.head)
     with _timed(seconds, "lora"):
         model = _train(config, start, site, out, log)
     folder = _save(config, start, site, classifier, model, out)
@@ -162,11 +176,19 @@ def adapt(
             score_tiles(classifier, site, start.replay),
         ),
         curve=tuple(curve),
+        left_out=left_out,
+        fewest=least_tiles(site),
         questions=(questions_before, _questions(config, adapted, after, site, log, show)),
         seconds=seconds,
     )
     write_report(adaptation, out)
     return adaptation
+
+
+def _kept(config: AdaptConfig, root: Path) -> Path:
+    """Where embeddings of the site's folder stay for its next adaptation."""
+    tiles = (root / config.site.tiles.folder).resolve()
+    return cache_dir() / "adapt" / hashlib.sha256(bytes(tiles)).hexdigest()[:16]
 
 
 @contextmanager
@@ -182,13 +204,19 @@ def _load(config: AdaptConfig, root: Path) -> _Start:
     folder = find_checkpoint(config.model, root)
     outline = outline_of_checkpoint(folder)
     _check_adapter(config, folder)
-    classifier = _classifier(config, folder)
+    classifier = _classifier(config, folder, outline.encoder)
     encoder = load_encoder(outline.encoder)
     if outline.encoder_digest not in ("", encoder.digest):
         raise ArtifactError(
             f"model {config.model} reads encoder weights {outline.encoder_digest[:8]}; those here "
             f"are {encoder.digest[:8]}",
             hint="Give the encoder's weights that the model was trained with",
+        )
+    if classifier is not None and classifier.encoder_digest != encoder.digest:
+        raise ArtifactError(
+            f"the tile classifier of {config.model} reads encoder weights "
+            f"{classifier.encoder_digest[:8]}; those here are {encoder.digest[:8]}",
+            hint=f"Give the encoder's weights that {CLASSIFIER_FILE} was made with",
         )
     replay = _replay(config, folder, root, encoder)
     if replay is not None:
@@ -217,13 +245,18 @@ def _check_adapter(config: AdaptConfig, folder: Path) -> None:
         )
 
 
-def _classifier(config: AdaptConfig, folder: Path) -> TileClassifier:
+def _classifier(config: AdaptConfig, folder: Path, encoder: str) -> TileClassifier | None:
+    """As `ask` takes it: the checkpoint's own, else the shipped one if it reads that encoder."""
     own = folder / CLASSIFIER_FILE
-    if not own.is_file() and config.model != "mini":
-        raise ConfigError(
-            f"{config.model} has no tile classifier to add the site's labels to",
-            hint=f"Put its {CLASSIFIER_FILE} into the checkpoint folder",
-        )
+    if not own.is_file() and encoder != ENCODER:
+        check_beginning(config.site.labels, config.model)
+        if config.replay != "none":
+            raise ConfigError(
+                f"{config.model} has no tile classifier; one that begins with the site's labels "
+                f"can't rehearse, and replay is {config.replay!r}",
+                hint=f"Set replay: none, or put the model's {CLASSIFIER_FILE} into its folder",
+            )
+        return None
     classifier = TileClassifier.load(own if own.is_file() else WEIGHTS)
     if classifier.site is not None:
         raise ConfigError(

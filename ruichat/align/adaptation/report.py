@@ -27,6 +27,8 @@ class Adaptation:
         notes: what was done to images that didn't fit.
         tiles: scores before and after.
         curve: scores by number of tiles.
+        left_out: numbers of tiles that a label doesn't have.
+        fewest: training tiles of the label that has the fewest.
         questions: answers before and after, by site.
         seconds: time of each step.
     """
@@ -41,6 +43,8 @@ class Adaptation:
     notes: tuple[str, ...]
     tiles: tuple[TileScores, TileScores]
     curve: tuple[CurvePoint, ...]
+    left_out: tuple[int, ...]
+    fewest: int
     questions: tuple[dict[str, QuestionScores], dict[str, QuestionScores]]
     seconds: dict[str, float]
 
@@ -82,6 +86,9 @@ def as_markdown(adaptation: Adaptation, language: Language) -> str:
         others = [_number(v) for v in (point.colour, point.shuffled, point.old)]
         cells = [str(point.per_label), spread, *others, f"{point.seconds:.1f}"]
         lines.append(f"| {' | '.join(cells)} |")
+    if a.left_out:
+        numbers = ", ".join(map(str, a.left_out))
+        lines += ["", words["left_out"].format(numbers=numbers, fewest=a.fewest)]
     times = ", ".join(f"{words[step]} {value:.0f} s" for step, value in a.seconds.items())
     lines += ["", f"{words['time']}: {times}.", ""]
     return "\n".join(lines)
@@ -124,6 +131,7 @@ _WORDS: dict[Language, dict[str, str]] = {
         "curve": "By number of tiles",
         "curve_head": "| tiles of each label | labels (least-largest draw) | colour alone | "
         "shuffled labels | old tiles | seconds |",
+        "left_out": "Left out: {numbers}. One label has no more than {fewest} tiles to learn from.",
         "time": "Time",
         "encode": "encoding",
         "head": "head",
@@ -145,6 +153,7 @@ _WORDS: dict[Language, dict[str, str]] = {
         "questions_old": "旧中心的切片：答对（95 %）；不看图；引用正确",
         "curve": "按图块数量",
         "curve_head": "| 每个标签的图块 | 标签（最低-最高） | 仅颜色 | 打乱标签 | 旧图块 | 秒 |",
+        "left_out": "未列出：{numbers}。有标签可供学习的图块只有 {fewest} 个。",
         "time": "用时",
         "encode": "编码",
         "head": "分类头",

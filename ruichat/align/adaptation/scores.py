@@ -47,15 +47,15 @@ class TileScores:
 
     Attributes:
         labels: over the site's own labels; None before there is a head for them.
-        classes: over our classes, on the site's tiles.
+        classes: over our classes, on the site's tiles; None where no classifier knows any.
         old: over our classes, on old tiles that aren't rehearsed; None without any.
-        known: share of the site's tiles that count as familiar tissue.
+        known: share of the site's tiles that count as familiar tissue; None as of `classes`.
     """
 
     labels: float | None
-    classes: float
+    classes: float | None
     old: float | None
-    known: float
+    known: float | None
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,12 @@ class QuestionScores:
     cited: float | None
 
 
-def score_tiles(classifier: TileClassifier, site: SiteTiles, replay: TileBank | None) -> TileScores:
-    """Balanced accuracies of a classifier, with or without a site's head."""
+def score_tiles(
+    classifier: TileClassifier | None, site: SiteTiles, replay: TileBank | None
+) -> TileScores:
+    """Balanced accuracies of a classifier, with or without a site's head; of none, nothing."""
+    if classifier is None:
+        return TileScores(None, None, None, None)
     tiles, test = site.embeddings[site.test], site.test
     known = classifier.known_score(tiles) >= KNOWN_SCORE
     labels = None
@@ -115,6 +119,11 @@ def score_tiles(classifier: TileClassifier, site: SiteTiles, replay: TileBank | 
     return TileScores(labels, classes, _old(classifier, replay), float(known.mean()))
 
 
+def least_tiles(site: SiteTiles) -> int:
+    """Training tiles of the label that has the fewest."""
+    return int(np.bincount(site.label[~site.test]).min())
+
+
 def learning_curve(
     classifier: TileClassifier,
     site: SiteTiles,
@@ -124,7 +133,7 @@ def learning_curve(
     tick: Tick | None = None,
 ) -> list[CurvePoint]:
     """Heads learned from more and more tiles; numbers that a label can't give are left out."""
-    most = int(np.bincount(site.label[~site.test]).min())
+    most = least_tiles(site)
     usable = [num for num in config.per_label if num <= most]
     points: list[CurvePoint] = []
     for at, per_label in enumerate(usable):
@@ -196,7 +205,7 @@ def _balanced(truth: Rows, guess: Rows) -> float:
 
 def score_questions(
     model: ChatModel,
-    classifier: TileClassifier,
+    classifier: TileClassifier | None,
     encoder: Encoder,
     bags: BagMaker,
     config: ScoreConfig,
@@ -228,7 +237,7 @@ def _marks(
     slide: LaidSlide,
     asked: Sequence[QA],
     model: ChatModel,
-    classifier: TileClassifier,
+    classifier: TileClassifier | None,
     encoder: Encoder,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:

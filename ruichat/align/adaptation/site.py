@@ -1,8 +1,7 @@
-"""The new site's labelled tiles: read, encoded once, and partly held out."""
+"""The new site's labelled tiles: read, encoded, and partly held out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from jaxtyping import Bool, Float32, Int64
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from ruichat.align.adaptation.encoding import Tick, encode_kept
 from ruichat.config import Config
 from ruichat.errors import ConfigError, InputError
 from ruichat.features.encoder import Encoder
@@ -26,12 +26,9 @@ from ruichat.truth.tile_folders import (
     read_labels,
 )
 
-Tick = Callable[[int, int], None]
-
 MIN_TRAINING = 2
 """Tiles of a label below which nothing can be learned of it. Ours."""
 
-_CHUNK = 256
 _BANK_COLOUR = 6
 """Of the statistics of colour a bank keeps mean and spread of red, green and blue."""
 
@@ -121,7 +118,12 @@ def check_site(config: SiteConfig, root: Path) -> None:
 
 
 def read_site(
-    config: SiteConfig, root: Path, encoder: Encoder, *, tick: Tick | None = None
+    config: SiteConfig,
+    root: Path,
+    encoder: Encoder,
+    *,
+    kept: Path | None = None,
+    tick: Tick | None = None,
 ) -> SiteTiles:
     """Read and encode the tiles.
 
@@ -129,6 +131,7 @@ def read_site(
         config: what to read.
         root: relative folders lie under it.
         encoder: of the model that is adapted.
+        kept: folder in which embeddings stay for the next run; None keeps nothing.
         tick: told how many tiles are encoded, and of how many.
 
     Raises:
@@ -150,7 +153,7 @@ def read_site(
             )
     return SiteTiles(
         name=config.tiles.name,
-        embeddings=_encode(encoder, read.rgb, tick),
+        embeddings=encode_kept(encoder, read.rgb, kept, tick),
         colour=colour_statistics(read.rgb),
         labels=labels,
         label=label,
@@ -169,14 +172,3 @@ def _held_out(config: SiteConfig, read: FolderTiles) -> Bool[NDArray[np.bool_], 
     test = np.zeros(len(read.label), bool)
     test[fold.test] = True
     return test
-
-
-def _encode(
-    encoder: Encoder, rgb: NDArray[np.uint8], tick: Tick | None
-) -> Float32[NDArray[np.float32], "n d"]:
-    parts: list[NDArray[np.float32]] = []
-    for start in range(0, len(rgb), _CHUNK):
-        parts.append(encoder.encode(rgb[start : start + _CHUNK]))
-        if tick is not None:
-            tick(min(start + _CHUNK, len(rgb)), len(rgb))
-    return np.concatenate(parts)

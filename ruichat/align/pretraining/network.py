@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
@@ -16,6 +17,7 @@ from ruichat.align.pretraining.balancing import Centre
 from ruichat.align.pretraining.heads import PrototypeHead
 from ruichat.align.pretraining.settings import PretrainConfig
 from ruichat.align.pretraining.smeka import RegisterTargets, Tokens
+from ruichat.errors import ArtifactError
 from ruichat.features.encoders.vit import TileViT
 from ruichat.storage.artifacts import write_atomic
 
@@ -138,18 +140,29 @@ def load_heads(folder: Path, network: Network) -> list[str]:
     """Go on with the heads in an encoder's folder, where there are any of the same shape.
 
     Returns:
-        Names of the heads that were found.
+        Names of the heads that go on; of others, why they don't.
+
+    Raises:
+        ArtifactError: their file is damaged.
     """
     path = folder / HEADS_FILE
     if not path.is_file():
         return []
-    kept, found = load_file(path), list[str]()
+    try:
+        kept, found = load_file(path), list[str]()
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(
+            f"{path} is damaged: {error}",
+            hint="Copy the encoder's folder again, or take the file away to begin its heads anew",
+        ) from error
     for name in ("dino", "ibot"):
         head: PrototypeHead | None = getattr(network, name)
         own = {k.removeprefix(f"{name}."): v for k, v in kept.items() if k.startswith(f"{name}.")}
         if head is not None and _shapes(own) == _shapes(head.state_dict()):
             head.load_state_dict(own)
             found.append(name)
+        elif head is not None and own:
+            found.append(f"{name} (not: {HEADS_FILE} has it in other sizes than the settings)")
     return found
 
 

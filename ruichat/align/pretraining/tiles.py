@@ -134,8 +134,13 @@ class PatchTiles(TileSet):
             with h5py.File(file.path, "r") as content:
                 patches: Any = content[PATCHES]
                 row = (2 * within + 1) * len(patches) // (2 * file.quota)
-                return np.asarray(patches[row])
-        except (OSError, KeyError, ValueError, IndexError) as error:
+                tile = np.asarray(patches[row])
+            if tile.dtype != np.uint8 or tile.ndim != 3 or tile.shape[-1] != 3:
+                raise ValueError(
+                    f"{PATCHES} holds {tile.dtype} {list(tile.shape)}; uint8 [h,w,3] is needed"
+                )
+            return tile
+        except (OSError, KeyError, ValueError, IndexError, TypeError) as error:
             raise unreadable(file.path, error) from error
 
     def name(self, number: int) -> str:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ruichat.chat.backend import Backend
-from ruichat.errors import ModelError, RuiChatError
+from ruichat.errors import ConfigError, ModelError, RuiChatError
 from ruichat.evaluate.benchmark.answers import AnswerFile, Given, Line
 from ruichat.evaluate.benchmark.cases import Question
 from ruichat.evaluate.benchmark.config import BenchmarkConfig
+from ruichat.evaluate.benchmark.pictures import read_picture
 from ruichat.evaluate.benchmark.plan import TRUE, Ask, options_order
 from ruichat.evaluate.benchmark.showing import Shown, show_bag
-from ruichat.model.chat_model import ChatSession, OptionScore, Piece
+from ruichat.model.chat_model import ChatSession, OptionScore, PictureViewer, Piece
+from ruichat.model.pictures import PictureConfig
 from ruichat.prompts import Prompt, load_prompt
 from ruichat.truth.datasets.dialogue import MAX_TEXT_CHARS, pose
 
@@ -41,6 +46,20 @@ def word_question(question: Question, order: Sequence[int], config: BenchmarkCon
         kind=question.kind,
         language=question.language,
     )
+
+
+def require_viewer(backend: Backend, config: BenchmarkConfig) -> None:
+    """Refuse pictures for a model that reads bags.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if config.pictures and not isinstance(backend.model, PictureViewer):
+        raise ConfigError(
+            f"{backend.name} reads bags of slides; pictures can't be shown to it",
+            hint="Leave out pictures to ask it blind, or give a model that looks at pictures: "
+            "hub:OWNER/NAME, openai:NAME or its folder",
+        )
 
 
 @dataclass
@@ -141,6 +160,9 @@ class Asker:
         if self._seen is None or self._seen[0] != ask.view:
             # One slide at a time is held in memory.
             self._seen = None
+            if self._config.pictures:
+                self._seen = ask.view, *self._look_at(ask.bag)
+                return self._seen[2]
             shown = show_bag(
                 ask.bag,
                 self._backend,
@@ -153,6 +175,14 @@ class Asker:
             if self._config.facts and not shown.has_facts:
                 self._without_facts.add(ask.bag)
         return self._seen[2]
+
+    def _look_at(self, path: Path) -> tuple[Shown, ChatSession]:
+        """A dialogue about a picture; the model is told nothing else of it."""
+        model, pictures = self._backend.model, self._backend.pictures or PictureConfig()
+        assert isinstance(model, PictureViewer)
+        picture = read_picture(path, pictures.overview_px)
+        digest = hashlib.sha256(np.ascontiguousarray(picture.rgb).data).hexdigest()[:16]
+        return Shown(None, (), digest, has_facts=False), model.look_at(picture)
 
     def _answer(self, session: ChatSession, question: Question, rotation: int) -> Given:
         order = options_order(len(question.options), rotation) if question.options else []

@@ -12,6 +12,7 @@ import numpy as np
 
 from ruichat.errors import ConfigError, InputError
 from ruichat.evaluate.benchmark.config import BenchmarkConfig
+from ruichat.evaluate.benchmark.pictures import PictureFolders
 from ruichat.evaluate.benchmark.words import Note
 from ruichat.evaluate.judging import Polarity, polarity
 from ruichat.histology import Language
@@ -71,7 +72,7 @@ class Case:
         file: name of its file.
         unit: patient, else slide, tile or record.
         dialogue: whole.
-        bag: of its slide; None where the run is blind.
+        bag: of its slide, or the picture that it is about; None where the run is blind.
         questions: its user turns with their truth.
         num_bags: of its slide or, where it names none, of its patient.
     """
@@ -98,7 +99,7 @@ class Cases:
         all: the dialogues.
         digests: SHA-256 of each file by its name.
         notes: what was left out or couldn't be known, and why.
-        blind: there are no bags at all.
+        blind: there are no bags and no pictures at all.
     """
 
     all: tuple[Case, ...]
@@ -122,7 +123,7 @@ def read_cases(
         InputError: a file can't be read, is another version than pinned, or slides lack bags.
         ConfigError: a file is named twice, or its format can't be told.
     """
-    bags = Bags([root / folder for folder in config.bags]) if config.bags else None
+    bags = _sources(config, root)
     found: list[Case] = []
     digests: dict[str, str] = {}
     notes: list[Note] = []
@@ -152,8 +153,18 @@ def read_cases(
     return Cases(tuple(found[i] for i in order), digests, tuple(notes), bags is None)
 
 
+_Sources = Bags | PictureFolders | None
+
+
+def _sources(config: BenchmarkConfig, root: Path) -> _Sources:
+    """Where what is shown is looked for; None where nothing is."""
+    if config.pictures:
+        return PictureFolders([root / folder for folder in config.pictures])
+    return Bags([root / folder for folder in config.bags]) if config.bags else None
+
+
 def _read_file(
-    source: DataSource, report: Report, root: Path, bags: Bags | None, on_bytes: Tick | None
+    source: DataSource, report: Report, root: Path, bags: _Sources, on_bytes: Tick | None
 ) -> Iterator[Case]:
     for placed in read_dialogues(report, patients=source.rule(root), on_bytes=on_bytes):
         dialogue = placed.dialogue
@@ -172,8 +183,11 @@ def _read_file(
         )
 
 
-def _bags(dialogue: Dialogue, bags: Bags | None) -> tuple[Path, ...]:
-    """The bag of a dialogue about one slide, or those of its patient's slides by name."""
+def _bags(dialogue: Dialogue, bags: _Sources) -> tuple[Path, ...]:
+    """A dialogue's picture; or the bag of its one slide, or those of its patient's, by name."""
+    if isinstance(bags, PictureFolders):
+        picture = bags.of(dialogue)
+        return () if picture is None else (picture,)
     if bags is None or len(dialogue.slides) > 1:
         return ()
     try:
@@ -183,19 +197,22 @@ def _bags(dialogue: Dialogue, bags: Bags | None) -> tuple[Path, ...]:
 
 
 def _with_bags(
-    cases: Sequence[Case], bags: Bags | None, config: BenchmarkConfig, notes: list[Note]
+    cases: Sequence[Case], bags: _Sources, config: BenchmarkConfig, notes: list[Note]
 ) -> list[Case]:
     """The dialogues that can be asked; of a run without bags all of them, blind."""
     if bags is None:
         notes.append(Note("blind", {"num": len(cases)}))
         return list(cases)
-    lacking = Counter(_why(case.dialogue) for case in cases if case.bag is None)
-    told = [Note(why, {"num": num}) for why, num in lacking.items()]
+    why = _why_no_picture if config.pictures else _why
+    lacking = Counter(why(case.dialogue) for case in cases if case.bag is None)
+    told = [Note(name, {"num": num}) for name, num in lacking.items()]
     if lacking and config.missing == "refuse":
         raise InputError(
-            f"{lacking.total()} of {len(cases)} dialogues can't be shown their slide: "
+            f"{lacking.total()} of {len(cases)} dialogues can't be shown what they are about: "
             + "; ".join(note.say("en") for note in told),
-            hint="Extract the slides, name their folders in bags, or set missing: leave_out",
+            hint="Name the folders of all pictures in pictures, or set missing: leave_out"
+            if config.pictures
+            else "Extract the slides, name their folders in bags, or set missing: leave_out",
         )
     notes += told
     several = sum(case.num_bags > 1 for case in cases)
@@ -208,6 +225,10 @@ def _why(dialogue: Dialogue) -> str:
     if len(dialogue.slides) > 1:
         return "several_slides"
     return "pictures" if dialogue.tiles else "no_bag"
+
+
+def _why_no_picture(dialogue: Dialogue) -> str:
+    return "no_picture" if len(dialogue.tiles) == 1 else "not_one_picture"
 
 
 def _questions(dialogue: Dialogue, key: str, unit: str, file: str) -> Iterator[Question]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ruichat.chat.model_options import ModelOptions
 from ruichat.config import Config
@@ -27,10 +27,13 @@ class BenchmarkConfig(Config):
     """Go on without records that can't be used; the manifest counts them."""
     bags: tuple[str, ...] = ()
     """Folders of bags. Without any, all is asked blind, and the report says so."""
+    pictures: tuple[str, ...] = ()
+    """Folders of the pictures that dialogues are about, for models that look at pictures; no run
+    has both bags and pictures."""
     reading: BagReading = BagReading()
     """What feature files of other tools don't state."""
     missing: Literal["refuse", "leave_out"] = "refuse"
-    """What to do where the slide of a dialogue has no bag."""
+    """What to do where the slide of a dialogue has no bag, or its picture isn't there."""
     style: Style = "plain"
     """plain asks as the dialogues do; short adds that a letter, yes or no, or a word is wanted,
     which models need that weren't trained to answer shortly."""
@@ -46,6 +49,12 @@ class BenchmarkConfig(Config):
     """Of the pairing with other patients' slides, of the order under --limit, of the bootstrap."""
     num_draws: int = Field(default=1000, ge=10)
     """Bootstrap samples behind each interval."""
+
+    @model_validator(mode="after")
+    def _bags_or_pictures(self) -> BenchmarkConfig:
+        if self.bags and self.pictures:
+            raise ValueError("give bags or pictures; a model reads the one or looks at the other")
+        return self
 
     def asking(self) -> BenchmarkConfig:
         """The same with only what answers hang on; the intervals may be drawn anew."""

@@ -14,7 +14,12 @@ from ruichat.chat.backend import Backend, load_backend
 from ruichat.chat.facts import facts_prompt
 from ruichat.evaluate.benchmark import texts
 from ruichat.evaluate.benchmark.answers import AnswerFile
-from ruichat.evaluate.benchmark.asking import Asker, Outcome, benchmark_prompt
+from ruichat.evaluate.benchmark.asking import (
+    Asker,
+    Outcome,
+    benchmark_prompt,
+    require_viewer,
+)
 from ruichat.evaluate.benchmark.cases import Cases, read_cases
 from ruichat.evaluate.benchmark.config import BenchmarkConfig
 from ruichat.evaluate.benchmark.folder import ROOT, open_folder
@@ -62,6 +67,7 @@ def run_benchmark(
         cases = read_cases(config, root, tick=clock.counts)
     with clock.stage("model"):
         backend = backend or load_backend(config.model, config.options)
+        require_viewer(backend, config)
     num = len(cases.all) if limit is None else min(limit, len(cases.all))
     manifest = {**describe_run(config, cases, backend, scoring), ROOT: str(root.resolve())}
     with open_folder(out, manifest):

@@ -23,16 +23,16 @@ from ruichat.truth.datasets.laying import lay
 
 @dataclass(frozen=True)
 class Shown:
-    """One slide, ready for a model.
+    """One slide, or one picture, ready for a model.
 
     Attributes:
-        context: what the model is told.
+        context: what the model is told of a slide; None of a picture.
         boxes: of its regions, x, y, width, height, level-0 pixels.
-        digest: of the embeddings.
+        digest: of the embeddings, or of the pixels.
         has_facts: what was measured is among what it is told.
     """
 
-    context: SlideContext
+    context: SlideContext | None
     boxes: tuple[tuple[int, int, int, int], ...]
     digest: str
     has_facts: bool

@@ -120,6 +120,14 @@ NOTES: Mapping[str, Mapping[Language, str]] = {
         "en": "{num} dialogues left out: about pictures of tiles, which have no bag",
         "zh": "略去 {num} 个对话：针对图块图片，没有 bag",
     },
+    "no_picture": {
+        "en": "{num} dialogues left out: their picture isn't in the folders, or several may be it",
+        "zh": "略去 {num} 个对话：文件夹中没有其图片，或有多张同名",
+    },
+    "not_one_picture": {
+        "en": "{num} dialogues left out: about slides or several pictures, and one is shown",
+        "zh": "略去 {num} 个对话：针对切片或多张图片，而模型只看一张图片",
+    },
     "several_bags": {
         "en": "{num} dialogues are about patients with several bags: the first by name is shown",
         "zh": "{num} 个对话的患者有多个 bag：按名称取第一个",

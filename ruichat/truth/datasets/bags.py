@@ -65,6 +65,7 @@ class Bags:
         self._paths: dict[str, list[Path]] = {}
         self._short: dict[str, list[Path]] = {}
         self._outlines: dict[Path, BagOutline] = {}
+        self._unfit: dict[Path, Wrong | None] = {}
         for path in _walk(folders):
             name = slide_name(path.name, "slides").casefold()
             self._paths.setdefault(name, []).append(path)
@@ -134,6 +135,12 @@ class Bags:
             self._outlines[path] = _outline(path)
         return self._outlines[path]
 
+    def unfit(self, path: Path) -> Wrong | None:
+        """Why no stage can train on a bag, as far as its kind tells; looked at once."""
+        if path not in self._unfit:
+            self._unfit[path] = _unfit(path)
+        return self._unfit[path]
+
     def centres(self, path: Path) -> Centres | None:
         """Centres of a bag's tiles, level-0 pixels; None if its file doesn't tell them plainly."""
         return self._centres(path)
@@ -142,7 +149,8 @@ class Bags:
 def looking_for(bags: Bags) -> Extra:
     """Look for the bags of a dialogue's slides, and for regions that they can't have.
 
-    A missing bag is a warning: the folders may not hold all yet. A region beyond what the bag
+    A missing bag is a warning: the folders may not hold all yet. So is one that no stage can
+    train on, which may be here only to be counted. A region beyond what the bag
     can be cut into, outside the slide, or without a tile of it, is an error.
     """
 
@@ -152,6 +160,9 @@ def looking_for(bags: Bags) -> Extra:
         except Wrong as wrong:
             yield wrong, "warning" if wrong.code == "no_bag" else "error"
             return
+        for path in paths:
+            if unfit := bags.unfit(path):
+                yield unfit, "warning"
         for at, box in enumerate(dialogue.regions):
             size0 = bags.outline(paths[box.slide]).size0
             if size0 and (box.x + box.width > size0[0] or box.y + box.height > size0[1]):
@@ -170,13 +181,21 @@ def looking_for(bags: Bags) -> Extra:
 
 
 def _walk(folders: Iterable[Path]) -> Iterator[Path]:
+    """Bags below folders; links to folders are followed, each folder is entered once."""
+    entered: set[str] = set()
+
     def fail(error: OSError) -> None:
         raise InputError(
             f"{error.filename} can't be read ({error.strerror})", hint="Give a folder of bags"
         ) from error
 
     for folder in folders:
-        for name, inner, files in os.walk(folder, onerror=fail):
+        for name, inner, files in os.walk(folder, onerror=fail, followlinks=True):
+            real = os.path.realpath(name)
+            if real in entered:
+                inner.clear()
+                continue
+            entered.add(real)
             inner[:] = sorted(one for one in inner if not one.startswith("."))
             for file in sorted(files):
                 if Path(file).suffix.lower() in SUFFIXES and not file.startswith("."):
@@ -200,6 +219,37 @@ def _outline(path: Path) -> BagOutline:
     known = [int(length) for length in size if isinstance(length, int | np.integer) and length > 0]
     size0 = (known[0], known[1]) if len(known) == 2 else None
     return BagOutline(num_tiles[0] if num_tiles else None, size0)
+
+
+def _unfit(path: Path) -> Wrong | None:
+    """As `features.foreign` refuses it, without reading the embeddings."""
+    what, remedy = "", "Extract the slide, or fetch the file of features with positions"
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        what = "is a table (SlideInstruction's are), which doesn't say where its tiles lie"
+    elif suffix == ".pt":
+        what = "is a tensor (HistGen's and WSI-Bench's are), which doesn't say where its tiles lie"
+        remedy = (
+            "Make a bag of it with CLAM's file of patches of the same slide: ruichat features "
+            "import --patches; or extract the slide"
+        )
+    else:
+        h5py = require("h5py")
+        try:
+            with h5py.File(path, "r") as file:
+                names = set(file)
+        except OSError:
+            what, remedy = "can't be opened as HDF5", "Copy it again"
+        else:
+            if not names & {"features", "feats"}:
+                what = "holds no features"
+            elif "coords" not in names:
+                what = "holds no positions of its tiles"
+    return (
+        Wrong("slides", "bag_unfit", f"no stage trains on its bag: it {what}", remedy)
+        if what
+        else None
+    )
 
 
 def _read_centres(path: Path) -> Centres | None:

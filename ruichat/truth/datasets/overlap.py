@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ Sharing = Literal["patient", "slide", "tile", "question"]
 
 MIN_CHARS = 24
 """Characters from which a question is evidence; "is there tumour" is asked everywhere."""
+
+_NUMBERED = re.compile(r"[a-z]*[ _-]?[0-9]{1,8}\.[a-z]+")
+"""Names of tiles that any set may give: a number, or a word and a number."""
 
 NUM_EXAMPLES = 3
 """Of each kind, in the message."""
@@ -183,7 +187,7 @@ class Held:
 
     def add(self, placed: Placed) -> None:
         """Take a dialogue of the evaluation in."""
-        for key in _keys(placed.dialogue):
+        for key in _keys(placed.dialogue, held=True):
             self._keys.setdefault(key, str(placed))
         subject = _subject(placed.dialogue)
         has_patient = placed.dialogue.patient is not None
@@ -198,7 +202,7 @@ class Held:
     def meet(self, placed: Placed, source: int, overlap: Overlap) -> None:
         """Count what a training dialogue shares; its questions are judged by `finish`."""
         found: dict[Sharing, str] = {}
-        for key in _keys(placed.dialogue):
+        for key in _keys(placed.dialogue, held=False):
             if key in self._keys:
                 found.setdefault(key[0], self._keys[key])
         for sharing, place in found.items():
@@ -263,7 +267,8 @@ def _sound(files: Sequence[Read], on_bytes: OnBytes | None) -> Iterator[tuple[in
         report.require_sound()
 
 
-def _keys(dialogue: Dialogue) -> Iterator[tuple[Sharing, str]]:
+def _keys(dialogue: Dialogue, *, held: bool) -> Iterator[tuple[Sharing, str]]:
+    """What a dialogue is about; whoever shares one of them with the other side overlaps it."""
     if dialogue.patient:
         yield "patient", dialogue.patient.strip().casefold()
     for name in dialogue.slides:
@@ -271,7 +276,23 @@ def _keys(dialogue: Dialogue) -> Iterator[tuple[Sharing, str]]:
         # TCGA names its slides with and without the identifier after the first dot.
         yield "slide", key.split(".")[0] if tcga_patient(name) else key
     for path in dialogue.tiles:
-        yield "tile", path.replace("\\", "/").rsplit("/", 1)[-1].casefold()
+        for key in _tile_keys(path, held=held):
+            yield "tile", key
+
+
+def _tile_keys(path: str, *, held: bool) -> tuple[str, ...]:
+    """The names by which a tile is known to the other side.
+
+    A name says which tile it is wherever its folder was copied to, unless it is a mere number:
+    each set has its 0001.jpg. Then the folder counts, where both sides name one.
+    """
+    *above, name = path.replace("\\", "/").casefold().split("/")
+    folders = [one for one in above if one not in ("", ".")]
+    if not _NUMBERED.fullmatch(name):
+        return (name,)
+    # Sides that name a folder know each other by it, and those that name none by a key of theirs.
+    bare = "held without" if held != bool(folders) else "train without"
+    return (f"{folders[-1]}/{name}" if folders else name, f"{bare}/{name}")
 
 
 def _subject(dialogue: Dialogue) -> str:

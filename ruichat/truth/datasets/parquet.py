@@ -71,10 +71,22 @@ def _rows(path: Path, on_rows: Callable[[int, int], None] | None) -> Iterator[di
     done = 0
     with _opened(path) as file:
         for batch in file.iter_batches(_ROWS):
-            yield from batch.to_pylist()
+            yield from _plain(path, batch, done)
             done += len(batch)
             if on_rows is not None:
                 on_rows(done, file.metadata.num_rows)
+
+
+def _plain(path: Path, batch: Any, done: int) -> Iterator[dict[str, Any]]:
+    """The rows of a batch; Parquet itself doesn't ask whether its texts are texts."""
+    for at in range(len(batch)):
+        try:
+            yield batch.slice(at, 1).to_pylist()[0]
+        except ValueError as error:
+            raise InputError(
+                f"{path.name} row {done + at + 1} holds what can't be read: {error}",
+                hint="Write its texts as UTF-8",
+            ) from error
 
 
 @contextmanager

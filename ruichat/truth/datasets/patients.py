@@ -15,8 +15,8 @@ from ruichat.truth.datasets.finding import Wrong
 
 Rule = Literal["record", "tcga", "slide", "unknown", "table"]
 """As the record or its format says; by the TCGA barcode of each slide; every slide or tile is a
-patient of its own; as "record", and where that doesn't say it nobody can; by a table of the
-user's."""
+patient of its own, unless its name begins with a TCGA barcode; as "record", and where that doesn't
+say it nobody can; by a table of the user's."""
 
 RULES: tuple[Rule, ...] = ("record", "tcga", "slide", "unknown")
 
@@ -98,7 +98,8 @@ class Patients:
         if self.rule == "tcga":
             return tcga_patient(name)
         if self.rule == "slide":
-            return name
+            # Other files name the same patient, as TCGA's barcodes tell.
+            return tcga_patient(name) or name
         return self.table.get(slide_name(name, "slides"))
 
 

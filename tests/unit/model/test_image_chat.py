@@ -13,12 +13,13 @@ from drawn import draw_tissue, write_pyramid
 from fakes_pictures import SAVERS
 
 from ruichat.errors import ArtifactError, ConfigError, InputError, ModelError, PrerequisiteError
-from ruichat.model.chat_model import ChatModel, ChatSession, SlideContext
+from ruichat.model.chat_model import ChatModel, ChatSession, PictureViewer, SlideContext
 from ruichat.model.image_chat import ImageChatModel
 from ruichat.model.image_loading import is_foreign_folder, load_image_model
-from ruichat.model.pictures import PictureConfig, SlidePictures
+from ruichat.model.pictures import Picture, PictureConfig, SlidePictures
 from ruichat.model.regions import split_regions
 from ruichat.slide.opening import open_slide
+from ruichat.units import Region0
 
 Folder = Callable[[str], Path]
 
@@ -91,6 +92,23 @@ def test_it_looks_at_the_pictures(
         model(name).open(c).score("Is there tumour?", ["Yes"])[0].logprob for c in (context, other)
     )
     assert abs(mine - theirs) > 1e-5
+
+
+@pytest.mark.parametrize("name", SAVERS)
+def test_a_picture_of_no_slide_is_looked_at(
+    name: str, model: Callable[[str], ImageChatModel]
+) -> None:
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    pictures = [Picture("picture", one, float("nan"), Region0(0, 0, 64, 48)) for one in (rgb, ~rgb)]
+    viewer = model(name)
+    assert isinstance(viewer, PictureViewer)
+    sessions = [viewer.open(None), *(viewer.look_at(picture) for picture in pictures)]
+    likely = [
+        [score.logprob for score in session.score("Is it red?", ["Yes", "No"])]
+        for session in sessions
+    ]
+    assert likely[0] != likely[1] != likely[2]
 
 
 def test_an_answer_that_is_broken_off_stays_part_of_the_dialogue(

@@ -9,6 +9,7 @@ import pytest
 import torch
 from fakes_model import FAMILIES, tiny_language_model, tiny_slide
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 
 from ruichat.errors import ArtifactError, ConfigError, InputError, ModelError, PrerequisiteError
 from ruichat.model.language_model import ModelChoices, build_model, load_language_model
@@ -280,3 +281,25 @@ def test_a_state_space_model_is_refused(tmp_path):
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="can't be aligned"):
         load_language_model(str(tmp_path))
+
+
+def test_weights_that_are_missing_are_not_made_up(tmp_path):
+    folder = tiny_language_model(tmp_path, "qwen3")
+    weights = load_file(folder / "model.safetensors")
+    lost = weights.pop("model.layers.1.mlp.up_proj.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ArtifactError, match=r"lacks 1 weights .*layers\.1\.mlp\.up_proj"):
+        load_language_model(str(folder))
+    weights["model.layers.1.mlp.up_proj.weight"] = lost[:-1].clone()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ArtifactError):
+        load_language_model(str(folder))
+
+
+def test_half_a_download_is_refused(tmp_path):
+    folder = tiny_language_model(tmp_path, "qwen3")
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ArtifactError, match="can't be read") as caught:
+        load_language_model(str(folder))
+    assert caught.value.hint == "Download it again"

@@ -22,9 +22,10 @@ from ruichat.errors import ConfigError, ModelError, PrerequisiteError
 from ruichat.model.chat_model import ChatModel, ChatSession, Piece, SlideContext, Usage
 from ruichat.model.openai_chat import OpenAiChatModel, plain
 from ruichat.model.openai_http import KEY_VARIABLE, MAX_TRIES, Endpoint
-from ruichat.model.pictures import PictureConfig, SlidePictures
+from ruichat.model.pictures import Picture, PictureConfig, SlidePictures
 from ruichat.model.regions import split_regions
 from ruichat.slide.opening import open_slide
+from ruichat.units import Region0
 
 pytest.importorskip("httpx")
 
@@ -85,6 +86,16 @@ def test_what_is_sent_is_pictures_and_words_and_nothing_of_the_file(context: Sli
         assert max(Image.open(io.BytesIO(base64.b64decode(data))).size) <= 64
     assert (body["model"], body["stream"], body["temperature"]) == ("vision", True, 0)
     assert "patient-name" not in json.dumps(body)
+
+
+def test_a_picture_of_no_slide_is_sent_alone() -> None:
+    rgb = np.full((20, 30, 3), 9, np.uint8)
+    picture = Picture("picture", rgb, float("nan"), Region0(0, 0, 30, 20))
+    with serve(says("Yes.")) as fake:
+        text_of(list(connect(fake).look_at(picture).stream("Is it red?")))
+    (message,) = fake.requests[0]["messages"]
+    assert [part["type"] for part in message["content"]] == ["image_url", "text"]
+    assert message["content"][1]["text"].strip() == "Is it red?"
 
 
 def test_turns_follow_each_other_and_forks_part(context: SlideContext) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import MeanColourEncoder
+from PIL import Image
 from pydantic import ValidationError
 
 from ruichat.align.adaptation.site import SiteConfig, read_site
@@ -18,8 +19,6 @@ LABELS = {"adenoma": "colorectal_polyp", "healthy": "normal_glands"}
 
 def write_tiles(folder: Path, num: int = 10, labels: tuple[str, ...] = tuple(LABELS)) -> Path:
     """Tiles whose colour tells their label, numbered."""
-    from PIL import Image
-
     folder.mkdir(parents=True)
     lines = ["file,label"]
     for i in range(num):
@@ -104,3 +103,34 @@ def test_a_label_with_too_few_tiles_is_named(tmp_path: Path) -> None:
     folder = write_tiles(tmp_path / "tiles", num=2)
     with pytest.raises(InputError, match="'adenoma' of elsewhere has 2 tiles"):
         read_site(site_config(folder), tmp_path, MeanColourEncoder())
+
+
+def test_a_number_too_long_for_one_is_told(tmp_path: Path) -> None:
+    folder = write_tiles(tmp_path / "tiles", num=2)
+    long = "1" * 20
+    (folder / "adenoma_0.png").rename(folder / f"adenoma_{long}.png")
+    listed = folder / "labels.csv"
+    listed.write_text(listed.read_text().replace("adenoma_0", f"adenoma_{long}"))
+    with pytest.raises(InputError, match="has 20 digits; at most 18"):
+        read_site(site_config(folder), tmp_path, MeanColourEncoder())
+
+
+def test_tiles_are_encoded_once_for_all_runs(tmp_path: Path) -> None:
+    folder, kept = write_tiles(tmp_path / "tiles"), tmp_path / "kept"
+    config, first = site_config(folder), MeanColourEncoder()
+    site = read_site(config, tmp_path, first, kept=kept)
+    again = MeanColourEncoder()
+    same = read_site(config, tmp_path, again, kept=kept)
+    assert (first.tiles, again.tiles) == (20, 0)
+    np.testing.assert_array_equal(same.embeddings, site.embeddings)
+    # A tile that changed is encoded, and all of them by other weights.
+    (folder / "healthy_1.png").write_bytes((folder / "adenoma_1.png").read_bytes())
+    changed = read_site(config, tmp_path, again, kept=kept)
+    assert again.tiles == 0  # Its pixels are known, under another name.
+    np.testing.assert_array_equal(changed.embeddings[3], site.embeddings[2])
+    Image.new("RGB", (224, 224), (1, 2, 3)).save(folder / "healthy_1.png")
+    read_site(config, tmp_path, again, kept=kept)
+    assert again.tiles == 1
+    other = MeanColourEncoder(weights="2")
+    read_site(config, tmp_path, other, kept=kept)
+    assert other.tiles == 20

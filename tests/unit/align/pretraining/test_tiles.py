@@ -196,3 +196,24 @@ def test_steps_follow_each_other_through_the_epochs(batch: int, num: int) -> Non
     counts = np.bincount(seen[:whole], minlength=num)
     assert (counts == whole // num).all()
     assert np.array_equal(seen[:batch], tiles_of_step(0, batch, num, 3))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        np.zeros((3, 40, 40, 3), np.float32),
+        np.zeros((3, 40, 40), np.uint8),
+        np.zeros((3, 3, 40, 40), np.uint8),
+    ],
+)
+def test_patches_of_another_form_are_told_when_they_are_read(tmp_path: Path, content: Any) -> None:
+    bundle(tmp_path / "a.h5", content)
+    with pytest.raises(InputError, match=r"a\.h5.*uint8 \[h,w,3\]"):
+        open_tiles([manifest(tmp_path, "a.h5,3,3")])[0]
+
+
+def test_a_group_in_the_place_of_patches_is_told(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_group("patches")["x"] = 1
+    with pytest.raises(InputError, match=r"a\.h5"):
+        open_tiles([manifest(tmp_path, "a.h5,3,3")])[0]

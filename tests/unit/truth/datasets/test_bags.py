@@ -20,6 +20,7 @@ def bag(path: Path, num_tiles: int = 3, dataset: str = "features") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         file[dataset] = np.zeros((num_tiles, 4), np.float32)
+        file["features" if dataset == "coords" else "coords"] = np.zeros((num_tiles, 2), np.int64)
     return path
 
 
@@ -128,7 +129,7 @@ def test_regions_lie_on_the_slide(folder: Path, tmp_path: Path) -> None:
 def test_regions_hold_a_tile(tmp_path: Path) -> None:
     path = bag(tmp_path / "bags" / "s.h5", num_tiles=2)
     with h5py.File(path, "a") as file:
-        file["coords"] = np.array([[0, 0], [512, 0]])
+        file["coords"][...] = np.array([[0, 0], [512, 0]])
         file["coords"].attrs["patch_size_level0"] = 256
 
     def about(x: int) -> dict[str, Any]:
@@ -147,3 +148,37 @@ def test_regions_hold_a_tile(tmp_path: Path) -> None:
     (finding,) = report.findings
     assert (finding.code, finding.record) == ("region_without_tiles", 3)
     assert "leave the region out" in finding.remedy
+
+
+def test_links_to_folders_are_followed_once(folder: Path, tmp_path: Path) -> None:
+    elsewhere = bag(tmp_path / "disk" / "tcga" / "far.h5").parent
+    (folder / "tcga").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    bags = Bags([folder, folder / "lung"])
+    assert bags.of_slide("far") == folder / "tcga" / "far.h5"
+    assert bags.of_slide(SLIDE) is not None and len(bags) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "match"),
+    [
+        ("a.csv", None, "doesn't say where its tiles lie"),
+        ("a.pt", None, "doesn't say where its tiles lie"),
+        ("a.h5", None, "can't be opened as HDF5"),
+        ("a.h5", ["features"], "holds no positions"),
+        ("a.hdf5", ["coords"], "holds no features"),
+        ("a.h5", ["feats", "coords"], None),
+    ],
+)
+def test_bags_that_no_stage_trains_on_are_told(
+    tmp_path: Path, name: str, names: list[str] | None, match: str | None
+) -> None:
+    if names is None:
+        (tmp_path / name).write_bytes(b"0,1")
+    else:
+        with h5py.File(tmp_path / name, "w") as file:
+            for one in names:
+                file[one] = np.zeros((3, 2), np.float32)
+    found = Bags([tmp_path]).unfit(tmp_path / name)
+    assert (found is None) == (match is None)
+    assert found is None or (match in found.message and "a." not in found.message)

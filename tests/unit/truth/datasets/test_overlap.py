@@ -152,3 +152,32 @@ def test_likeness_falls_with_what_is_changed(words: list[str], at: int) -> None:
     one, other = pieces_of(" ".join(words)), pieces_of(" ".join(changed))
     assert likeness(one, one) == 1.0
     assert 0.0 <= likeness(one, other) == likeness(other, one) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("train", "held", "shared"),
+    [
+        ("a/0001.jpg", "b/0001.jpg", False),
+        ("a/0001.jpg", "more\\A/0001.JPG", True),
+        ("0001.jpg", "./0001.jpg", True),
+        ("0001.jpg", "b/0001.jpg", True),
+        ("a/0001.jpg", "0001.jpg", True),
+        ("a/image_12.png", "b/image_12.png", False),
+        ("a/3f2b9c01d4.png", "b/3f2b9c01d4.png", True),
+    ],
+)
+def test_a_mere_number_names_a_tile_within_its_folder(
+    sets: Sets, train: str, held: str, shared: bool
+) -> None:
+    found = sets.meet([one(1, slides=[], tiles=[train])], [one(2, slides=[], tiles=[held])])
+    assert dict(found.counts) == ({"tile": 1} if shared else {})
+
+
+def test_a_barcode_names_its_patient_whatever_the_rule(sets: Sets) -> None:
+    slide = one(1, slides=["TCGA-21-1076-01Z-00-DX1"], patient=None)
+    about = one(2, slides=[], patient="TCGA-21-1076")
+    (sets.folder / "train.jsonl").write_text(lines([slide]))
+    (sets.folder / "held.jsonl").write_text(lines([about]))
+    train = (open_report(sets.folder / "train.jsonl"), Patients("slide"))
+    held = (open_report(sets.folder / "held.jsonl"), Patients())
+    assert dict(find_overlap([train], [held]).counts) == {"patient": 1}

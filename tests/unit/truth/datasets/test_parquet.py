@@ -59,3 +59,11 @@ def test_pictures_need_a_folder_and_a_sound_file(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(InputError, match="no sound Parquet file"):
         check_file(path)
+
+
+def test_a_text_that_is_none_is_named_by_its_row(tmp_path: Path) -> None:
+    texts = arrow.array([b"Free.", b"\xff\xfe"]).view(arrow.string())
+    path = tmp_path / "reports.parquet"
+    tables.write_table(arrow.table({"slide": ["S1", "S2"], "report": texts}), path)
+    with pytest.raises(InputError, match="row 2 holds what can't be read"):
+        check_file(path)
