@@ -203,10 +203,10 @@ class _Opened:
 
     def _prefill(self, inputs: dict[str, Any]) -> tuple[Any, _Cache]:
         network = self.model.network
-        for module in _turning(network):
-            module.rope_deltas = None
         moved = {name: value.to(network.device) for name, value in inputs.items()}
         with self.model.lock, torch.inference_mode():
+            for module in _turning(network):
+                module.rope_deltas = None
             try:
                 out = network(**moved, use_cache=True, logits_to_keep=1)
             except (ValueError, RuntimeError, IndexError, KeyError, TypeError) as error:
