@@ -10,8 +10,9 @@ tiles one after the other, logits where a loss is; once with a row to each dialo
 that dialogues share. The peer is what transformers' guides show:
 Trainer, PEFT, shuffled batches of a fixed number of dialogues, everything padded to the longest.
 Text tokens are counted without padding; lengths are spread as in WSI-Bench. `--utilisation` times
-steps of one sequence with 2,048 regions, and compares the operations, counted from shapes, with a
-product of large matrices in bfloat16.
+steps as `ruichat align instruct` takes them in bf16: 16,384 tiles become the 2,048 regions of one
+sequence. It compares the operations, counted from shapes, with a product of large matrices in
+bfloat16.
 """
 
 from __future__ import annotations
@@ -35,8 +36,12 @@ BAG_DIM = 384
 BATCH = 8
 """Dialogues in a batch of the peer's; our budget holds as many of middling length."""
 RANK = 16
+CARD_BAG_DIM = 1536
+"""Of tiles by UNI2-h."""
 NUM_REGIONS = 2048
 """Of the sequence whose use of a card is measured."""
+NUM_TILES = 8 * NUM_REGIONS
+"""That its regions are made of."""
 NUM_WORDS = 512
 """That follow its regions; half of them carry a loss."""
 
@@ -401,11 +406,12 @@ def time_card(name: str, steps: int = 8) -> Utilisation:
         sys.exit("this needs a card with CUDA; without one, run the comparison")
     language = QWEN3[name]
     tokens = NUM_REGIONS + NUM_WORDS
-    plan = Plan("bf16", 64, tokens, 0, NUM_WORDS / 2 / tokens, recompute=False)
-    regions = RegionShape(1536, language.width)
-    model = card_model(language)
+    plan = Plan("bf16", 64, tokens, NUM_TILES, NUM_WORDS / 2 / tokens, recompute=False)
+    regions = RegionShape(CARD_BAG_DIM, language.width)
+    device = torch.device("cuda")
+    model = card_model(language, device)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], fused=True)
-    batch = card_batch(language)
+    batch = card_batch(language, device)
     times = list(card_steps(model, optimiser, batch, steps))
     flops = step_flops(language, regions, plan) + attention_flops(language, tokens)
     peak = matmul_peak()
@@ -422,12 +428,14 @@ def time_card(name: str, steps: int = 8) -> Utilisation:
     )
 
 
-def card_model(language: Any) -> Any:
-    """Random weights of a language model with 2,048 region names, LoRA of rank 64."""
+def card_model(language: Any, device: Any) -> Any:
+    """Random weights of a language model with 2,048 region names; trains as `instruct` does."""
     import torch
-    from peft import LoraConfig, get_peft_model
 
-    from ruichat.model.adapter import language_matrices
+    from ruichat.align.instruct import wrap_in_lora
+    from ruichat.align.laid_settings import LaidTraining
+    from ruichat.align.loop import LoopConfig
+    from ruichat.align.stages.running import use_float32
     from ruichat.model.configuration import RuiChatConfig
     from ruichat.model.modeling import RuiChatForConditionalGeneration
 
@@ -443,42 +451,58 @@ def card_model(language: Any) -> Any:
         "tie_word_embeddings": language.tied,
     }
     config = RuiChatConfig(
-        text_config=text, bag_dim=1536, num_region_ids=NUM_REGIONS, max_regions=NUM_REGIONS
+        text_config=text, bag_dim=CARD_BAG_DIM, num_region_ids=NUM_REGIONS, max_regions=NUM_REGIONS
     )
     torch.set_default_dtype(torch.bfloat16)
-    with torch.device("cuda"):
+    with device:
         model = RuiChatForConditionalGeneration(config)
     torch.set_default_dtype(torch.float32)
-    lora = LoraConfig(r=64, target_modules=language_matrices(model))
-    return get_peft_model(model, lora).train()
+    lora = LaidTraining(rank=64, alpha=128, loop=LoopConfig(steps=3, learning_rate=1e-4))
+    wrapped = wrap_in_lora(model, lora, whole=("region_encoder", "pointer")).to(device)
+    use_float32(wrapped)
+    return wrapped.train()
 
 
-def card_batch(language: Any) -> dict[str, Any]:
-    """One sequence: all region names, then words of which half carry a loss."""
+def card_batch(language: Any, device: Any) -> dict[str, Any]:
+    """One sequence: tiles of all regions, their names, then words of which half carry a loss."""
     import torch
 
+    from ruichat.model.regions import GEOMETRY_DIM
     from ruichat.model.vocabulary import FIRST_REGION_ID
 
     names = torch.arange(FIRST_REGION_ID, FIRST_REGION_ID + NUM_REGIONS)
     words = torch.randint(FIRST_REGION_ID + NUM_REGIONS, language.vocab, (NUM_WORDS,))
-    ids = torch.cat([names, words])[None].cuda()
+    ids = torch.cat([names, words])[None].to(device)
     labels = ids.clone()
     labels[:, : -NUM_WORDS // 2] = -100
-    embeds = 0.02 * torch.randn(1, NUM_REGIONS, language.width, dtype=torch.bfloat16)
-    return {"input_ids": ids, "labels": labels, "region_embeds": embeds.cuda()}
+    return {
+        "input_ids": ids,
+        "labels": labels,
+        "tile_embeddings": torch.randn(1, NUM_TILES, CARD_BAG_DIM, device=device),
+        "tile_region": (torch.arange(NUM_TILES, device=device) % NUM_REGIONS)[None],
+        "region_geometry": torch.rand(1, NUM_REGIONS, GEOMETRY_DIM, device=device),
+    }
 
 
 def card_steps(model: Any, optimiser: Any, batch: dict[str, Any], steps: int) -> Iterator[float]:
     """Seconds of each step."""
     import torch
 
+    device = batch["input_ids"].device.type
+
+    def wait() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
     for _ in range(steps):
-        torch.cuda.synchronize()
+        wait()
         began = time.perf_counter()
-        model(**batch, skip_logits=True, use_cache=False).loss.backward()
+        with torch.autocast(device, torch.bfloat16):
+            loss = model(**batch, skip_logits=True, use_cache=False).loss
+        loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        torch.cuda.synchronize()
+        wait()
         yield time.perf_counter() - began
 
 

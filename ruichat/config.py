@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ruichat.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""Of whatever is drawn by chance: as NumPy and torch take one."""
+
 
 class Config(BaseModel):
     """Base of every settings object: immutable, and unknown fields are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def fingerprint(self) -> str:
         """Hex digest (16 characters) over all fields: the only cache key."""

@@ -45,6 +45,10 @@ class TinyQuestions:
         )
         return Question(tuple(ids), truth)
 
+    def name(self, number: int) -> str:
+        """See `Questions`."""
+        return f"question {number}"
+
     def regions(self, numbers: Sequence[int]) -> BagBatch:
         b = len(numbers)
         tiles = torch.zeros(b, NUM_REGIONS, DIM)

@@ -78,6 +78,11 @@ class DialogueBatches:
         """Steps until every dialogue was seen as often as there are epochs."""
         return -(-self._starts[-1] // self._config.micro_batches)
 
+    @property
+    def bags_digest(self) -> str:
+        """Over how the slides' bags were made."""
+        return self._dialogues.bags_digest
+
     def micro_batches(self, step: int) -> list[Callable[[], MicroBatch[DialogueBatch]]]:
         """See `loop.run_loop`."""
         first = step * self._config.micro_batches
@@ -90,9 +95,11 @@ class DialogueBatches:
         packed = self._epoch(epoch)[number - self._starts[epoch]]
         made = [self._row(int(row)) for row in packed.dialogues]
         words = [spelled for spelled, _ in made]
+        slides = [self._dialogues.slides(int(row)) for row in packed.dialogues]
+        about = [slides.index(one) for one in slides]
         shared = packed.row.tolist() if self._config.budget.row_tokens else None
         return MicroBatch(
-            collate(words, [laid for _, laid in made], self._processor, shared),
+            collate(words, [laid for _, laid in made], self._processor, shared, about),
             num_targets=sum(label != IGNORED for one in words for label in one.labels[1:]),
             num_tokens=sum(len(one.input_ids) for one in words),
             records=tuple(self._dialogues.name(int(row)) for row in packed.dialogues),

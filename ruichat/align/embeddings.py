@@ -25,7 +25,7 @@ from ruichat.align.encoder import (
 )
 from ruichat.align.stain import perturb_stain
 from ruichat.align.tile_classifier import ClassifierConfig, fit_classifier
-from ruichat.config import Config
+from ruichat.config import Config, Seed
 from ruichat.features.encoder import ENCODERS
 from ruichat.features.mini.graph import WIDTHS
 from ruichat.features.mini.network import MiniNetwork
@@ -42,7 +42,7 @@ HELD_OUT_SEED = 100_000
 class EmbeddingConfig(Config):
     """Settings of the embedding stage."""
 
-    seed: int = 0
+    seed: Seed = 0
     stains: int = 3
     """Views of each training window: one as it is, the others under another stain."""
     num_val_phantoms: int = 16

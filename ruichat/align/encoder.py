@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ruichat.align.stain import StainConfig, perturb_stain
-from ruichat.config import Config
+from ruichat.config import Config, Seed
 from ruichat.features.mini.graph import NUM_STATISTICS
 from ruichat.features.mini.network import MiniNetwork
 from ruichat.histology import KEYS
@@ -41,7 +41,7 @@ class EncoderTrainingConfig(Config):
     """Settings of the encoder stage."""
 
     sources: list[SourceConfig]
-    seed: int = 0
+    seed: Seed = 0
     steps: int = 4000
     real_per_step: int = 40
     """Real tiles per step, each seen in two views."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from ruichat.align.batches import (
@@ -25,8 +26,9 @@ from ruichat.align.batches import (
     write_turns,
 )
 from ruichat.align.corpus import read_corpus
-from ruichat.align.loop import Log, LoopConfig, MicroBatch, run_loop
-from ruichat.config import Config
+from ruichat.align.loop import Log, MicroBatch, run_loop
+from ruichat.align.training.settings import InOrder
+from ruichat.config import Config, Seed
 from ruichat.features.encoder import ENCODERS
 from ruichat.model.configuration import MINI_TEXT, RuiChatConfig
 from ruichat.model.modeling import RuiChatForConditionalGeneration
@@ -39,16 +41,16 @@ from ruichat.truth.symbolic import NUM_CLASSES, SymbolicConfig, draw_symbolic_sl
 class LanguageConfig(Config):
     """Settings of the language stage."""
 
-    seed: int = 0
+    seed: Seed = 0
     text_model: dict[str, int | str] = {}
     """Fields of the LM's config that differ from `MINI_TEXT`."""
     projector: str = "mlp"
     """Form of the projector that alignment will train: linear or mlp."""
-    dialogues_per_step: int = 24
-    row_tokens: int = 224
+    dialogues_per_step: int = Field(default=24, gt=0)
+    row_tokens: int = Field(default=224, gt=0)
     """Length up to which questions are added to a dialogue, text tokens."""
-    texts_per_step: int = 4
-    text_tokens: int = 160
+    texts_per_step: int = Field(default=4, gt=0)
+    text_tokens: int = Field(default=160, gt=0)
     """Length of a passage of plain text, text tokens."""
     blur: float = 0.1
     """Spread of noise on symbolic regions, in units of their own: real regions are never sharp."""
@@ -57,7 +59,7 @@ class LanguageConfig(Config):
     names they are added to, or the model is slow to read them."""
     compiled: bool = False
     """Compile the decoder layers: 1.25 times as fast on two cores; needs a C++ compiler."""
-    loop: LoopConfig
+    loop: InOrder
     symbolic: SymbolicConfig = SymbolicConfig()
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "MicroBatch",
     "MicroBatches",
     "StepReport",
+    "alone_in",
     "build_optimisers",
     "run_loop",
 ]
@@ -103,7 +104,7 @@ def run_loop(
     parts = divide(trained, config, groups)
     with ExitStack() as stack:
         if processes.is_main:
-            stack.enter_context(_alone_in(folder))
+            stack.enter_context(alone_in(folder))
         states = StateFolder(folder, run_digest(config, groups, settings, seed), config.keep)
         lines = describe(trained, parts, name)
         placed = place(trained, loss_of, config, processes)
@@ -143,7 +144,12 @@ def _recomputing(trained: nn.Module, config: LoopConfig) -> Generator[None]:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Generator[None]:
+def alone_in(folder: Path) -> Generator[None]:
+    """Keep other runs out of a folder.
+
+    Raises:
+        ConfigError: one is in it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):

@@ -24,9 +24,10 @@ from ruichat.align.batches import (
     write_turns,
 )
 from ruichat.align.language import LanguageStage
-from ruichat.align.loop import Log, LoopConfig, MicroBatch, run_loop
+from ruichat.align.loop import Log, MicroBatch, run_loop
 from ruichat.align.stages.contrast import Contrast
-from ruichat.config import Config
+from ruichat.align.training.settings import InOrder
+from ruichat.config import Config, Seed
 from ruichat.model.processing import IGNORED, RuiChatProcessor
 from ruichat.truth.bags import BagBatch, BagMaker, collate_bags
 from ruichat.truth.dialogues import Balance
@@ -35,16 +36,16 @@ from ruichat.truth.dialogues import Balance
 class ProjectorConfig(Config):
     """Settings of the alignment stage."""
 
-    seed: int = 0
-    slides_per_step: int = 24
-    row_tokens: int = 224
-    matching: float = 1.0
+    seed: Seed = 0
+    slides_per_step: int = Field(default=24, gt=0)
+    row_tokens: int = Field(default=224, gt=0)
+    matching: float = Field(default=1.0, ge=0)
     """Weight of the distance to the symbolic vectors; 0 aligns by words alone."""
-    tile_noise: float = 0.1
+    tile_noise: float = Field(default=0.1, ge=0)
     """Noise on tile embeddings, in units of their spread."""
     contrastive: float = Field(default=0.0, ge=0)
     """Weight of the contrastive loss between slides and the words about them; 0 leaves it out."""
-    loop: LoopConfig
+    loop: InOrder
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from numpy.typing import NDArray
 
-from ruichat.config import Config
+from ruichat.config import Config, Seed
 from ruichat.features.tile_classifier import TileClassifier
 from ruichat.histology import KEYS
 from ruichat.truth.bank import TileBank
@@ -28,7 +28,7 @@ LESION = 0.05
 class ClassifierConfig(Config):
     """Settings of the tile classifier."""
 
-    seed: int = 0
+    seed: Seed = 0
     steps: int = 1500
     weight_decay: float = 2.0
     shift_penalty: float = 0.001

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from ruichat.align.corpus import CorpusConfig, read_corpus
 from ruichat.align.segmenting import split_words
-from ruichat.config import Config
+from ruichat.config import Config, Seed
 from ruichat.errors import ConfigError
 from ruichat.histology import Language
 from ruichat.model.vocabulary import (
@@ -53,7 +53,7 @@ _COMMON_CHINESE = (
 class TokenizerConfig(Config):
     """Settings of the tokenizer stage."""
 
-    seed: int = 0
+    seed: Seed = 0
     vocab_size: int = Field(default=6000, gt=len(SPECIAL_PIECES) + 256)
     """Pieces in all, the special ones and 256 bytes among them."""
     num_dialogues: int = Field(default=6000, ge=0)

@@ -5,7 +5,7 @@ Trained here in torch; `region_state` does the same arithmetic in NumPy for answ
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -48,13 +48,19 @@ class DepthProjector(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.gate = nn.Parameter(torch.zeros(width))
 
-    def values(self, tiles: Float[Tensor, "m d"]) -> Float[Tensor, "m e"]:
-        """What each tile adds to its region."""
-        return self.projector(self.tile_norm(tiles[:, self.channels]))
+    def forward(
+        self, tiles: Float[Tensor, "m d"], pool: Callable[[Tensor], Tensor]
+    ) -> Float[Tensor, "b k e"]:
+        """Vectors of the regions behind their gate, zero until it has learned to open.
 
-    def forward(self, pooled: Float[Tensor, "b k e"]) -> Float[Tensor, "b k e"]:
-        """Vectors of the regions behind their gate, zero until it has learned to open."""
-        return self.norm(pooled) * self.gate
+        All in one call: FSDP2 gathers weights that it has divided around calls alone.
+
+        Args:
+            tiles: embeddings.
+            pool: takes what tiles add to their regions to the regions.
+        """
+        added = self.projector(self.tile_norm(tiles[:, self.channels]))
+        return self.norm(pool(added)) * self.gate
 
 
 class RegionEncoder(nn.Module):
@@ -108,24 +114,27 @@ class RegionEncoder(nn.Module):
         raw = tile_embeddings[used].to(self.norm.weight.dtype)
         tiles = self.tile_norm(raw)
         weight = self._weights(tiles, segment, b * k)
-        pooled = self._pool(self.projector(tiles), weight, segment, b * k).view(b, k, -1)
+
+        def pool(values: Tensor) -> Tensor:
+            return self._pool(values, weight, segment, b * k).view(b, k, -1)
+
+        pooled = pool(self.projector(tiles))
         # Millimetres grow with the slide; asinh keeps small values and compresses large ones.
         where = self.geometry(torch.asinh(region_geometry.to(pooled.dtype)))
         embeds = [self.norm(pooled + where) * self.scale]
-        for module in self.injected:
-            depth = cast(DepthProjector, module)
-            pooled = self._pool(depth.values(raw), weight, segment, b * k).view(b, k, -1)
-            embeds.append(depth(pooled))
+        embeds += [depth(raw, pool) for depth in self.injected]
         return torch.cat(embeds, dim=-1)
 
     def _weights(
         self, tiles: Float[Tensor, "m d"], segment: Int[Tensor, " m"], num: int
     ) -> Float[Tensor, "m h"]:
-        """Share of each tile in its region, per group of channels."""
+        """Share of each tile in its region, per group of channels; never in half precision."""
         if self.gate is None:
             score = tiles.new_zeros(len(tiles), self.num_heads)
         else:
             score = self.gate(tiles)
+        # bfloat16 can't count beyond 256, and autocast takes exponentials to float32 on CUDA.
+        score = score.to(torch.promote_types(score.dtype, torch.float32))
         index = segment[:, None].expand_as(score)
         top = score.new_full((num, self.num_heads), float("-inf"))
         top = top.scatter_reduce(0, index, score.detach(), "amax")
@@ -140,8 +149,9 @@ class RegionEncoder(nn.Module):
         segment: Int[Tensor, " m"],
         num: int,
     ) -> Float[Tensor, "s e"]:
-        heads = values.unflatten(-1, (self.num_heads, -1)) * weight[..., None]
-        return values.new_zeros(num, values.shape[-1]).index_add(0, segment, heads.flatten(-2))
+        heads = (values.unflatten(-1, (self.num_heads, -1)) * weight[..., None]).flatten(-2)
+        total = heads.new_zeros(num, heads.shape[-1]).index_add(0, segment, heads)
+        return total.to(values.dtype)
 
 
 def _projector(kind: str, bag_dim: int, width: int) -> nn.Module:

@@ -29,6 +29,7 @@ class DialogueBatch:
         region_mask: which regions exist.
         said: ids of the assistant's words alone, for `align`'s contrastive loss.
         said_mask: 0 where padded.
+        about: number of each dialogue's slide, the same for dialogues about the same one.
     """
 
     input_ids: Int[Tensor, "r t"]
@@ -42,6 +43,7 @@ class DialogueBatch:
     region_mask: Bool[Tensor, "b k"]
     said: Int[Tensor, "b u"]
     said_mask: Int[Tensor, "b u"]
+    about: Int[Tensor, " b"]
 
 
 def encode_batch(model: Any, batch: DialogueBatch) -> Float[Tensor, "b k e"]:
@@ -76,6 +78,7 @@ def collate(
     laid: Sequence[Laid],
     processor: RuiChatProcessor,
     row: Sequence[int] | None = None,
+    about: Sequence[int] | None = None,
 ) -> DialogueBatch:
     """Words padded on the right, tiles joined, regions padded to the most of them.
 
@@ -85,6 +88,7 @@ def collate(
         processor: spelled them.
         row: in which row each dialogue stands, behind those of the same row before it; each in
             its own if missing.
+        about: number of each dialogue's slide; each about its own if missing.
     """
     words = processor.collate(spelled if row is None else _joined(spelled, row), multiple_of=STEP)
     position = slide = mask = None
@@ -112,6 +116,7 @@ def collate(
         region_mask=exists,
         said=torch.from_numpy(said.input_ids),
         said_mask=torch.from_numpy(said.attention_mask),
+        about=torch.tensor(list(range(len(laid)) if about is None else about)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from bisect import bisect_right
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -13,13 +14,14 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
-from ruichat.align.data.slides import Reader, facts_of, longest_facts
+from ruichat.align.data.slides import Looked, Reader, facts_of, longest_facts
 from ruichat.errors import InputError, RuiChatError
+from ruichat.features.bag import FeatureBag
 from ruichat.truth.datasets.bags import Bags
 from ruichat.truth.datasets.check import EmptySplitError
 from ruichat.truth.datasets.dialogue import Dialogue
 from ruichat.truth.datasets.finding import Wrong
-from ruichat.truth.datasets.laying import Laid, check_cited, lay, most_regions
+from ruichat.truth.datasets.laying import Laid, check_cited, lay, most_regions, names_regions
 from ruichat.truth.datasets.store import DialogueFile
 
 
@@ -76,6 +78,7 @@ class FiledDialogues(Sequence[Dialogue]):
     ) -> None:
         self._files, self._bags, self._reader = files, bags, reader
         self._max_regions, self._tells = max_regions, facts
+        self._looked: dict[Path, Looked] = {}
         self._ends = np.cumsum([len(file) for file in files]).tolist()
         self.longest_facts = longest_facts(reader) if facts else ""
         if not self._ends or not self._ends[-1]:
@@ -94,6 +97,10 @@ class FiledDialogues(Sequence[Dialogue]):
         file, line = self._place(row)
         return file.place(line)
 
+    def slides(self, row: int) -> tuple[Path, ...]:
+        """The bags that a dialogue is about; raises as `Bags`."""
+        return self._bags.of(self[row])
+
     @contextmanager
     def naming(self, row: int) -> Generator[None]:
         """Errors within name file and dialogue."""
@@ -105,7 +112,7 @@ class FiledDialogues(Sequence[Dialogue]):
             raise type(error)(f"{self.name(row)}: {error.message}", hint=error.hint) from error
 
     def size(self, row: int) -> Size:
-        """What a dialogue's slides hold, by the heads of their bags.
+        """What a dialogue's slides hold, by the heads of their bags where those can tell.
 
         Raises:
             Wrong: a slide has no bag.
@@ -119,10 +126,20 @@ class FiledDialogues(Sequence[Dialogue]):
                 "it is about single pictures; training here reads bags of slides",
                 hint="Extract the pictures as slides, or leave the record out",
             )
-        tiles = [self._num_tiles(path) for path in paths]
+        tiles = [self._look(path).num_tiles for path in paths]
+        if self._reader.classifier is not None and names_regions(dialogue):
+            # Only the tiles that the model is shown make regions; which, the bag's head can't tell.
+            shown = [self._shown(path) for path in paths]
+            return Size(sum(tiles), lay(dialogue, shown, self._max_regions).num_regions)
         most = most_regions(dialogue, tiles, self._max_regions)
         check_cited(dialogue, most)
         return Size(sum(tiles), most)
+
+    @property
+    def bags_digest(self) -> str:
+        """Over how the bags were made whose sizes were asked for."""
+        made = sorted(f"{path.name} {looked.made}" for path, looked in self._looked.items())
+        return hashlib.sha256("\n".join(made).encode()).hexdigest()[:16]
 
     def show(self, row: int) -> Shown:
         """Read a dialogue's slides and cut them into regions; raises as `Reader`, `Bags`, `lay`."""
@@ -140,9 +157,15 @@ class FiledDialogues(Sequence[Dialogue]):
         np.add.at(area, laid.region, tile_mm2[laid.tile])
         return Shown(laid, facts, area)
 
-    @functools.cache  # noqa: B019 - one of these lives as long as its run
-    def _num_tiles(self, path: Path) -> int:
-        return self._reader.num_tiles(path)
+    def _look(self, path: Path) -> Looked:
+        if path not in self._looked:
+            self._looked[path] = self._reader.look(path)
+        return self._looked[path]
+
+    # Dialogues about a slide follow each other.
+    @functools.lru_cache(2)  # noqa: B019 - one of these lives as long as its run
+    def _shown(self, path: Path) -> FeatureBag:
+        return self._reader.shown(self._reader.read(path))[0]
 
     def _place(self, row: int) -> tuple[DialogueFile, int]:
         if not 0 <= row < len(self):

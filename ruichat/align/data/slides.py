@@ -46,6 +46,19 @@ class Classifier(Protocol):
 
 
 @dataclass(frozen=True)
+class Looked:
+    """What a bag is, unread.
+
+    Attributes:
+        num_tiles: in it.
+        made: slide, encoder and settings that it was made with; of a file of another tool its size.
+    """
+
+    num_tiles: int
+    made: str
+
+
+@dataclass(frozen=True)
 class Reader:
     """Reads bags of one encoder.
 
@@ -63,21 +76,21 @@ class Reader:
     reading: BagReading = field(default_factory=BagReading)
     dim: int = 0
 
-    def num_tiles(self, path: Path) -> int:
-        """Tiles of a bag, after checking that it is of this encoder.
+    def look(self, path: Path) -> Looked:
+        """What a bag is, by its head where it has one, after checking that it is of this encoder.
 
         Raises:
             ArtifactError: it is of another encoder, damaged, or of another schema.
             InputError, ConfigError: a file of another tool that can't be used.
         """
         if not has_manifest(path):
-            return len(self._foreign(path))
+            return Looked(len(self._foreign(path)), f"{path.stat().st_size} bytes")
         facts = peek_bag(path)
         self._check(path, facts.encoder, facts.encoder_digest, facts.dim)
-        return facts.num_tiles
+        return Looked(facts.num_tiles, str(facts))
 
     def read(self, path: Path) -> FeatureBag:
-        """The whole bag; raises as `num_tiles`."""
+        """The whole bag; raises as `look`."""
         if not has_manifest(path):
             return self._foreign(path)
         bag = FeatureBag.load(path)

@@ -70,7 +70,7 @@ def koleo_loss(embeddings: Float[Tensor, "b d"], *, gather: bool = False) -> Flo
 
     Args:
         embeddings: one crop's CLS tokens of different tiles.
-        gather: neighbours are looked for in the other processes' batches too.
+        gather: neighbours are looked for in the other processes' batches too; all must call.
 
     Returns:
         Minus the log of the distance, summed over the tiles; 0 for a tile alone.

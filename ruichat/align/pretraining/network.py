@@ -72,6 +72,11 @@ class Following:
         self._given = anchor is not None
         self._refreshes = 0
 
+    @property
+    def keeps_given(self) -> bool:
+        """Whether the anchor is the one that was given, not an earlier teacher."""
+        return self._given
+
     def to(self, device: torch.device) -> None:
         """Move everything to where the student is."""
         self.network.to(device)

@@ -57,6 +57,7 @@ class Batch:
         ibot: aim of the hidden patches.
         temperature: of the teacher.
         held: prototypes stay as they are in this step.
+        anchored: the anchor's loss counts in this step.
     """
 
     crops: Crops
@@ -67,6 +68,7 @@ class Batch:
     ibot: Aim | None = None
     temperature: float = 0.0
     held: bool = False
+    anchored: bool = False
 
 
 class Objective:
@@ -103,6 +105,7 @@ class Objective:
         self._following.to(device)
         temperature = config.teacher.temperature.at(step, steps)
         held = step < config.hold_prototypes * steps
+        anchored = config.gram is not None and step >= config.gram.from_step
         seen = [self._look(to_device(part.content, device)) for part in parts]
         aims = {
             name: self._balanced(name, [getattr(one, name) for one in seen], temperature)
@@ -111,7 +114,7 @@ class Objective:
         done: list[MicroBatch[Batch]] = []
         for i, (part, one) in enumerate(zip(parts, seen, strict=True)):
             own = {name: found[i] for name, found in aims.items() if found}
-            content = replace(one, temperature=temperature, held=held, **own)
+            content = replace(one, temperature=temperature, held=held, anchored=anchored, **own)
             done.append(replace(part, content=content))
         return done
 
@@ -124,7 +127,7 @@ class Objective:
         if config.koleo.weight:
             spread = [koleo_loss(c, gather=config.koleo.gather) for c in _by_crop(student.cls)]
             terms["koleo"] = config.koleo.weight * torch.stack(spread).sum()
-        if config.gram is not None and self._following.anchor is not None:
+        if config.gram is not None and batch.anchored and self._following.anchor is not None:
             terms["gram"] = config.gram.weight * self._anchored(batch.crops, student)
         if isinstance(config, DistillConfig):
             terms["smeka"] = self._distilled(config, batch.crops, student)
@@ -210,7 +213,9 @@ class Objective:
     def _anchored(self, crops: Crops, student: Tokens) -> Tensor:
         anchor = self._following.anchor
         assert anchor is not None
-        source = self._anchor or self._source
+        source = self._source
+        if self._anchor is not None and self._following.keeps_given:
+            source = self._anchor
         with torch.no_grad():
             clean = source.normalise(_intensities(crops.clean))
             patches = anchor.tokens(clean)[:, anchor.num_prefix :]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from ruichat.align.pretraining.tiles import (
 from ruichat.errors import InputError
 
 COLUMNS = ("h5_path", "patch_count", "cum_sum")
+
+MOST_DIGITS = 12
+"""Of a number of tiles."""
 
 _DELIMITERS = {".tsv": "\t", ".csv": ","}
 
@@ -90,11 +95,13 @@ def open_tiles(sources: list[TileSourceConfig]) -> TileSet:
     """All tiles of all sources.
 
     Raises:
-        InputError: something is wrong with a line; the first such is named.
+        InputError: something is wrong with a line, or a file isn't there; the first such is named.
     """
     parts: list[TileSet] = []
     for source in sources:
         listing = read_listing(source)
+        if not listing.faults:
+            listing.faults += _missing(source, listing)
         if listing.faults:
             first, more = listing.faults[0], len(listing.faults) - 1
             raise InputError(
@@ -105,11 +112,48 @@ def open_tiles(sources: list[TileSourceConfig]) -> TileSet:
     return JoinedTiles(parts)
 
 
+def listed_digest(sources: Sequence[TileSourceConfig]) -> str:
+    """Over what sources list, not over the tiles themselves: those are too many to read."""
+    digest = hashlib.sha256()
+    for source in sources:
+        if source.kind == "folder":
+            names = (path.relative_to(source.path).as_posix() for path in _images(source.path))
+            digest.update("\n".join(names).encode())
+        else:
+            digest.update(source.path.read_bytes())
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _missing(source: TileSourceConfig, listing: Listing) -> list[Fault]:
+    """Lines whose files aren't there; a folder is listed once, not asked for each file."""
+    if source.kind == "folder":
+        return []
+    named = [*((line, file.path) for line, file in listing.patches if file.quota), *listing.images]
+    there: dict[Path, frozenset[str]] = {}
+    found: list[Fault] = []
+    for line, path in named:
+        if path.parent not in there:
+            there[path.parent] = _names_in(path.parent)
+        # Some file systems know a name in other letters too.
+        if path.name not in there[path.parent] and not path.is_file():
+            remedy = "Restore the file, or take the line out"
+            found.append(Fault(source.path, line, f"{path} isn't there", remedy))
+    return found
+
+
+def _names_in(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()
+
+
 def _manifest(source: TileSourceConfig) -> Listing:
     listing, total = Listing(), 0
     for line, row in _rows(source.path, COLUMNS, listing):
         path, count, end = (row[name].strip() for name in COLUMNS)
-        if not path or not count.isdecimal() or not end.isdecimal():
+        if not path or not _is_count(count) or not _is_count(end):
             found = f"h5_path {path!r}, patch_count {count!r}, cum_sum {end!r}"
             remedy = "Give a path, a number of tiles and the sum of the numbers up to this line"
             listing.faults.append(Fault(source.path, line, found, remedy))
@@ -122,6 +166,11 @@ def _manifest(source: TileSourceConfig) -> Listing:
             total = int(end)
         listing.patches.append((line, PatchFile(source.start() / path, int(count))))
     return listing
+
+
+def _is_count(text: str) -> bool:
+    """Whether it is a whole number that an array's length can be."""
+    return text.isdecimal() and len(text) <= MOST_DIGITS
 
 
 def _list(source: TileSourceConfig) -> Listing:
@@ -140,8 +189,11 @@ def _list(source: TileSourceConfig) -> Listing:
 def _folder(source: TileSourceConfig) -> Listing:
     if not source.path.is_dir():
         raise NotADirectoryError(f"{source.path} is no folder")
-    found = sorted(p for p in source.path.rglob("*") if p.suffix.lower() in SUFFIXES)
-    return Listing(images=[(0, path) for path in found])
+    return Listing(images=[(0, path) for path in _images(source.path)])
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def _rows(

@@ -15,7 +15,7 @@ from ruichat.align.pretraining.schedules import MomentumConfig, RiseConfig
 from ruichat.align.pretraining.smeka import SmekaConfig
 from ruichat.align.pretraining.tiles import TileSourceConfig
 from ruichat.align.stain import ConcentrationConfig
-from ruichat.config import Config
+from ruichat.config import Config, Seed
 from ruichat.features.encoders.folder import Rgb, Spread, VitShape
 
 
@@ -69,7 +69,7 @@ class GramConfig(Config):
     teacher: EncoderChoice | None = None
     """Whose patches; the own teacher as it is after `from_step` if none is named."""
     from_step: int = Field(0, ge=0)
-    """Steps after which the loss counts."""
+    """Steps after which the loss counts, whoever the teacher is."""
     refresh_every: int = Field(0, ge=0)
     """Steps after which the own teacher takes the place again; 0 for never."""
     max_refreshes: int = Field(3, ge=0)
@@ -104,7 +104,7 @@ class PretrainConfig(Config):
     """Self-supervised training of an encoder."""
 
     tiles: list[TileSourceConfig] = Field(min_length=1)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     batch: int = Field(gt=1)
     """Tiles of a step, over all processes."""
     micro_batch: int = Field(gt=1)

@@ -25,11 +25,12 @@ from ruichat.align.pretraining.network import (
 )
 from ruichat.align.pretraining.objective import Batch, Objective
 from ruichat.align.pretraining.order import tiles_of_step
-from ruichat.align.pretraining.reading import open_tiles
+from ruichat.align.pretraining.reading import listed_digest, open_tiles
 from ruichat.align.pretraining.settings import DistillConfig, PretrainConfig
 from ruichat.align.pretraining.tiles import TileSet
 from ruichat.align.stain import draw_concentrations
 from ruichat.align.training.processes import start_processes
+from ruichat.errors import ConfigError
 from ruichat.features.encoders.folder import FolderCard
 from ruichat.features.encoders.saving import save_encoder
 
@@ -57,9 +58,11 @@ def train_tile_encoder(
             can't be used, before the first step.
         DivergedError: a loss isn't finite.
     """
+    _check_processes(config)
     check_memory(lambda launch: vision_needs(config, launch), log, anyway=anyway)
     check_encoders(config)
-    tiles = open_tiles([source.under(data) for source in config.tiles])
+    sources = [source.under(data) for source in config.tiles]
+    tiles = open_tiles(sources)
     source = first_backbone(config.backbone, config.crops.global_px, config.seed)
     mean, std = config.result.mean or source.mean, config.result.std or source.std
     source = replace(source, mean=mean, std=std)
@@ -89,7 +92,7 @@ def train_tile_encoder(
         seed=config.seed,
         groups=rate_groups(config, source),
         carried=following,
-        settings=f"{config.settings()} {len(tiles)} {' '.join(digests)}",
+        settings=f"{config.settings()} {listed_digest(sources)} {' '.join(digests)}",
         before_step=objective.aim,
         after_step=_after_step(config, student, following, objective, log),
     )
@@ -162,6 +165,21 @@ def result_card(config: PretrainConfig, source: Source) -> FolderCard:
         "architecture": shape.model_dump(),
     }
     return FolderCard.checked(fields, source="result")
+
+
+def _check_processes(config: PretrainConfig) -> None:
+    """Refuse micro-batches that leave one process waiting for another's neighbours.
+
+    Raises:
+        ConfigError: KoLeo gathers, and processes take a different number of micro-batches.
+    """
+    parts, num = config.batch // config.micro_batch, start_processes().num
+    if config.koleo.gather and config.koleo.weight and parts % num:
+        raise ConfigError(
+            f"a step has {parts} micro-batches for {num} processes, and koleo.gather looks for "
+            "neighbours in all of them at once; allowed: a multiple of them",
+            hint="Set koleo: {gather: false}, or another batch or micro_batch",
+        )
 
 
 def _frozen(config: PretrainConfig) -> list[Source]:

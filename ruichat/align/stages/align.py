@@ -49,7 +49,7 @@ class AlignObjective(nn.Module):
             return loss
         words = (batch.labels[:, 1:] != IGNORED).sum()
         contrast = self.contrast(
-            self.model, batch.said, batch.said_mask, regions, batch.region_mask
+            self.model, batch.said, batch.said_mask, regions, batch.region_mask, batch.about
         )
         return loss + self.weight * words * contrast
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ruichat.align.data.packing import BatchConfig
 from ruichat.align.training.settings import LoopConfig
-from ruichat.config import Config
+from ruichat.config import Config, Seed
 from ruichat.features.foreign.given import BagReading
 from ruichat.model.base import Quantise
 from ruichat.model.choices import ModelChoices
@@ -48,14 +48,21 @@ class Training(LoopConfig):
     """As `LoopConfig`, with steps as many as the epochs take."""
 
     steps: int = Field(default=0, ge=0)
-    """Most steps; 0 for all of the epochs."""
+    """Most steps, at least three; 0 for all of the epochs."""
     learning_rate: float = Field(default=1e-3, gt=0)
     checkpoint_every: int = Field(default=100, gt=0)
     log_every: int = Field(default=10, gt=0)
     workers: int = Field(default=2, ge=0)
 
+    @field_validator("steps")
+    @classmethod
+    def _rises_and_falls(cls, steps: int) -> int:
+        if steps in (1, 2):
+            raise ValueError(f"steps is {steps}; allowed: 0, or at least 3")
+        return steps
+
     def for_steps(self, steps: int) -> LoopConfig:
-        """The loop's settings for as many steps as the data gives, at least three."""
+        """The loop's settings for as many steps as the data gives; three if they are fewer."""
         wanted = min(steps, self.steps) if self.steps else steps
         return LoopConfig.model_validate(self.model_dump() | {"steps": max(wanted, 3)})
 
@@ -65,7 +72,7 @@ class StageConfig(Config):
 
     name: str = Field(min_length=1)
     """Of the checkpoint; recorded with every answer."""
-    seed: int = 0
+    seed: Seed = 0
     data: DataConfig
     bags: BagReading = BagReading()
     batches: BatchConfig = BatchConfig()

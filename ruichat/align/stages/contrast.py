@@ -38,8 +38,11 @@ class Contrast(nn.Module):
         said_mask: Int[Tensor, "b t"],
         regions: Float[Tensor, "b k w"],
         region_mask: Bool[Tensor, "b k"],
+        about: Int[Tensor, " b"] | None = None,
     ) -> Float[Tensor, ""]:
         """Mean over the micro-batch; zero for a single row, which has no others.
+
+        What is said of a slide in another row is no other's: such pairs are left out.
 
         Args:
             model: ours; its language model reads the words.
@@ -47,6 +50,7 @@ class Contrast(nn.Module):
             said_mask: which of its positions are words.
             regions: as `encode_regions` gives them.
             region_mask: which regions exist.
+            about: number of each row's slide; each has its own if missing.
         """
         width = self.of_slide.in_features
         exists = region_mask[..., None].to(regions.dtype)
@@ -59,6 +63,9 @@ class Contrast(nn.Module):
         if len(logits) == 1:
             return 0 * logits.sum()
         target = torch.arange(len(logits), device=logits.device)
+        if about is not None:
+            twin = (about[:, None] == about) & (target[:, None] != target)
+            logits = logits.masked_fill(twin, float("-inf"))
         return (
             functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)
         ) / 2

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ruichat.align.data.dialogues import FiledDialogues
 from ruichat.align.data.slides import Reader
+from ruichat.align.stages.beside import classifier_for
 from ruichat.align.stages.config import StageConfig
 from ruichat.align.stages.outline import Outline
 from ruichat.align.training.processes import Processes
 from ruichat.errors import ArtifactError, ConfigError
-from ruichat.features import tile_classifier as shipped
 from ruichat.features.bag import peek_bag
 from ruichat.storage.hdf5 import has_manifest
 from ruichat.truth.datasets.bags import Bags
@@ -93,10 +93,9 @@ def dialogues_of(config: StageConfig, data: StageData, outline: Outline) -> File
             f"{outline.encoder_digest[:8]}",
             hint="Extract the slides with the encoder's weights that the checkpoint was made for",
         )
-    classifier = None
-    if outline.encoder == shipped.ENCODER:
-        found = shipped.load_tile_classifier()
-        classifier = found if found.encoder_digest == data.encoder_digest else None
+    classifier = classifier_for(outline.encoder, outline.base)
+    if classifier is not None and classifier.encoder_digest != data.encoder_digest:
+        classifier = None
     reader = Reader(
         outline.encoder,
         digest=data.encoder_digest,

@@ -65,8 +65,9 @@ def build(config: InstructConfig, whole: bool = False, *, add_pieces: bool = Fal
         add_pieces: give rows to the pieces of thoughts where the checkpoint has none.
     """
     is_quantised = config.quantise != "none" and not whole
+    folder = find_checkpoint(config.base)
     found = load_trainable(
-        find_checkpoint(config.base),
+        folder,
         quantise=config.quantise if is_quantised else "none",
         # As in `align`: quantised weights are made on the device.
         device=str(start_processes().device) if is_quantised else "cpu",
@@ -79,7 +80,16 @@ def build(config: InstructConfig, whole: bool = False, *, add_pieces: bool = Fal
     objective = InstructObjective(model)
     group = Group("projector", ("modules_to_save.",), config.projector_rate)
     made_from = (("base", found.manifest.sha256),)
-    return Built(objective, model, found.processor, objective, (group,), made_from, is_quantised)
+    return Built(
+        objective,
+        model,
+        found.processor,
+        objective,
+        (group,),
+        made_from,
+        is_quantised,
+        base=folder,
+    )
 
 
 def _lora_config(options: LoraOptions, model: Any) -> LoraConfig:

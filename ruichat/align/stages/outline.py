@@ -23,6 +23,7 @@ class Outline:
         max_regions: that a slide is cut into.
         max_positions: text tokens that it reads.
         processor: of the model.
+        base: folder of the checkpoint; None of a published language model.
     """
 
     encoder: str
@@ -31,6 +32,7 @@ class Outline:
     max_regions: int
     max_positions: int
     processor: RuiChatProcessor
+    base: Path | None = None
 
 
 def outline_of_checkpoint(folder: Path) -> Outline:
@@ -49,6 +51,7 @@ def outline_of_checkpoint(folder: Path) -> Outline:
             max_regions=int(config["max_regions"]),
             max_positions=int(config["text_config"]["max_position_embeddings"]),
             processor=RuiChatProcessor.from_pretrained(folder),
+            base=folder,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(

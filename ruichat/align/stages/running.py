@@ -15,6 +15,7 @@ from ruichat.align.data.dialogues import FiledDialogues
 from ruichat.align.dialogue_batches import DialogueBatches, Spoken, turns_of
 from ruichat.align.loop import Group, Log, run_loop
 from ruichat.align.preflight.room import Launch, Need, check_memory
+from ruichat.align.stages.beside import carry_on
 from ruichat.align.stages.config import StageConfig
 from ruichat.align.stages.data import StageData, dialogues_of, open_data
 from ruichat.align.stages.outline import Outline
@@ -38,6 +39,7 @@ class Built:
         groups: with rates of their own.
         made_from: digests by role, for the checkpoint.
         is_quantised: whether frozen weights are kept in fewer bits than they came in.
+        base: folder of the checkpoint that is trained on; None of a published language model.
     """
 
     trained: nn.Module
@@ -47,6 +49,7 @@ class Built:
     groups: Sequence[Group] = ()
     made_from: tuple[tuple[str, str], ...] = ()
     is_quantised: bool = False
+    base: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ def train_stage(
     """Load the model, train it, and write `out/result`; see `run_stage`."""
     processes = start_processes()
     built = stage.build(False)
+    digests = f"{data.digest}|{batches.bags_digest}|{dict(built.made_from)}"
     use_float32(built.trained)
     run_loop(
         built.trained,
@@ -134,13 +138,14 @@ def train_stage(
         log=log,
         seed=config.seed,
         groups=built.groups,
-        settings=f"{_fingerprint(config)}|{data.digest}|{dict(built.made_from)}",
+        settings=f"{_fingerprint(config)}|{digests}",
     )
     if processes.is_main:
         if processes.layout == "shards" or built.is_quantised:
             built = stage.build(True)
             load_trained(built.trained, newest_tensors(out / stage.name))
         _save(stage.name, config, built, data, out / result)
+        carry_on(built.base, out / result, log)
     processes.sums([0.0])
     return out / result
 

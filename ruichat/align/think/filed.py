@@ -9,6 +9,7 @@ from pathlib import Path
 from ruichat.align.data.dialogues import FiledDialogues
 from ruichat.align.loop import Log
 from ruichat.align.preflight.room import Launch, Need, check_memory
+from ruichat.align.stages.beside import carry_on
 from ruichat.align.stages.data import StageData, dialogues_of, open_data
 from ruichat.align.stages.instruct import build, instruct_needs, outline
 from ruichat.align.stages.needs import checkpoint_shapes
@@ -26,7 +27,8 @@ from ruichat.align.think.filed_questions import FiledQuestions, find_asked
 from ruichat.align.think.needs import rewarded_need
 from ruichat.align.think.rules import ReinforceConfig
 from ruichat.align.think.spoken import require_thoughts, thinking_turns
-from ruichat.align.training.processes import start_processes
+from ruichat.align.training.processes import Layout, start_processes
+from ruichat.errors import ConfigError
 from ruichat.model.checkpoint import save_checkpoint
 from ruichat.model.trainable import find_checkpoint, load_trainable
 from ruichat.registry import require
@@ -71,6 +73,7 @@ def think_filed(
     if rules is not None:
         for package in ("trl", "datasets"):
             require(package, extra="align")
+        _check_layout(processes.layout)
         rules.parts_of_a_step(processes.num)
     check_memory(stage.needs, log, anyway=anyway)
     model = stage.outline()
@@ -86,6 +89,20 @@ def think_filed(
     if rules is None or asked is None:
         return folder
     return _reward(config, rules, data, asked, folder, out, log)
+
+
+def _check_layout(layout: Layout) -> None:
+    """Refuse to learn from rewards with weights that no process holds whole.
+
+    Raises:
+        ConfigError: FSDP2 or DeepSpeed are asked for.
+    """
+    if layout in ("shards", "zero"):
+        name = "FSDP2" if layout == "shards" else "DeepSpeed"
+        raise ConfigError(
+            f"rewards are learnt with whole weights in every process, not under {name}",
+            hint="Start it with torchrun alone; or teach under it with reinforce: null",
+        )
 
 
 def _teaching(config: DialogueThinkConfig) -> Stage:
@@ -186,5 +203,6 @@ def _reward(
             config_fingerprint=config.fingerprint(),
             details={"stage": "think"},
         )
+        carry_on(taught, out / CHECKPOINT_DIR, log)
     processes.sums([0.0])
     return out / CHECKPOINT_DIR

@@ -107,6 +107,11 @@ class FiledQuestions:
             [one.geometry for one in laid],
         )
 
+    def name(self, number: int) -> str:
+        """File, dialogue and question."""
+        asked = self._at(number)
+        return f"{self._dialogues.name(asked.row)}, question {asked.turn + 1}"
+
     def check(self, max_positions: int, max_tokens: int) -> None:
         """Refuse questions for whose thought and answer the model has no room.
 

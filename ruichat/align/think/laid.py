@@ -12,6 +12,7 @@ from ruichat.align.instruct import train_adapter, wrap_in_lora
 from ruichat.align.laid_needs import taught_need
 from ruichat.align.loop import Log
 from ruichat.align.preflight.room import Launch, Need, check_memory
+from ruichat.align.stages.beside import carry_on, classifier_for
 from ruichat.align.stages.needs import checkpoint_shapes
 from ruichat.align.stages.outline import Outline, outline_of_checkpoint
 from ruichat.align.think.config import LaidThinkConfig
@@ -22,7 +23,7 @@ from ruichat.chat.calibration import THINKING_FILE_NAME
 from ruichat.errors import ConfigError, PrerequisiteError
 from ruichat.features import tile_classifier as shipped
 from ruichat.features.encoder import Encoder, load_encoder
-from ruichat.features.tile_classifier import TileClassifier, load_tile_classifier
+from ruichat.features.tile_classifier import TileClassifier
 from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
 from ruichat.model.checkpoint_files import THINKING_DIR, clear_folder
 from ruichat.model.trainable import Trainable, find_checkpoint, load_trainable
@@ -83,6 +84,8 @@ def think_laid(config: LaidThinkConfig, data: Path, out: Path, log: Log, *, anyw
         made_from={"base": start.manifest.sha256},
         config_fingerprint=config.fingerprint(),
     )
+    if not config.apart:
+        carry_on(folder, saved, log)
     if config.calibrate is not None and judges is not None:
         for thinking in (True,) if config.apart else (False, True):
             log(f"think: calibrating answers {'with' if thinking else 'without'} thoughts")
@@ -165,7 +168,9 @@ def _judges(config: LaidThinkConfig, outline: Outline) -> _Judges:
             "classifier to calibrate with",
             hint="Set calibrate: null",
         )
-    return _Judges(load_encoder(outline.encoder), load_tile_classifier(shipped.WEIGHTS))
+    classifier = classifier_for(outline.encoder, outline.base)
+    assert classifier is not None
+    return _Judges(load_encoder(outline.encoder), classifier)
 
 
 def _read_bank(config: LaidThinkConfig, path: Path, outline: Outline) -> TileBank:

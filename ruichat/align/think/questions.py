@@ -49,6 +49,10 @@ class Questions(Protocol):
         """The slides that they are about, padded to one batch."""
         ...
 
+    def name(self, number: int) -> str:
+        """What messages call one of them."""
+        ...
+
 
 class LaidQuestions:
     """Questions about slides laid from tiles of known class.
@@ -84,6 +88,10 @@ class LaidQuestions:
     def regions(self, numbers: Sequence[int]) -> BagBatch:
         """See `Questions`."""
         return collate_bags([self._draw(number)[1] for number in numbers])
+
+    def name(self, number: int) -> str:
+        """See `Questions`."""
+        return f"question {number + 1} of seed {'-'.join(map(str, self._seed))}"
 
     def _draw_one(self, number: int) -> tuple[Question, LaidSlide]:
         rng = np.random.default_rng((*self._seed, number))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from transformers import PrinterCallback
 from transformers.integrations.integration_utils import TensorBoardCallback
 from trl.trainer.grpo_config import GRPOConfig
 
-from ruichat.align.loop import Log
+from ruichat.align.loop import Log, alone_in
 from ruichat.align.think.questions import Questions
 from ruichat.align.think.rewards import NAMES
 from ruichat.align.think.rules import ReinforceConfig
 from ruichat.align.think.sheet import Sheet
 from ruichat.align.think.telling import States, Telling
 from ruichat.align.think.trainer import SlideGRPOTrainer, build_rewards
+from ruichat.align.training.processes import start_processes
 from ruichat.model.adapter import bare_model, language_matrices
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
@@ -55,16 +56,21 @@ def reinforce(
         The model with its adapter.
 
     Raises:
-        ConfigError: the folder holds a run with other settings, or processes don't fit the batch.
+        ConfigError: the folder holds a run with other settings, or is in use; processes don't fit
+            the batch.
         ModelError: the loss isn't finite.
     """
     settings = f"{config.fingerprint()}-{settings}"
-    states = States(out, settings)
-    resumed = states.newest()
+    states, processes = States(out, settings), start_processes()
     curves = TensorBoardCallback()
     curves.logging_dir = str(out / "tensorboard")
     sheet = Sheet({"train": train, "held_out": held_out})
-    with _lent(bare_model(model), processor):
+    with ExitStack() as stack:
+        if processes.is_main:
+            stack.enter_context(alone_in(out))
+        # The others wait here until the main process has removed what was never finished.
+        resumed = processes.agree(states.newest() if processes.is_main else None)
+        stack.enter_context(_lent(bare_model(model), processor))
         earned: dict[str, float] = {}
         told = [states, Telling(log, out / "held_out.jsonl", earned, settings), curves]
         trainer = _trainer(config, model, processor, sheet, out, told, earned)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from ruichat.align.think.rewards import RewardConfig
-from ruichat.config import Config
+from ruichat.config import Config, Seed
 from ruichat.errors import ConfigError
 
 Loss = Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo"]
@@ -16,7 +16,7 @@ Loss = Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo"]
 class ReinforceConfig(Config):
     """Settings of reinforcement learning."""
 
-    seed: int = 0
+    seed: Seed = 0
     steps: int = Field(default=200, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)

@@ -38,6 +38,12 @@ class Sheet:
         of, _, number = name.partition("/")
         return self._sets[of].question(int(number))
 
+    def called(self, number: int) -> str:
+        """What messages call a question, by its number."""
+        names, starts = list(self._starts), list(self._starts.values())
+        at = bisect_right(starts, number) - 1
+        return self._sets[names[at]].name(number - starts[at])
+
     def regions(self, numbers: Sequence[int]) -> BagBatch:
         """The slides of questions of one set, by their numbers."""
         names, starts = list(self._starts), list(self._starts.values())

@@ -34,6 +34,8 @@ class States(TrainerCallback):
     def newest(self) -> Path | None:
         """The newest whole state; those that were never finished are removed.
 
+        For the main process alone, while no other run is in the folder.
+
         Raises:
             ConfigError: the run there was begun with other settings.
         """
@@ -42,7 +44,7 @@ class States(TrainerCallback):
         for state in found:
             mark = state / self._mark
             if not mark.is_file():
-                shutil.rmtree(state)
+                shutil.rmtree(state, ignore_errors=True)
             elif mark.read_text(encoding="utf-8") != self._settings:
                 raise ConfigError(
                     f"{self._folder} holds a run with other settings",

@@ -17,11 +17,11 @@ from torch import Tensor
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from ruichat.align.loop import DivergedError
 from ruichat.align.think.rewards import NAMES, RewardConfig, score
 from ruichat.align.think.sheet import Sheet
 from ruichat.align.think.tokenizer import TrainerTokenizer
 from ruichat.align.think.written import Marks, read_written
-from ruichat.errors import ModelError
 from ruichat.model.adapter import bare_model
 from ruichat.model.processing import RuiChatProcessor
 
@@ -125,9 +125,9 @@ class SlideGRPOTrainer(GRPOTrainer):
         self._numbers = inputs["numbers"]
         loss: Tensor = super()._compute_loss(model, inputs)
         if not torch.isfinite(loss):
-            raise ModelError(
-                f"the loss is {loss.item()} at step {self.state.global_step + 1}",
-                hint="Lower learning_rate, or raise beta",
+            asked = dict.fromkeys(self._numbers.tolist())
+            raise DivergedError(
+                "the loss", self.state.global_step, [self._sheet.called(one) for one in asked]
             )
         return loss
 

@@ -16,6 +16,10 @@ from ruichat.align.training.optimisers import Part
 from ruichat.align.training.settings import Log, LoopConfig, StepReport
 from ruichat.errors import PrerequisiteError
 from ruichat.registry import require
+from ruichat.storage.artifacts import write_atomic
+
+WANDB_FILE = "wandb.txt"
+"""Holds the number that Weights & Biases gave the run."""
 
 _NAMES = {"adamw": "AdamW", "muon": "Muon"}
 
@@ -165,6 +169,18 @@ def _wandb_run(folder: Path, config: LoopConfig, name: str) -> Any:
             hint="Run: pip install wandb, or leave `wandb` empty: TensorBoard is always written",
         )
     wandb: Any = require("wandb")
-    return wandb.init(
-        project=config.wandb, name=name, dir=str(folder), config=config.model_dump(), resume="allow"
+    run = wandb.init(
+        project=config.wandb,
+        name=name,
+        dir=str(folder),
+        config=config.model_dump(),
+        # A run that goes on draws on in its own curves.
+        id=_kept_id(folder / WANDB_FILE),
+        resume="allow",
     )
+    write_atomic(folder / WANDB_FILE, run.id.encode())
+    return run
+
+
+def _kept_id(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8").strip() or None if path.is_file() else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ruichat.config import Config
 
@@ -30,7 +30,7 @@ class LoopConfig(Config):
     """What trains the matrices of decoder layers; all else is always AdamW's."""
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps over which the rate rises."""
-    weight_decay: float = 0.01
+    weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, gt=0)
     """Largest gradient norm."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -42,7 +42,8 @@ class LoopConfig(Config):
     keep: int = Field(default=2, ge=1)
     """Kept states; older ones are removed."""
     workers: int = Field(default=0, ge=0)
-    """Threads that make the next step's batches; 0 where making one changes what is carried."""
+    """Threads that make the next step's batches; 0 where making one changes what is carried, which
+    settings of such stages ask for."""
     wandb: str = ""
     """Project of Weights & Biases that is told too; none if empty."""
 
@@ -51,6 +52,19 @@ class LoopConfig(Config):
         return self.model_copy(
             update={name: type(self).model_fields[name].default for name in _WATCHING}
         ).fingerprint()
+
+
+def _in_order(loop: LoopConfig) -> LoopConfig:
+    if loop.workers:
+        raise ValueError(
+            f"workers is {loop.workers}; allowed here: 0, since each step's slides hang on those "
+            "of the steps before it"
+        )
+    return loop
+
+
+InOrder = Annotated[LoopConfig, AfterValidator(_in_order)]
+"""Of a stage whose batches change what is carried: they are made one after the other."""
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,12 @@ def check_cited(dialogue: Dialogue, num_regions: int) -> None:
                 )
 
 
+def names_regions(dialogue: Dialogue) -> bool:
+    """Whether it states or cites any: then they have to be there."""
+    said = (turn.text + (turn.thought or "") for turn in dialogue.turns)
+    return bool(dialogue.regions) or any(cited_numbers(text) for text in said)
+
+
 def most_regions(dialogue: Dialogue, num_tiles: Sequence[int], max_regions: int) -> int:
     """Regions that `lay` will cut, as far as the numbers of tiles tell."""
     most = dialogue.num_regions or max(max_regions, len(dialogue.regions))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from ruichat.align.data.slides import Reader, facts_of
 from ruichat.align.dialogue_batches import DialogueBatches
 from ruichat.align.loop import MicroBatch
 from ruichat.errors import ArtifactError, ConfigError, InputError
+from ruichat.features.bag import FeatureBag
 from ruichat.features.foreign.given import BagReading
+from ruichat.histology import KEYS
 from ruichat.model.processing import IGNORED, RuiChatProcessor
 from ruichat.model.regions import split_regions
 from ruichat.truth.datasets.bags import Bags
@@ -300,6 +303,47 @@ def test_bags_of_other_tools_are_read(processor: RuiChatProcessor, tmp_path: Pat
         batches(
             tmp_path, processor, "d.jsonl", reader=Reader("virchow2", reading=BagReading(mpp=0.25))
         )
+
+
+class KnowsTwoTiles:
+    """Two tiles of a slide are of a kind that it has seen."""
+
+    def class_probabilities(self, embeddings: Any) -> Any:
+        return np.full((len(embeddings), len(KEYS)), 1 / len(KEYS), np.float32)
+
+    def known_score(self, embeddings: Any) -> Any:
+        return (np.arange(len(embeddings)) < 2).astype(np.float32)
+
+
+def test_a_region_of_tiles_that_arent_shown_is_told_first(
+    folder: Path, processor: RuiChatProcessor
+) -> None:
+    """Two tiles make two regions."""
+    turns = [{"role": "user", "text": "Where?"}, {"role": "assistant", "text": "Here [R3]."}]
+    write_dialogues(folder / "cites.jsonl", 1, turns=turns)
+    with pytest.raises(InputError, match=r"dialogue 1: it cites \[R3\]; .* into R1 to R2"):
+        batches(folder, processor, "cites.jsonl", reader=Reader("mini", classifier=KnowsTwoTiles()))
+
+
+def test_the_way_that_bags_were_made_is_known(folder: Path, processor: RuiChatProcessor) -> None:
+    before = batches(folder, processor).bags_digest
+    assert batches(folder, processor).bags_digest == before
+    path = folder / "bags" / "slide0.h5"
+    bag = FeatureBag.load(path)
+    replace(bag, fingerprint="another mpp").save(path)
+    assert batches(folder, processor).bags_digest != before
+    bag.save(path)
+
+
+def test_dialogues_about_one_slide_know_of_each_other(
+    folder: Path, processor: RuiChatProcessor
+) -> None:
+    part = made(batches(folder, processor), 0)[0]
+    slides = [(int(name.rsplit(" ", 1)[1]) - 1) % 4 for name in part.records]
+    about = part.content.about
+    assert len(set(slides)) < len(slides)
+    same = torch.tensor(slides)[:, None] == torch.tensor(slides)
+    assert torch.equal(about[:, None] == about, same)
 
 
 def spoilt(values: dict[str, Any]) -> Callable[[Path], str]:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,26 @@ from typer.testing import CliRunner
 
 from ruichat.align.data.batch import encode_batch
 from ruichat.align.dialogue_batches import DialogueBatches
-from ruichat.align.stages.align import AlignConfig, build
+from ruichat.align.stages.align import AlignConfig, build, train_align
+from ruichat.align.stages.beside import classifier_for
 from ruichat.align.stages.config import InstructConfig, Training
 from ruichat.align.stages.contrast import Contrast
 from ruichat.align.stages.data import dialogues_of, open_data
 from ruichat.align.stages.instruct import build as build_instruct
 from ruichat.align.stages.instruct import outline as outline_instruct
 from ruichat.align.stages.outline import outline_of_source
+from ruichat.align.stages.running import quiet
 from ruichat.align.training.processes import start_processes
+from ruichat.chat.backend import CLASSIFIER_FILE
 from ruichat.cli.main import app
 from ruichat.errors import ConfigError, PrerequisiteError
+from ruichat.features.bag import FeatureBag
 from ruichat.features.encoder import load_encoder
+from ruichat.features.tile_classifier import load_tile_classifier
 from ruichat.model.base import BaseReference
 from ruichat.model.checkpoint import MINI_DIR, load_checkpoint
 from ruichat.model.checkpoint_files import read_manifest
+from ruichat.truth.replay import REPLAY_FILE
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +99,38 @@ def test_instruct_tunes_what_align_made(root: Path, aligned: tuple[Path, str], d
     assert made.made_from["base"] == read_manifest(aligned[0]).sha256
 
 
+@pytest.mark.parametrize("pool", ["mean", "attention"])
+def test_stages_train_in_half_precision(root: Path, pool: str) -> None:
+    """With recomputed layers and vectors before a deeper one, as recipes for cards have them."""
+    values = align_settings(root, contrastive=0.1)
+    values["model"] |= {"pool": pool, "inject_layers": [1]}
+    values["training"] |= {"precision": "bf16", "gradient_checkpointing": True, "steps": 3}
+    folder, told = run_stage_command(root, "align", values, f"half-{pool}")
+    assert "align step 3/3 loss " in told and "nan" not in told
+    tuned = instruct(folder, training=values["training"])
+    folder, _ = run_stage_command(root, "instruct", tuned, f"half-{pool}-instructed")
+    assert isinstance(answer(folder), str)
+
+
 def instruct(base: Path, **changes: Any) -> dict[str, Any]:
     return settings_of(base=str(base), lora={"rank": 2, "alpha": 4}, **changes)
+
+
+def test_what_a_checkpoint_carries_goes_along(root: Path, aligned: tuple[Path, str]) -> None:
+    """The tile classifier of another site, and what is rehearsed."""
+    base = root / "adapted"
+    shutil.copytree(aligned[0], base)
+    own = replace(load_tile_classifier(), weight=load_tile_classifier().weight / 2)
+    own.save(base / CLASSIFIER_FILE)
+    (base / REPLAY_FILE).write_bytes(b"rehearsed")
+    folder, told = run_stage_command(root, "instruct", instruct(base), "goes-along")
+    for name in (CLASSIFIER_FILE, REPLAY_FILE):
+        assert (folder / name).read_bytes() == (base / name).read_bytes()
+        assert f"{name} goes along from {base}" in told
+    found = classifier_for("mini", base)
+    assert found is not None and found.encoder_digest == own.encoder_digest
+    assert classifier_for("mini", aligned[0]) is load_tile_classifier()
+    assert found is not load_tile_classifier()
 
 
 def test_an_adapter_learns_on(root: Path, aligned: tuple[Path, str]) -> None:
@@ -183,6 +220,24 @@ def test_other_settings_need_another_folder(root: Path, aligned: tuple[Path, str
     assert isinstance(done.exception, ConfigError) and "other settings" in str(done.exception)
 
 
+def test_bags_made_another_way_need_another_folder(
+    root: Path, aligned: tuple[Path, str], tmp_path: Path
+) -> None:
+    bags = tmp_path / "bags"
+    shutil.copytree(root / "bags", bags)
+    for path in bags.iterdir():
+        replace(FeatureBag.load(path), fingerprint="another mpp").save(path)
+    values = align_settings(root, contrastive=0.1)
+    values["data"] |= {"bags": [str(bags)]}
+    config = AlignConfig.model_validate(values)
+    short = {"training": Training(steps=3, checkpoint_every=1)}
+    train_align(config.model_copy(update=short), root, tmp_path / "out", quiet)
+    for path in bags.iterdir():
+        shutil.copy(root / "bags" / path.name, path)
+    with pytest.raises(ConfigError, match="other settings"):
+        train_align(config.model_copy(update=short), root, tmp_path / "out", quiet)
+
+
 def test_the_contrastive_loss_tells_slides_apart(root: Path, tmp_path: Path) -> None:
     config = AlignConfig.model_validate(align_settings(root, contrastive=1.0))
     built = build(config)
@@ -203,14 +258,18 @@ def test_the_contrastive_loss_tells_slides_apart(root: Path, tmp_path: Path) -> 
     losses: list[float] = []
     for _ in range(30):
         regions = encode_batch(built.model, batch)
-        loss = contrast(built.model, batch.said, batch.said_mask, regions, batch.region_mask)
+        said = (batch.said, batch.said_mask)
+        loss = contrast(built.model, *said, regions, batch.region_mask, batch.about)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    # Rows about one slide can't be told apart; the four slides can.
     assert losses[-1] < 0.7 * losses[0]
     assert np.isfinite(losses).all()
+    # Rows about one slide are no others to each other.
+    alone = torch.zeros_like(batch.about)
+    regions = encode_batch(built.model, batch).detach()
+    assert contrast(built.model, *said, regions, batch.region_mask, alone).item() == 0
 
 
 def test_steps_are_those_of_the_epochs_unless_fewer_are_wanted() -> None:
@@ -218,3 +277,5 @@ def test_steps_are_those_of_the_epochs_unless_fewer_are_wanted() -> None:
     assert Training(steps=10).for_steps(40).steps == 10
     assert Training(steps=100).for_steps(40).steps == 40
     assert Training().for_steps(1).steps == 3
+    with pytest.raises(ConfigError, match="steps is 1; allowed: 0, or at least 3"):
+        Training.checked({"steps": 1}, source="align.yaml")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -359,6 +362,27 @@ def test_wandb_that_is_missing_is_said(tmp_path: Path) -> None:
         pytest.skip("wandb is installed")
     with pytest.raises(PrerequisiteError, match="wandb"):
         train(Toy(), tmp_path, settings("adamw").model_copy(update={"wandb": "trial"}))
+
+
+def test_wandb_goes_on_in_its_own_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wandb.py").write_text(
+        "import types\n"
+        "asked = []\n"
+        "def init(*, id, **_):\n"
+        "    asked.append(id)\n"
+        "    made = id or f'made{len(asked)}'\n"
+        "    nothing = lambda *_, **__: None\n"
+        "    return types.SimpleNamespace(id=made, log=nothing, finish=nothing)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    told = settings("adamw").model_copy(update={"wandb": "trial"})
+    for folder in ("one", "one", "other"):
+        train(Toy(), tmp_path / folder, told)
+        shutil.rmtree(tmp_path / folder / "step-00000012", ignore_errors=True)
+    asked = importlib.import_module("wandb").asked
+    monkeypatch.delitem(sys.modules, "wandb")
+    assert asked == [None, "made1", None]
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])

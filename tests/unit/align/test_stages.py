@@ -25,8 +25,14 @@ from ruichat.align.laid_settings import CalibrateConfig, LaidTraining
 from ruichat.align.language import LanguageConfig, LanguageStage, build_model, train_language
 from ruichat.align.loop import LoopConfig
 from ruichat.align.projector import ProjectorConfig, region_loss, train_projector
+from ruichat.align.stages.config import AlignConfig
+from ruichat.align.think.config import DialogueThinkConfig
+from ruichat.align.think.rules import ReinforceConfig
 from ruichat.align.tile_classifier import ClassifierConfig, fit_classifier
 from ruichat.chat.calibration import MIN_RECORDS, AnswerSignal, load_calibration
+from ruichat.config import Config
+from ruichat.errors import ConfigError
+from ruichat.features.foreign.given import BagReading
 from ruichat.model.processing import RuiChatProcessor
 from ruichat.truth.bags import BagMaker
 from ruichat.truth.bank import TileBank
@@ -47,6 +53,33 @@ PROJECTOR = ProjectorConfig(slides_per_step=2, row_tokens=200, loop=LOOP)
 INSTRUCT = LaidTraining(slides_per_step=2, row_tokens=200, rank=2, alpha=4, loop=LOOP)
 
 State = dict[str, Tensor]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (LaidTraining, {"loop": {"steps": 3, "learning_rate": 1, "workers": 2}}, "workers is 2"),
+        (ProjectorConfig, {"loop": {"steps": 3, "learning_rate": 1, "workers": 1}}, "allowed here"),
+        (LanguageConfig, {"loop": {"steps": 3, "learning_rate": 1, "workers": 1}}, "allowed here"),
+        (LaidTraining, {"rank": 0}, "rank: Input should be greater than 0"),
+        (LaidTraining, {"slides_per_step": 0}, "slides_per_step"),
+        (LaidTraining, {"row_tokens": 0}, "row_tokens"),
+        (CalibrateConfig, {"num_slides": 0}, "num_slides"),
+        (LaidTraining, {"seed": -1}, "seed: Input should be greater than or equal to 0"),
+        (DialogueThinkConfig, {"seed": -1}, "seed: Input should be"),
+        (ReinforceConfig, {"seed": -1}, "seed: Input should be"),
+        (LoopConfig, {"weight_decay": -0.1}, "weight_decay: Input should be"),
+        (LoopConfig, {"weight_decay": math.nan}, "weight_decay: Input should be a finite number"),
+        (LoopConfig, {"learning_rate": math.inf}, "learning_rate: Input should be a finite"),
+        (AlignConfig, {"contrastive": math.inf}, "contrastive: Input should be a finite"),
+        (BagReading, {"mpp": math.inf}, "mpp: Input should be a finite"),
+    ],
+)
+def test_settings_that_nothing_trains_with_are_refused(
+    kind: type[Config], values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        kind.checked(values, source="the test")
 
 
 def state_of(module: nn.Module) -> State:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,30 @@ def model(picture_model: Folder) -> Callable[[str], ImageChatModel]:
 
 def words(session: ChatSession, question: str, num: int = 8) -> str:
     return "".join(piece.text for piece in session.stream(question, max_tokens=num))
+
+
+def test_positions_are_begun_anew_where_no_other_chat_steps(
+    model: Callable[[str], ImageChatModel], context: SlideContext
+) -> None:
+    """Between another thread's positions and its forward they must stay."""
+    loaded = model("qwen2_5_vl")
+    turning = next(m for m in loaded.network.modules() if hasattr(m, "rope_deltas"))
+    at_entry: list[object] = []
+    plain = loaded.lock
+
+    class Watched:
+        def __enter__(self) -> None:
+            plain.acquire()
+            at_entry.append(turning.rope_deltas)
+
+        def __exit__(self, *_: object) -> None:
+            plain.release()
+
+    watched = replace(loaded)
+    object.__setattr__(watched, "lock", Watched())
+    turning.rope_deltas = "another chat's"
+    words(watched.open(context), "Is there tumour?", num=1)
+    assert at_entry[0] == "another chat's"
 
 
 @pytest.mark.parametrize("name", SAVERS)

@@ -142,6 +142,27 @@ def test_pooling_is_a_weighted_mean_within_each_region(processor, projector, poo
     assert 0.5 < rms / model.config.initializer_range < 1.5
 
 
+@pytest.mark.parametrize("pool", ["attention", "mean"])
+def test_regions_are_encoded_in_half_precision(processor, pool, slide):
+    """Also where autocast keeps the weights of tiles in float32, as on CUDA."""
+    tiny = tiny_model(processor.vocab_size, pool=pool, inject_layers=(1,))
+    bag = bag_of(slide)
+    # More tiles than bfloat16 can count.
+    times = 800 // bag["tile_region"].shape[1]
+    bag["tile_region"] = bag["tile_region"].repeat(1, times)
+    noise = torch.randn_like(bag["tile_embeddings"].repeat(1, times, 1))
+    bag["tile_embeddings"] = bag["tile_embeddings"].repeat(1, times, 1) + 0.1 * noise
+    wanted = tiny.encode_regions(**bag)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = tiny.encode_regions(**bag)
+    found.sum().backward()
+    torch.testing.assert_close(found.float(), wanted, rtol=0.05, atol=0.05 * wanted.std().item())
+    encoder = tiny.region_encoder
+    values, weight = torch.ones(900, 48, dtype=torch.bfloat16), torch.ones(900, encoder.num_heads)
+    pooled = encoder._pool(values, weight, torch.zeros(900, dtype=torch.long), 1)
+    assert pooled.dtype == torch.bfloat16 and (pooled == 900).all()
+
+
 def test_loss_is_the_mean_over_asked_positions(model, bag, ids):
     labels = ids.clone()
     labels[:, :-6] = -100

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from ruichat.align.pretraining.stage import (
     result_card,
     train_tile_encoder,
 )
+from ruichat.align.training.processes import Processes
 from ruichat.cli.main import app
 from ruichat.errors import ConfigError
 from ruichat.features.encoder import load_encoder
@@ -198,6 +200,59 @@ def test_a_folder_of_other_settings_is_refused(tiles: Path, tmp_path: Path) -> N
     train_tile_encoder(settings(tiles), Path(), tmp_path / "run", quiet)
     with pytest.raises(ConfigError, match="other settings"):
         train_tile_encoder(settings(tiles, hold_prototypes=0.5), Path(), tmp_path / "run", quiet)
+
+
+def test_other_tiles_need_another_folder(tmp_path: Path) -> None:
+    """Also as many others."""
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    for i in range(8):
+        Image.fromarray(np.full((48, 48, 3), 20 * i, np.uint8)).save(folder / f"{i}.png")
+    loop = {"steps": 3, "learning_rate": 1e-3}
+    train_tile_encoder(settings(folder, loop=loop), Path(), tmp_path / "run", quiet)
+    (folder / "7.png").rename(folder / "8.png")
+    with pytest.raises(ConfigError, match="other settings"):
+        train_tile_encoder(settings(folder, loop=loop), Path(), tmp_path / "run", quiet)
+
+
+def test_neighbours_are_looked_for_by_all_processes_at_once(
+    tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = Processes(rank=0, num=2, device=torch.device("cpu"), layout="copies")
+    monkeypatch.setattr(stage, "start_processes", lambda: two)
+    config = settings(tiles, batch=6, micro_batch=2, koleo={"gather": True})
+    with pytest.raises(ConfigError, match=r"3 micro-batches for 2 processes, and koleo.gather"):
+        train_tile_encoder(config, Path(), tmp_path / "run", quiet)
+
+
+def test_a_named_anchor_waits_for_its_step(tiles: Path, tmp_path: Path) -> None:
+    loop = {"steps": 3, "learning_rate": 1e-3, "log_every": 1}
+    first = train_tile_encoder(settings(tiles, loop=loop), Path(), tmp_path / "first", quiet)
+    lines: list[str] = []
+    config = settings(
+        tiles,
+        gram={"teacher": {"encoder": str(first)}, "from_step": 2},
+        loop=loop,
+    )
+    train_tile_encoder(config, Path(), tmp_path / "run", lines.append)
+    assert [line.count("gram") for line in lines if line.startswith("  ")] == [0, 0, 1]
+
+
+def test_an_anchor_that_was_taken_sees_pixels_as_the_teacher_does(tiles: Path) -> None:
+    """Not as the encoder that was given at first."""
+    config = settings(tiles, gram={})
+    student, objective, source = parts_of(config, [])
+    following = Following(student.network, source.module)
+    other = replace(source, mean=(0.1, 0.2, 0.3))
+    given = Objective(config, student, source, following, other)
+    objective._following = following
+    part = objective.aim(0, made(config))[0].content
+    seen = student.network.tokens(source.normalise(part.wide), part.crops.masked)
+    before = [float(one._anchored(part.crops, seen).detach()) for one in (objective, given)]
+    assert before[0] != pytest.approx(before[1], rel=1e-3)
+    following.settle_anchor(1, from_step=0, refresh_every=1, max_refreshes=1)
+    after = [float(one._anchored(part.crops, seen).detach()) for one in (objective, given)]
+    assert after[0] == after[1]
 
 
 def parts_of(config: PretrainConfig, frozen: list[Source]) -> tuple[Student, Objective, Source]:

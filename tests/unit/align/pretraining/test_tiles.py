@@ -147,11 +147,30 @@ def test_the_check_looks_at_images(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.png\nb.png\nc.png\nsmall.png\n")
     source = TileSourceConfig(kind="list", path=tmp_path / "list.txt")
     assert [fault.line for fault in check_tiles(source).faults] == [2, 3, 4]
+    with pytest.raises(InputError, match=r"list\.txt, line 3: .*c\.png isn't there"):
+        open_tiles([source])
+    source.path.write_text("a.png\nb.png\nsmall.png\n")
     tiles = open_tiles([source])
     with pytest.raises(InputError, match=r"b\.png can't be read"):
         tiles[1]
     folder = check_tiles(TileSourceConfig(kind="folder", path=tmp_path))
     assert [fault.file.name for fault in folder.faults] == ["b.png", "small.png"]
+
+
+def test_files_that_arent_there_are_told_with_their_lines(tmp_path: Path) -> None:
+    bundle(tmp_path / "a.h5", tile(7)[None])
+    source = manifest(tmp_path, "a.h5,1,1", "gone.h5,2,3", "nowhere/b.h5,1,4")
+    with pytest.raises(InputError, match=r"meta.csv, line 3: .*gone.h5 isn't there \(1 more\)"):
+        open_tiles([source])
+
+
+@pytest.mark.parametrize("digits", [20, 5000])
+def test_a_number_that_no_list_has_is_a_fault_of_its_line(tmp_path: Path, digits: int) -> None:
+    bundle(tmp_path / "a.h5", tile(7)[None])
+    source = manifest(tmp_path, f"a.h5,{'9' * digits},{'9' * digits}")
+    with pytest.raises(InputError, match=r"line 2: h5_path 'a.h5', patch_count '999"):
+        open_tiles([source])
+    assert [fault.line for fault in check_tiles(source).faults] == [2]
 
 
 @pytest.mark.parametrize("kind", ["manifest", "list", "folder"])

@@ -28,6 +28,7 @@ from ruichat.align.think.rewards import NAMES, Truth, cited, right
 from ruichat.align.think.spoken import thinking_turns
 from ruichat.align.think.stage import think
 from ruichat.align.think.written import Written
+from ruichat.align.training.processes import Processes
 from ruichat.cli.main import app
 from ruichat.errors import ArtifactError, ConfigError, InputError, RuiChatError
 from ruichat.features.encoder import load_encoder
@@ -391,6 +392,18 @@ def test_an_adapter_of_another_rank_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="with other settings of lora"):
         think(checked(instructed, lora={"rank": 4}), root, tmp_path, lambda line: None)
+
+
+@pytest.mark.usefixtures("unloaded")
+@pytest.mark.parametrize(("layout", "name"), [("shards", "FSDP2"), ("zero", "DeepSpeed")])
+def test_rewards_need_whole_weights_everywhere(
+    root: Path, instructed: Path, tmp_path: Path, layout: Any, name: str, monkeypatch: Any
+) -> None:
+    """Known before anything is taught."""
+    divided = Processes(rank=0, num=2, device=torch.device("cpu"), layout=layout)
+    monkeypatch.setattr(filed, "start_processes", lambda: divided)
+    with pytest.raises(ConfigError, match=f"not under {name}"):
+        think(checked(instructed), root, tmp_path, lambda line: None)
 
 
 @pytest.mark.parametrize(

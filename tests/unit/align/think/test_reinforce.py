@@ -13,7 +13,9 @@ import torch
 pytest.importorskip("trl")
 
 from fakes_thinking import TinyQuestions, teach_form, tiny_thinker
+from trl.trainer.grpo_trainer import GRPOTrainer
 
+from ruichat.align.loop import DivergedError, alone_in
 from ruichat.align.think.reinforce import reinforce
 from ruichat.align.think.rewards import RewardConfig
 from ruichat.align.think.rules import ReinforceConfig
@@ -198,8 +200,29 @@ def test_a_loss_that_is_no_number_ends_the_run(
     broken = copy.deepcopy(taught)
     with torch.no_grad():
         broken.region_encoder.scale.fill_(float("nan"))
-    with pytest.raises((ModelError, RuntimeError), match=r"the loss is|probability tensor"):
+    with pytest.raises((ModelError, RuntimeError), match=r"the loss isn.t|probability tensor"):
         run(config_of(2, questions_per_step=2, rows=8), broken, tmp_path, processor=processor)
+
+
+def test_a_question_that_breaks_the_loss_is_named(
+    taught: RuiChatForConditionalGeneration, processor: RuiChatProcessor, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        broken = torch.tensor(float("nan"))
+        patch.setattr(GRPOTrainer, "_compute_loss", lambda *_: broken)
+        with pytest.raises(DivergedError, match=r"step 1, which read question \d+, question \d+"):
+            run(config_of(1, questions_per_step=2, rows=8), taught, tmp_path, processor=processor)
+
+
+def test_a_folder_that_a_run_writes_is_refused(
+    taught: RuiChatForConditionalGeneration, processor: RuiChatProcessor, tmp_path: Path
+) -> None:
+    """And what it has begun to write stays."""
+    begun = tmp_path / "checkpoint-1"
+    begun.mkdir()
+    with alone_in(tmp_path), pytest.raises(ConfigError, match="another run is training"):
+        run(config_of(1), taught, tmp_path, processor=processor)
+    assert begun.is_dir()
 
 
 def test_the_model_is_given_back_as_it_was(

@@ -1,0 +1,32 @@
+"""What a checkpoint carries beside its model: its own tile classifier, embeddings to rehearse."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ruichat.align.loop import Log
+from ruichat.chat.backend import CLASSIFIER_FILE
+from ruichat.features import tile_classifier as shipped
+from ruichat.features.tile_classifier import TileClassifier
+from ruichat.truth.replay import REPLAY_FILE
+
+
+def classifier_for(encoder: str, base: Path | None) -> TileClassifier | None:
+    """As answering will read tiles: the checkpoint's own, else the shipped one of this encoder.
+
+    Args:
+        encoder: name of its card.
+        base: folder of the checkpoint that is trained on; None if there is none.
+    """
+    if base is not None and (base / CLASSIFIER_FILE).is_file():
+        return shipped.load_tile_classifier(base / CLASSIFIER_FILE)
+    return shipped.load_tile_classifier() if encoder == shipped.ENCODER else None
+
+
+def carry_on(base: Path | None, folder: Path, log: Log) -> None:
+    """Copy what stays true of a checkpoint that was trained on. Its calibration doesn't."""
+    for name in () if base is None else (CLASSIFIER_FILE, REPLAY_FILE):
+        if base is not None and (base / name).is_file():
+            shutil.copyfile(base / name, folder / name)
+            log(f"{name} goes along from {base}")
