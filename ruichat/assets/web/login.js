@@ -1,0 +1,1 @@
+(()=>{function n(e){return e.includes("#")?e:e+location.hash}for(let e of document.querySelectorAll("input[name=next]"))e.value=n(e.value);for(let e of document.querySelectorAll("a[href*='next=']")){let o=new URL(e.href);o.searchParams.set("next",n(o.searchParams.get("next"))),e.href=o}var r=document.querySelector("a[data-onward]");r&&location.replace(r.href);})();
