@@ -39,7 +39,7 @@ class Desk {
     }));
   }
 
-  async get() {
+  async me() {
     return {};
   }
 
