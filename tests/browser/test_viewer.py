@@ -395,7 +395,6 @@ def test_a_slide_laid_beside_while_the_case_opens_stays(page: Any, several: Serv
     page.goto(several.place())
     page.wait_for_function("window.ruichat?.page?.opening")
     second = slide_ids(page)[1]
-    over_slide(page)
     page.keyboard.press("s")
     page.wait_for_function("ruichat.page.stage.beside.view.info !== null")
     for route in late:
