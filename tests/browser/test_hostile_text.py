@@ -214,7 +214,7 @@ def read_findings(tab: Any, case: Server) -> None:
 
 
 def close(tab: Any) -> None:
-    tab.locator(".rc-dialog").get_by_label("Close").click()
+    tab.locator(".rc-dialog header").get_by_label("Close").click()
     tab.wait_for_selector(".rc-dialog", state="detached")
 
 
