@@ -9,7 +9,7 @@ from ruichat.align.loop import Log
 from ruichat.chat.backend import CLASSIFIER_FILE
 from ruichat.features import tile_classifier as shipped
 from ruichat.features.tile_classifier import TileClassifier
-from ruichat.truth.replay import REPLAY_FILE
+from ruichat.model.rehearsed import REPLAY_FILE, copy_rehearsed
 
 
 def classifier_for(encoder: str, base: Path | None) -> TileClassifier | None:
@@ -26,7 +26,9 @@ def classifier_for(encoder: str, base: Path | None) -> TileClassifier | None:
 
 def carry_on(base: Path | None, folder: Path, log: Log) -> None:
     """Copy what stays true of a checkpoint that was trained on. Its calibration doesn't."""
-    for name in () if base is None else (CLASSIFIER_FILE, REPLAY_FILE):
-        if base is not None and (base / name).is_file():
-            shutil.copyfile(base / name, folder / name)
+    if base is None:
+        return
+    for name, copy in ((CLASSIFIER_FILE, shutil.copyfile), (REPLAY_FILE, copy_rehearsed)):
+        if (base / name).is_file():
+            copy(base / name, folder / name)
             log(f"{name} goes along from {base}")
