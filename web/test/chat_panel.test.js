@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import test from "node:test";
+import test, { beforeEach, mock } from "node:test";
 
-import { settled, stopClock } from "./fake_dom.js";
+import { settled } from "./fake_dom.js";
 import { Bridge } from "../src/bridge.js";
 import { ChatPanel } from "../src/chat_panel.js";
 import { noticePlace } from "../src/notices.js";
@@ -83,6 +83,11 @@ async function opened(chatId = null) {
   return desk;
 }
 
+beforeEach(() => {
+  mock.timers.reset();
+  mock.timers.enable({ apis: ["setTimeout"] });
+});
+
 test("a chat that was left while its first answer is written doesn't come back by itself", async () => {
   const desk = await opened();
   const question = desk.ask();
@@ -117,17 +122,16 @@ test("a question that was stopped at once is stopped though one has gone elsewhe
 });
 
 test("whoever has left an answer isn't told that none came", async () => {
-  const clock = stopClock();
   const desk = await opened();
   const question = desk.ask();
   desk.tell("new", { question, is_new: true });
   desk.panel.open(null);
   desk.tell("new", { question, is_new: true });
-  clock.tick(60_000);
+  mock.timers.tick(60_000);
   await settled();
   assert.equal(noticePlace().textContent, "");
   desk.ask("And this?");
-  clock.tick(60_000);
+  mock.timers.tick(60_000);
   await settled();
   assert.match(noticePlace().textContent, /got no reply/);
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { body, drafts, key } from "./fake_dom.js";
+import { newDocument } from "./fake_dom.js";
 import { Composer } from "../src/composer.js";
 import { setLanguage } from "../src/language.js";
 import { noticePlace } from "../src/notices.js";
@@ -49,32 +49,34 @@ test("a draft is its writer's, and forgotten at the end", () => {
   assert.deepEqual([again("bo"), again("ada")], ["", "is it S26-01482?"]);
   mine.forgetDrafts();
   assert.equal(again("ada"), "");
-  assert.doesNotMatch(JSON.stringify(drafts), /S26/);
+  assert.doesNotMatch(JSON.stringify(sessionStorage), /S26/);
 });
 
 test("keys of an unfinished composition neither send nor stop", () => {
   const composer = written("切片");
+  const press = (key, more = {}) => {
+    composer.input.dispatchEvent(Object.assign(new Event("keydown"), { key, ...more }));
+  };
   let stops = 0;
   composer.addEventListener("stop", () => (stops += 1));
   for (const more of [{ isComposing: true }, { isComposing: false, keyCode: 229 }]) {
-    composer.input.dispatchEvent(key("Enter", more));
+    press("Enter", more);
     composer.setRunning(true);
-    composer.input.dispatchEvent(key("Escape", more));
+    press("Escape", more);
     composer.setRunning(false);
   }
   assert.deepEqual([composer.asked.length, stops], [0, 0]);
-  composer.input.dispatchEvent(key("Enter"));
+  press("Enter");
   assert.equal(composer.asked.length, 1);
 });
 
 test("thinking first is offered in the language that was chosen before there was a slide", () => {
   const composer = new Composer();
-  body.append(composer.element);
+  newDocument().append(composer.element);
   setLanguage("zh");
   composer.setSlides(SLIDES, SLIDES[0], null, ["a"]);
   assert.match(composer.target.textContent, /先思考/);
   setLanguage("en");
-  body.replaceChildren();
 });
 
 test("the slides' list being read again takes no button away under the pointer", () => {

@@ -1,17 +1,15 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { newDocument, settled } from "./fake_dom.js";
 import { complain, noticePlace, openDialog } from "../src/notices.js";
-import { fakeDocument } from "./fake_document.js";
-
-const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 function submit(dialog) {
   dialog.children[0].dispatchEvent(new Event("submit", { cancelable: true }));
 }
 
 test("what is saved is sent once, however often Save is pressed", async () => {
-  fakeDocument();
+  newDocument();
   const answers = [];
   const dialog = openDialog("save", [], { save: () => new Promise((...both) => answers.push(both)) });
   submit(dialog);
@@ -23,23 +21,23 @@ test("what is saved is sent once, however often Save is pressed", async () => {
   assert.equal(answers.length, 2);
   answers[1][0]();
   await settled();
-  assert.equal(dialog.parent, null);
+  assert.equal(dialog.parentNode, null);
 });
 
 test("notices are where they can be closed, and an equal error is shown once", () => {
-  const root = fakeDocument();
+  const root = newDocument();
   const lower = openDialog("save", []);
   const dialog = openDialog("save", []);
   complain(new Error("refused"));
   complain(new Error("refused"));
   complain(new Error("refused"), "a.svs");
-  assert.equal(noticePlace().parent, dialog);
+  assert.equal(noticePlace().parentNode, dialog);
   assert.deepEqual(
     noticePlace().children.map((notice) => notice.textContent),
     ["refused", "a.svs: refused"],
   );
   dialog.close();
-  assert.equal(noticePlace().parent, lower);
+  assert.equal(noticePlace().parentNode, lower);
   lower.close();
-  assert.equal(noticePlace().parent, root);
+  assert.equal(noticePlace().parentNode, root);
 });

@@ -1,6 +1,6 @@
 // As much of a document as the page's parts need to be tested without a browser.
 
-import { mock } from "node:test";
+const SELECTOR = /^(\w+)?(?:#([\w-]+))?(?:\.([\w-]+))?(?:\[([\w-]+)(?:="(.*)")?\])?$/;
 
 class Node extends EventTarget {
   constructor(tagName = "", text = "") {
@@ -9,19 +9,40 @@ class Node extends EventTarget {
     this.text = text;
     this.attributes = new Map();
     this.childNodes = [];
-    this.parent = null;
+    this.parentNode = null;
+    this.moves = 0; // how often it was put somewhere, or taken away
     this.style = {};
     this.value = "";
     this.scrollTop = this.scrollHeight = this.clientHeight = 0;
-    this.classList = { toggle: () => {} };
-  }
-
-  setAttribute(name, value) {
-    this.attributes.set(name, value);
+    this.dataset = new Proxy(this, { get: (node, name) => node.getAttribute(`data-${name}`) ?? undefined });
   }
 
   getAttribute(name) {
     return this.attributes.get(name) ?? null;
+  }
+
+  setAttribute(name, value) {
+    this.attributes.set(name, value);
+    if (name === "value") this.value = value;
+  }
+
+  removeAttribute(name) {
+    this.attributes.delete(name);
+  }
+
+  get classList() {
+    const classes = new Set(this.getAttribute("class")?.match(/\S+/g));
+    const toggle = (name, on) => {
+      if (on) classes.add(name);
+      else classes.delete(name);
+      this.setAttribute("class", [...classes].join(" "));
+    };
+    return {
+      contains: (name) => classes.has(name),
+      add: (name) => toggle(name, true),
+      remove: (name) => toggle(name, false),
+      toggle,
+    };
   }
 
   get children() {
@@ -37,7 +58,7 @@ class Node extends EventTarget {
   }
 
   get nextSibling() {
-    const { childNodes } = this.parent;
+    const { childNodes } = this.parentNode;
     return childNodes[childNodes.indexOf(this) + 1] ?? null;
   }
 
@@ -53,16 +74,21 @@ class Node extends EventTarget {
     for (const node of nodes) this.insertBefore(node, null);
   }
 
-  insertBefore(given, other) {
+  insertBefore(given, next) {
     const node = given instanceof Node ? given : new Node("", String(given));
     node.remove();
-    const at = other ? this.childNodes.indexOf(other) : this.childNodes.length;
+    const at = next ? this.childNodes.indexOf(next) : this.childNodes.length;
     this.childNodes.splice(at, 0, node);
-    node.parent = this;
+    node.parentNode = this;
+    node.moves += 1;
   }
 
   before(...nodes) {
-    for (const node of nodes) this.parent.insertBefore(node, this);
+    for (const node of nodes) this.parentNode.insertBefore(node, this);
+  }
+
+  after(node) {
+    this.parentNode.insertBefore(node, this.nextSibling);
   }
 
   replaceChildren(...nodes) {
@@ -76,20 +102,31 @@ class Node extends EventTarget {
   }
 
   remove() {
-    if (!this.parent) return;
-    this.parent.childNodes.splice(this.parent.childNodes.indexOf(this), 1);
-    this.parent = null;
+    if (!this.parentNode) return;
+    this.parentNode.childNodes.splice(this.parentNode.childNodes.indexOf(this), 1);
+    this.parentNode = null;
+    this.moves += 1;
   }
 
-  /** All nodes below that have a class, ".so", or an attribute, "[data-so]". */
+  /** Of selectors only a tag, "#id", ".class" and "[attribute]", in this order. */
+  matches(selector) {
+    const [, tag, id, name, attribute, value] = selector.match(SELECTOR);
+    return (
+      (!tag || this.tagName === tag.toUpperCase()) &&
+      (!id || this.getAttribute("id") === id) &&
+      (!name || this.classList.contains(name)) &&
+      (!attribute || this.attributes.has(attribute)) &&
+      (value === undefined || this.getAttribute(attribute) === value)
+    );
+  }
+
+  closest(selector) {
+    return this.matches(selector) ? this : (this.parentNode?.closest(selector) ?? null);
+  }
+
   querySelectorAll(selector) {
-    const name = selector.replace(/^[.[]|\]$/g, "");
-    const fits = (node) =>
-      selector.startsWith(".")
-        ? (node.getAttribute("class") ?? "").split(" ").includes(name)
-        : node.getAttribute(name) !== null;
     return this.children.flatMap((child) => [
-      ...(fits(child) ? [child] : []),
+      ...(child.matches(selector) ? [child] : []),
       ...child.querySelectorAll(selector),
     ]);
   }
@@ -103,16 +140,25 @@ class Node extends EventTarget {
   }
 
   scrollIntoView() {}
+
+  showModal() {
+    this.open = true;
+  }
+
+  close() {
+    this.open = false;
+    this.dispatchEvent(new Event("close"));
+  }
 }
 
-for (const name of ["hidden", "open", "disabled"]) {
+for (const name of ["hidden", "open"]) {
   Object.defineProperty(Node.prototype, name, {
     get() {
       return this.attributes.has(name);
     },
     set(on) {
-      if (on) this.attributes.set(name, "");
-      else this.attributes.delete(name);
+      if (on) this.setAttribute(name, "");
+      else this.removeAttribute(name);
     },
   });
 }
@@ -131,30 +177,23 @@ class Store {
   }
 }
 
-export const body = new Node("body");
-export const drafts = new Store();
+Object.defineProperty(globalThis, "sessionStorage", { value: new Store() });
+globalThis.addEventListener = (...given) => document.addEventListener(...given);
 
-globalThis.document = {
-  documentElement: new Node("html"),
-  createElement: (tagName) => new Node(tagName),
-  createElementNS: (_, tagName) => new Node(tagName),
-  querySelectorAll: (selector) => body.querySelectorAll(selector),
-};
-Object.defineProperty(globalThis, "sessionStorage", { value: drafts });
-
-/** Stops all timers, and lets later ones go off only when the test says so. */
-export function stopClock() {
-  mock.timers.reset();
-  mock.timers.enable({ apis: ["setTimeout"] });
-  return mock.timers;
+/** Begins a document, to which nobody listens; gives the root that the page is drawn into. */
+export function newDocument() {
+  const root = new Node("div");
+  root.setAttribute("id", "rc-root");
+  globalThis.document = Object.assign(new Node(), {
+    documentElement: new Node("html"),
+    createElement: (tagName) => new Node(tagName),
+    createElementNS: (_, tagName) => new Node(tagName),
+  });
+  document.append(root);
+  return root;
 }
 
-stopClock();
-
-/** An event of a key as a field hears it. */
-export function key(name, more = {}) {
-  return Object.assign(new Event("keydown", { cancelable: true }), { key: name, ...more });
-}
+newDocument();
 
 /** Lets promises that are settled go on. */
 export function settled() {

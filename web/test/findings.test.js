@@ -91,7 +91,8 @@ test("a decision that couldn't be taken back can be taken back later", async () 
   assert.equal(desk.status.get("f1"), "proposed");
 });
 
-test("what somebody else has decided meanwhile isn't undone", async () => {
+test("what somebody else has decided meanwhile isn't undone", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
   const desk = await opened();
   await desk.findings.decide("accepted");
   desk.refusal = Object.assign(new Error("changed"), { status: 409 });

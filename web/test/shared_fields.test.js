@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import "./fake_dom.js";
 import { el } from "../src/dom.js";
 import { field } from "../src/notices.js";
 import { SharedFields } from "../src/shared_fields.js";
-import { fakeDocument } from "./fake_document.js";
 
 test("of fields that others have changed too, one's own words stay and theirs are shown", async () => {
-  fakeDocument();
   const controls = { title: el("input"), block: el("input"), context: el("textarea") };
   const labels = Object.values(controls).map((control) => field("save", control));
   const body = el("div", {}, labels);
@@ -33,7 +32,6 @@ test("of fields that others have changed too, one's own words stay and theirs ar
 });
 
 test("a refusal that nobody else's change has caused is passed on", async () => {
-  fakeDocument();
   const fields = new SharedFields({ stain: el("input") }, { stain: "HE" });
   const send = async () => {
     throw Object.assign(new Error("the resolution is known"), { status: 409 });

@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { newDocument, settled } from "./fake_dom.js";
 import { noticePlace } from "../src/notices.js";
 import { Strip } from "../src/strip.js";
-import { fakeDocument } from "./fake_document.js";
 
 const A = { id: "a".repeat(32) };
 const POLL_MS = 1500;
 
 /** A strip whose server answers by `answer(path)`, the paths that it was asked for, and its root. */
 function strip(t, answer) {
-  const root = fakeDocument();
-  noticePlace().children.length = 0;
+  const root = newDocument();
+  noticePlace().replaceChildren();
   t.mock.timers.enable({ apis: ["setInterval"] });
   const asked = [];
   const ask = async (path) => {
@@ -25,7 +25,6 @@ function strip(t, answer) {
 
 const slide = (number, state = "ready") => ({ id: String(number), name: `${number}.svs`, state });
 const reading = (count) => Array.from({ length: count }, (_, number) => slide(number, "reading"));
-const settled = () => new Promise((resolve) => setImmediate(resolve));
 const file = (name) => Object.assign(new Blob(), { name });
 
 function fire(name, more = {}) {
@@ -124,11 +123,10 @@ test("a slide is edited as it stands by now, and only what was changed is sent",
   const now = { ...slide(1), case_id: A.id, stain: "IHC", block: "A1", mpp: null, given_mpp: 0.5, mpp_source: "user" };
   made.server.get = async () => now;
   made.server.patch = async (path, changes) => patched.push(changes);
-  const pencil = made.list.all().find((node) => node.getAttribute("aria-label") === "Stain and block");
-  pencil.dispatchEvent(new Event("click"));
+  made.list.querySelector('[aria-label="Stain and block"]').click();
   await settled();
-  const dialog = root.children.find(({ tagName }) => tagName === "DIALOG");
-  const [stain, block] = dialog.all().filter(({ tagName }) => tagName === "INPUT");
+  const dialog = root.querySelector("dialog");
+  const [stain, block] = dialog.querySelectorAll("input");
   assert.deepEqual([stain.value, block.value], ["IHC", "A1"]);
   block.value = "B2";
   dialog.children[0].dispatchEvent(new Event("submit", { cancelable: true }));
