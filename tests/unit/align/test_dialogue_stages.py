@@ -40,7 +40,7 @@ from ruichat.features.tile_classifier import load_tile_classifier
 from ruichat.model.base import BaseReference
 from ruichat.model.checkpoint import MINI_DIR, load_checkpoint
 from ruichat.model.checkpoint_files import read_manifest
-from ruichat.truth.replay import REPLAY_FILE
+from ruichat.model.rehearsed import REPLAY_FILE
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +122,13 @@ def test_what_a_checkpoint_carries_goes_along(root: Path, aligned: tuple[Path, s
     shutil.copytree(aligned[0], base)
     own = replace(load_tile_classifier(), weight=load_tile_classifier().weight / 2)
     own.save(base / CLASSIFIER_FILE)
-    (base / REPLAY_FILE).write_bytes(b"rehearsed")
+    shutil.copyfile(MINI_DIR.parent / REPLAY_FILE, base / REPLAY_FILE)
     folder, told = run_stage_command(root, "instruct", instruct(base), "goes-along")
+    assert (folder / CLASSIFIER_FILE).read_bytes() == (base / CLASSIFIER_FILE).read_bytes()
+    rehearsed, known = (load_file(each / REPLAY_FILE) for each in (folder, base))
+    assert set(rehearsed) == set(known)
+    assert all(np.array_equal(rehearsed[name], known[name]) for name in known)
     for name in (CLASSIFIER_FILE, REPLAY_FILE):
-        assert (folder / name).read_bytes() == (base / name).read_bytes()
         assert f"{name} goes along from {base}" in told
     found = classifier_for("mini", base)
     assert found is not None and found.encoder_digest == own.encoder_digest
