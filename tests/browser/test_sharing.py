@@ -60,9 +60,11 @@ def test_a_case_is_shared_left_and_deleted(refused: Any, chromium: Any, address:
     enter(other, address, "wang")
     other.locator(".rc-case-title", has_text="S26-2").wait_for()
     other.get_by_label("Title and clinical context").click()
+    other.wait_for_selector(".rc-dialog textarea")
     assert other.locator(".rc-danger").count() == 0  # it isn't wang's to delete
     other.keyboard.press("Escape")
     other.get_by_label("Share the case").click()
+    other.get_by_role("button", name="Leave").wait_for()
     assert other.get_by_label("User name of a colleague").count() == 0
     other.get_by_role("button", name="Leave").click()
     other.locator(".rc-case-title", has_text="No case yet").wait_for()
