@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from ruichat.errors import InputError
 from ruichat.model.pictures import Picture
+from ruichat.truth.datasets.below import files_below
 from ruichat.truth.datasets.dialogue import Dialogue
 from ruichat.units import Region0
 
@@ -29,14 +29,10 @@ class PictureFolders:
     def __init__(self, folders: Sequence[Path]) -> None:
         self._paths: dict[str, list[Path]] = {}
         self._names: dict[str, list[Path]] = {}
-        for folder in folders:
-            for inner, _, files in os.walk(folder, onerror=_fail):
-                for name in sorted(files):
-                    path = Path(inner) / name
-                    if path.suffix.lower() in SUFFIXES:
-                        below = path.relative_to(folder).as_posix().casefold()
-                        self._paths.setdefault(below, []).append(path)
-                        self._names.setdefault(name.casefold(), []).append(path)
+        for folder, path in files_below(folders, SUFFIXES, "pictures"):
+            below = path.relative_to(folder).as_posix().casefold()
+            self._paths.setdefault(below, []).append(path)
+            self._names.setdefault(path.name.casefold(), []).append(path)
 
     def of(self, dialogue: Dialogue) -> Path | None:
         """The picture of a dialogue about one; None if there is none, or if it may be several."""
@@ -67,9 +63,3 @@ def read_picture(path: Path, side_px: int) -> Picture:
         ) from error
     box0 = Region0(0, 0, rgb.width, rgb.height)
     return Picture("picture", np.asarray(rgb), float("nan"), box0)
-
-
-def _fail(error: OSError) -> None:
-    raise InputError(
-        f"{error.filename} can't be read ({error.strerror})", hint="Give a folder of pictures"
-    ) from error

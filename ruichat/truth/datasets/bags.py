@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
-import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ruichat.errors import InputError
 from ruichat.registry import require
+from ruichat.truth.datasets.below import files_below
 from ruichat.truth.datasets.check import Extra
 from ruichat.truth.datasets.dialogue import Box, Dialogue, cited_numbers
 from ruichat.truth.datasets.fields import slide_name, tcga_patient
@@ -66,7 +65,7 @@ class Bags:
         self._short: dict[str, list[Path]] = {}
         self._outlines: dict[Path, BagOutline] = {}
         self._unfit: dict[Path, Wrong | None] = {}
-        for path in _walk(folders):
+        for _, path in files_below(folders, SUFFIXES, "bags"):
             name = slide_name(path.name, "slides").casefold()
             self._paths.setdefault(name, []).append(path)
             if tcga_patient(name):
@@ -178,28 +177,6 @@ def looking_for(bags: Bags) -> Extra:
                     yield _beyond(f"turns.{at}.text", number, num_tiles), "error"
 
     return look
-
-
-def _walk(folders: Iterable[Path]) -> Iterator[Path]:
-    """Bags below folders; links to folders are followed, each folder is entered once."""
-    entered: set[str] = set()
-
-    def fail(error: OSError) -> None:
-        raise InputError(
-            f"{error.filename} can't be read ({error.strerror})", hint="Give a folder of bags"
-        ) from error
-
-    for folder in folders:
-        for name, inner, files in os.walk(folder, onerror=fail, followlinks=True):
-            real = os.path.realpath(name)
-            if real in entered:
-                inner.clear()
-                continue
-            entered.add(real)
-            inner[:] = sorted(one for one in inner if not one.startswith("."))
-            for file in sorted(files):
-                if Path(file).suffix.lower() in SUFFIXES and not file.startswith("."):
-                    yield Path(name) / file
 
 
 def _outline(path: Path) -> BagOutline:
