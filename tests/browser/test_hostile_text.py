@@ -227,6 +227,7 @@ def read_dialogs(tab: Any, case: Server) -> None:
     shown(tab, ".rc-choices", "title", "organ")
     close(tab)
     tab.locator(".rc-slide-edit").nth(1).click()
+    tab.wait_for_selector(".rc-dialog")
     shown(tab, ".rc-dialog input", "stain", "block")
     close(tab)
     path = write_jpeg_pyramid(case.folder / hostile_file("folder"))

@@ -82,7 +82,9 @@ def test_what_is_typed_outlives_a_login_that_ends(refused: Any, guarded: tuple[s
     context = page.locator(".rc-dialog textarea")
     context.fill("Female, 58; screening")
     page.context.clear_cookies()
-    page.get_by_role("button", name="Save").click()
+    with page.expect_response(lambda answer: answer.request.method == "PATCH") as refusal:
+        page.get_by_role("button", name="Save").click()
+    assert refusal.value.status == 401
     page.locator(".rc-notice a[target=_blank]", has_text="Log in in a new tab").first.wait_for()
     aside = page.context.new_page()
     aside.goto(page.locator(".rc-notice a[target=_blank]").first.get_attribute("href"))
