@@ -23,7 +23,7 @@ def begin_chat(page: Any) -> None:
 
 
 def settle(page: Any) -> None:
-    """Wait until the slides stand still, where they were told to go."""
+    """Wait until a slide or two stand still, where they were told to go."""
     page.wait_for_function(
         """async () => {
             const panes = ruichat.page.stage.panes.filter((pane) => pane.view.info);
@@ -32,8 +32,21 @@ def settle(page: Any) -> None:
             const before = at(true);
             await new Promise((resolve) => setTimeout(resolve, 250));
             const apart = (other) => at(true).some((value, i) => Math.abs(value - other[i]) > 1e-4);
-            return !apart(before) && !apart(at(false));
+            return before.length && !apart(before) && !apart(at(false));
         }"""
+    )
+
+
+def remembered(page: Any) -> None:
+    """Wait until the address says where the slide on the left stands."""
+    settle(page)
+    page.wait_for_function(
+        f"""() => {{
+            const at = new URLSearchParams(location.hash.slice(1)).get("at")?.split(",") ?? [];
+            const {{x, y, umPerPx}} = {VIEW}.view;
+            return Math.abs(at[0] - x) <= 1 && Math.abs(at[1] - y) <= 1
+                && Math.abs(at[2] / umPerPx - 1) < 1e-3;
+        }}"""
     )
 
 

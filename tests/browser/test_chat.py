@@ -17,6 +17,7 @@ from driving import (
     drag,
     open_page,
     over_slide,
+    remembered,
     send,
     settle,
     until_answered,
@@ -162,8 +163,7 @@ def test_a_reload_finds_everything_again(page: Any, server: Server) -> None:
     page.get_by_text("wrong place").click()
     page.wait_for_selector(".rc-reason button[aria-pressed=true]")
     answer.locator(".rc-chip").first.click()
-    settle(page)
-    page.wait_for_timeout(300)
+    remembered(page)
     page.get_by_label("Question").fill("half a quest")
     before = page.evaluate(f"{VIEW}.bounds0")
     page.reload()

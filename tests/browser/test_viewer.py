@@ -14,6 +14,7 @@ from driving import (
     magnification,
     open_page,
     over_slide,
+    remembered,
     settle,
     slide_ids,
     step_to,
@@ -371,8 +372,7 @@ def test_the_address_remembers_the_left_slide_once_both_rest(page: Any, several:
     over_slide(page)
     page.keyboard.press("s")
     page.wait_for_function("ruichat.page.stage.pair.locked")
-    settle(page)
-    page.wait_for_timeout(400)
+    remembered(page)
     page.evaluate(
         """() => {
             window.remembered = 0;
