@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ def picture(request: pytest.FixtureRequest) -> Any:
     def take(tab: Any, name: str) -> None:
         if not request.config.getoption("--update-screenshots"):
             return
+        listed = subprocess.run(["fc-list", ":lang=zh"], check=True, capture_output=True).stdout
+        assert listed, "pictures need a Chinese font (apt-get install fonts-noto-cjk)"
         path = Path(__file__).parents[2] / "docs" / "images" / f"{name}.jpg"
         tab.screenshot(path=path, type="jpeg", quality=72)
         assert path.stat().st_size < 300_000, f"{path.name} is too large for the guides"

@@ -21,8 +21,11 @@ from ruichat.storage.database.models import Message
 ALONE = ("diagnosis_class", "confidence", "abstained", "reason")
 """What an answer about one slide says of itself."""
 
-LISTED = ("claims", "citations", "errors", "warnings")
+LISTED = ("claims", "citations")
 """What answers about several slides bring each for itself."""
+
+TOLD = ("errors", "warnings")
+"""What may hold of several slides alike, and is then said once."""
 
 Shown = dict[str, Any]
 """JSON values."""
@@ -98,10 +101,20 @@ def answer_shown(message: Message) -> Shown:
         ]
         alone = {key: None for key in ALONE} | {"abstained": all(p["abstained"] for p in parts)}
         joined = {key: [item for part in parts for item in part[key]] for key in LISTED}
+        joined |= {key: _told_of(answer["slides"], key) for key in TOLD}
         was_cut = any(part["was_cut"] for part in parts)
         model = parts[0]["model"]
         return alone | joined | {"leading": None, "model": model, "was_cut": was_cut}
     return _part_shown(answer, message.slide_ids[0] if message.slide_ids else None, "")
+
+
+def _told_of(slides: Sequence[Mapping[str, Any]], key: str) -> list[str]:
+    """What is said of slides, once, with the letters of those it is said of before it."""
+    letters: dict[str, list[str]] = {}
+    for slide in slides:
+        for words in dict.fromkeys(slide["answer"].get(key, [])):
+            letters.setdefault(words, []).append(slide["letter"])
+    return [f"{', '.join(of)}: {words}" for words, of in letters.items()]
 
 
 def _part_shown(answer: Mapping[str, Any], slide_id: str | None, letter: str) -> Shown:

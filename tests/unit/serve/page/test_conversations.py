@@ -317,6 +317,18 @@ def test_leading_tissue_is_said_in_both_languages_unless_the_words_say_it() -> N
     assert answer_shown(kept)["leading"] is None
 
 
+def test_what_holds_of_several_slides_is_said_once_with_their_letters() -> None:
+    told = {"A": ["1 tile left out"], "B": ["faint stain"], "C": ["faint stain", "1 tile left out"]}
+    slides = [
+        {"letter": letter, "slide": letter, "answer": {"abstained": False, "warnings": warnings}}
+        for letter, warnings in told.items()
+    ]
+    kept = Message(role="assistant", text="", slide_ids=list(told), answer={"slides": slides})
+    shown = answer_shown(kept)
+    assert shown["warnings"] == ["A, C: 1 tile left out", "B, C: faint stain"]
+    assert shown["errors"] == []
+
+
 def test_several_slides_keep_their_own_regions(desk: Desk) -> None:
     last = desk.watch(desk.ask(slide_ids=[desk.slide_id, desk.second_id]))
     answer = last["messages"][-1]
