@@ -84,6 +84,7 @@ def train_projector(
         stage.model.region_encoder.scale.fill_(stage.symbols.scale)
     contrast = None
     if config.contrastive:
+        torch.manual_seed(config.seed)
         contrast = stage.contrast = Contrast(stage.model.config.text_config.hidden_size)
     balance = Balance()
     spread = bags.spread

@@ -91,19 +91,20 @@ class Run(Generic[T]):
         reporter = Reporter(states.path, config, name=name, start=start, log=log, active=is_main)
         batches = feed(micro_batches, config, self._processes, start)
         with Stopper() as stopper, contextlib.closing(reporter), contextlib.closing(batches):
-            for step, (parts, numbers) in enumerate(batches, start):
-                targets, tokens, stop = self._processes.sums(
-                    [
-                        sum(part.num_targets for part in parts),
-                        sum(part.num_tokens for part in parts),
-                        float(stopper.asked),
-                    ]
-                )
-                if stop:
+            for step in range(start, config.steps):
+                # Asked before the batch is drawn: drawing it changes what is carried.
+                if self._processes.sums([float(stopper.asked)])[0]:
                     self.keep(step, states, carried)
                     if is_main:
                         log(f"{name}: stopped after step {step}; run again to go on from there")
                     raise KeyboardInterrupt
+                parts, numbers = next(batches)
+                targets, tokens = self._processes.sums(
+                    [
+                        sum(part.num_targets for part in parts),
+                        sum(part.num_tokens for part in parts),
+                    ]
+                )
                 if before_step is not None:
                     parts = before_step(step, parts)
                 loss, norm = self.step(step, parts, numbers, int(targets))

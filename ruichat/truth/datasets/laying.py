@@ -82,12 +82,18 @@ def check_cited(dialogue: Dialogue, num_regions: int) -> None:
 def names_regions(dialogue: Dialogue) -> bool:
     """Whether it states or cites any: then they have to be there."""
     said = (turn.text + (turn.thought or "") for turn in dialogue.turns)
-    return bool(dialogue.regions) or any(cited_numbers(text) for text in said)
+    return bool(dialogue.regions) or any(True for text in said for _ in cited_numbers(text))
 
 
 def most_regions(dialogue: Dialogue, num_tiles: Sequence[int], max_regions: int) -> int:
-    """Regions that `lay` will cut, as far as the numbers of tiles tell."""
+    """Regions that `lay` will cut, as far as the numbers of tiles tell.
+
+    Raises:
+        InputError: it is about more slides than regions have names.
+    """
     most = dialogue.num_regions or max(max_regions, len(dialogue.regions))
+    if not dialogue.regions:
+        _check_named(len(num_tiles), most)
     return max(len(dialogue.regions), min(sum(num_tiles), most))
 
 
@@ -97,14 +103,18 @@ def _cut(bag: FeatureBag, num: int) -> Regions:
 
 def _shares(num_tiles: Sequence[int], most: int) -> list[int]:
     """Names for each slide, at least one, by its tiles."""
-    if len(num_tiles) > most:
-        raise InputError(
-            f"it is about {len(num_tiles)} slides; {most} regions have names",
-            hint="Raise max_regions, or divide the dialogue",
-        )
+    _check_named(len(num_tiles), most)
     total = sum(num_tiles)
     spare = most - len(num_tiles)
     return [1 + spare * num // total for num in num_tiles]
+
+
+def _check_named(num_slides: int, most: int) -> None:
+    if num_slides > most:
+        raise InputError(
+            f"it is about {num_slides} slides; {most} regions have names",
+            hint="Raise max_regions, or divide the dialogue",
+        )
 
 
 def _joined(parts: Sequence[Regions], bags: Sequence[FeatureBag]) -> Laid:

@@ -33,7 +33,7 @@ from ruichat.model.processing import IGNORED, RuiChatProcessor
 from ruichat.model.regions import split_regions
 from ruichat.truth.datasets.bags import Bags
 from ruichat.truth.datasets.dialogue import Dialogue
-from ruichat.truth.datasets.laying import lay, most_regions
+from ruichat.truth.datasets.laying import lay, most_regions, names_regions
 from ruichat.truth.datasets.store import DialogueFile
 
 BUDGET = Budget(tokens=600, tiles=40, window=8)
@@ -167,8 +167,20 @@ def test_slides_of_a_case_share_the_names() -> None:
     assert laid.num_regions == 7 and len(laid.embeddings) == 50
     assert laid.region[:40].max() < laid.region[40:].min()
     assert most_regions(case, [40, 10], 8) >= 7
-    with pytest.raises(InputError, match="2 slides"):
-        lay(case, bags, 1)
+    for refused in (lambda: lay(case, bags, 1), lambda: most_regions(case, [40, 10], 1)):
+        with pytest.raises(InputError, match="2 slides"):
+            refused()
+
+
+def test_a_dialogue_that_names_no_region_is_told() -> None:
+    box = {"x": 0, "y": 0, "width": 5, "height": 5}
+    asked = {"role": "user", "text": "Is there tumour?"}
+    said = {"role": "assistant", "text": "Yes."}
+    thought = said | {"thought": "Glands [R2]."}
+    assert not names_regions(dialogue(turns=[asked, said]))
+    assert names_regions(dialogue(turns=[asked, said], regions=[box]))
+    assert names_regions(dialogue(turns=[asked, said | {"text": "Yes [R1]."}], num_regions=4))
+    assert names_regions(dialogue(turns=[asked, thought], num_regions=4))
 
 
 # Batches

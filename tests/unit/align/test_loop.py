@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from ruichat.align.loop import (
     Group,
     LoopConfig,
     MicroBatch,
+    StepReport,
     build_optimisers,
     run_loop,
 )
@@ -155,9 +157,13 @@ def test_what_a_stage_carries_is_kept(tmp_path: Path) -> None:
         def load_state_dict(self, state: dict[str, int]) -> None:
             self.count = state["count"]
 
-    def run(path: Path, *, stop_at: int | None = None) -> Toy:
+    def run(path: Path, *, stop_at: int | None = None, asked_after: int | None = None) -> Toy:
         toy, seen = Toy(), Seen()
         loss = loss_of(toy)
+
+        def ask(report: StepReport) -> None:
+            if report.step == asked_after:
+                signal.raise_signal(signal.SIGTERM)
 
         def draw(step: int) -> MicroBatch[Tensor]:
             if step == stop_at:
@@ -174,6 +180,7 @@ def test_what_a_stage_carries_is_kept(tmp_path: Path) -> None:
             name="toy",
             log=lambda line: None,
             carried=seen,
+            after_step=ask,
         )
         return toy
 
@@ -181,6 +188,9 @@ def test_what_a_stage_carries_is_kept(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken", stop_at=8)
     assert torch.equal(run(tmp_path / "broken").head.weight, unbroken.head.weight)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", asked_after=7)
+    assert torch.equal(run(tmp_path / "stopped").head.weight, unbroken.head.weight)
 
 
 def test_micro_batches_get_what_hangs_on_all_of_them(tmp_path: Path) -> None:
