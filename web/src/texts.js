@@ -21,8 +21,8 @@ export const TEXTS = {
   },
 
   no_reply: {
-    en: "The question got no reply. Send it again",
-    zh: "提问未得到回应，请重新发送",
+    en: "The chat got no reply. Save what you are drawing or writing, then reload the page; the question is kept",
+    zh: "对话未得到回应。请先保存正在绘制或填写的内容，再刷新页面；提问会保留",
   },
   start_failed: { en: "The page can't be opened at the moment", zh: "暂时无法打开页面" },
   log_in_aside: { en: "Log in in a new tab, then go on here", zh: "在新标签页中登录，然后回到此处继续" },
