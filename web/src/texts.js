@@ -170,6 +170,10 @@ export const TEXTS = {
   viewer_empty: { en: "Choose a slide on the left", zh: "请在左侧选择切片" },
   slide_gone: { en: "This slide isn't in the case any more", zh: "此切片已不在该病例中" },
   viewer_failed: { en: "This slide can't be shown", zh: "无法显示此切片" },
+  tiles_missing: {
+    en: "Parts of a slide couldn't be loaded and are blurred",
+    zh: "切片有部分区域未能加载，显示模糊",
+  },
   tool_move: { en: "Move (M, hold Space)", zh: "移动（M，按住空格）" },
   tool_rectangle: { en: "Rectangle (R)", zh: "矩形（R）" },
   tool_polygon: { en: "Polygon (P)", zh: "多边形（P）" },
