@@ -6,7 +6,7 @@ import { button, el, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { keyTable, listenToKeys } from "./keys.js";
 import { label, language, onLanguage, setLanguage, text } from "./language.js";
-import { citationMark, findingMark, regionMark } from "./marks.js";
+import { citationMark, findingMark, nextRegionName, regionMark } from "./marks.js";
 import { complain, noticePlace, notify, openDialog } from "./notices.js";
 import { keysOf } from "./page_keys.js";
 import { readPlace, writePlace } from "./place.js";
@@ -291,13 +291,12 @@ export class Page {
   }
 
   async #saveRegion({ pane, slide, shape, points }) {
-    const count = pane.regions.length + 1;
     const { mpp } = pane.view;
-    const name = `${text("region")} ${count}`;
     const path = `api/v1/slides/${slide.id}/regions`;
     let region;
     this.saving += 1;
     try {
+      const name = nextRegionName(await this.server.list(path));
       region = await this.server.post(path, { name, shape, points });
     } catch (error) {
       this.#giveBack(pane, slide, points);
