@@ -435,3 +435,30 @@ def test_tiles_that_fail_are_asked_for_again(refused: Any, server: Server) -> No
     notice.get_by_role("button", name="Try again").click()
     page.wait_for_function(is_sharp)
     assert notice.count() == 0
+
+
+def test_a_lost_connection_takes_no_outline_away(refused: Any, server: Server) -> None:
+    """Gradio loads the page anew once the server is there again."""
+    page, asked = refused, []
+
+    def stay(dialog: Any) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    open_page(page, server.place())
+    settle(page)
+    over_slide(page)
+    page.keyboard.press("p")
+    click_slide(page, (0.4, 0.4))
+    page.on("dialog", stay)
+    page.route("**/queue/data?*", lambda route: route.abort())
+    with page.expect_event("dialog"):
+        page.get_by_label("New chat").click()
+    page.wait_for_timeout(3000)
+    assert asked == ["beforeunload"]
+    assert page.evaluate("ruichat.page.stage.main.tools.points.length") == 1
+    over_slide(page)
+    page.keyboard.press("Escape")
+    with page.expect_navigation():
+        page.evaluate("location.reload()")
+    assert asked == ["beforeunload"]

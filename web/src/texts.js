@@ -9,6 +9,10 @@ export const TEXTS = {
   other_language: { en: "中文", zh: "English" },
   switch_language: { en: "Switch to Chinese", zh: "切换为英文" },
   theme: { en: "Light or dark", zh: "浅色或深色" },
+  log_out_sure: {
+    en: "What is being drawn isn't saved and would be lost. Log out?",
+    zh: "正在绘制的内容尚未保存，退出后将丢失。确定退出登录吗？",
+  },
   log_out: { en: "Log out", zh: "退出登录" },
   close: { en: "Close", zh: "关闭" },
   cancel: { en: "Cancel", zh: "取消" },

@@ -3,7 +3,7 @@ import test from "node:test";
 
 import { newDocument, settled } from "./fake_dom.js";
 import { Cases } from "../src/cases.js";
-import { complain, noticePlace, openDialog } from "../src/notices.js";
+import { complain, isDialogChanged, noticePlace, openDialog } from "../src/notices.js";
 
 function submit(dialog) {
   dialog.children[0].dispatchEvent(new Event("submit", { cancelable: true }));
@@ -23,6 +23,23 @@ test("what is saved is sent once, however often Save is pressed", async () => {
   answers[1][0]();
   await settled();
   assert.equal(dialog.parentNode, null);
+});
+
+test("Esc closes a dialog unless something was written there", () => {
+  newDocument();
+  const escape = (dialog) => {
+    const events = [Object.assign(new Event("keydown", { cancelable: true }), { key: "Escape" })];
+    events.push(new Event("cancel", { cancelable: true }));
+    return events.map((event) => dialog.dispatchEvent(event) && !event.defaultPrevented);
+  };
+  const dialog = openDialog("save", [], { save: async () => {} });
+  assert.deepEqual([escape(dialog), isDialogChanged()], [[true, true], false]);
+  dialog.dispatchEvent(new Event("input"));
+  assert.deepEqual([escape(dialog), isDialogChanged()], [[false, false], true]);
+  const other = Object.assign(new Event("keydown", { cancelable: true }), { key: "a" });
+  assert.ok(dialog.dispatchEvent(other));
+  dialog.close();
+  assert.ok(!isDialogChanged());
 });
 
 test("a case that is shared or chosen is the one shown, in one dialog", async () => {
