@@ -285,6 +285,25 @@ def test_a_dialog_stays_open_where_a_text_is_selected_beyond_it(page: Any, serve
     page.wait_for_selector(".rc-dialog", state="detached")
 
 
+def test_esc_and_a_click_beside_leave_a_dialog_that_was_written_in(
+    page: Any, server: Server
+) -> None:
+    open_page(page, server.place())
+    page.get_by_label("Title and clinical context").click()
+    context = page.get_by_role("textbox", name="Clinical context")
+    context.fill("Female, 58; screening")
+    for _ in range(3):
+        page.keyboard.press("Escape")
+    page.mouse.click(5, 400)
+    assert context.input_value() == "Female, 58; screening"
+    page.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector(".rc-dialog", state="detached")
+    page.get_by_label("Title and clinical context").click()
+    page.wait_for_selector(".rc-dialog")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".rc-dialog", state="detached")
+
+
 def test_a_folder_list_that_is_refused_says_so_above_the_dialog(
     refused: Any, server: Server
 ) -> None:

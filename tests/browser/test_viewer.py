@@ -403,3 +403,62 @@ def test_a_slide_laid_beside_while_the_case_opens_stays(page: Any, several: Serv
     assert page.evaluate("ruichat.page.place.beside") == second
     page.keyboard.press("s")
     page.wait_for_selector(".rc-pane >> nth=1", state="hidden")
+
+
+def test_tiles_that_fail_are_asked_for_again(refused: Any, server: Server) -> None:
+    page, tiles = refused, "**/tiles/**"
+    open_page(page, server.place())
+    settle(page)
+    is_sharp = f"""() => {{
+        const image = {VIEW}.osd.world.getItemAt(0);
+        return image.getTilesToDraw().flat().some(({{level}}) => level === image.source.maxLevel);
+    }}"""
+
+    def refuse() -> None:
+        page.route(tiles, lambda route: route.fulfill(status=503, body="busy"))
+
+    refuse()
+    over_slide(page)
+    page.keyboard.press("6")
+    page.wait_for_timeout(600)
+    assert not page.evaluate(is_sharp)
+    page.unroute(tiles)
+    page.wait_for_function(is_sharp)
+    assert page.locator(".rc-notice").count() == 0
+    remembered(page)
+    refuse()
+    page.reload()
+    notice = page.locator(".rc-notice", has_text="Parts of a slide couldn't be loaded")
+    notice.wait_for()
+    page.unroute(tiles)
+    assert not page.evaluate(is_sharp)
+    notice.get_by_role("button", name="Try again").click()
+    page.wait_for_function(is_sharp)
+    assert notice.count() == 0
+
+
+def test_a_lost_connection_takes_no_outline_away(refused: Any, server: Server) -> None:
+    """Gradio loads the page anew once the server is there again."""
+    page, asked = refused, []
+
+    def stay(dialog: Any) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    open_page(page, server.place())
+    settle(page)
+    over_slide(page)
+    page.keyboard.press("p")
+    click_slide(page, (0.4, 0.4))
+    page.on("dialog", stay)
+    page.route("**/queue/data?*", lambda route: route.abort())
+    with page.expect_event("dialog"):
+        page.get_by_label("New chat").click()
+    page.wait_for_timeout(3000)
+    assert asked == ["beforeunload"]
+    assert page.evaluate("ruichat.page.stage.main.tools.points.length") == 1
+    over_slide(page)
+    page.keyboard.press("Escape")
+    with page.expect_navigation():
+        page.evaluate("location.reload()")
+    assert asked == ["beforeunload"]

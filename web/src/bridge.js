@@ -1,6 +1,6 @@
 // The way to Python through a Gradio component, which loads after the page.
 
-/** Longest that Python says nothing while an answer is written: it beats every second. */
+/** Longest that Python says nothing of a chat: while an answer is written it beats every second. */
 const SILENT_MS = 20_000;
 
 /**
@@ -14,6 +14,7 @@ export class Bridge extends EventTarget {
     this.waiting = [];
     this.asked = 0;
     this.patience = null;
+    this.isExpecting = false;
   }
 
   /** @param component `props` as Python sets them, `watch` for their changes, `trigger` for events. */
@@ -24,6 +25,7 @@ export class Bridge extends EventTarget {
       if (chat) this.dispatchEvent(new CustomEvent("chat", { detail: chat }));
     });
     for (const [name, data] of this.waiting.splice(0)) component.trigger(name, data);
+    if (this.isExpecting) this.expect(true); // it may have loaded for long
   }
 
   /** Asks a question, or has an answer given anew; its number, which comes with what is told of it. */
@@ -36,7 +38,7 @@ export class Bridge extends EventTarget {
 
   /** Looks at a chat; null at none. */
   look(chatId) {
-    this.expect(false);
+    this.expect(chatId !== null);
     this.#send("select", { chat_id: chatId });
   }
 
@@ -48,6 +50,7 @@ export class Bridge extends EventTarget {
   /** Whether Python has more to say of what is looked at. */
   expect(more) {
     clearTimeout(this.patience);
+    this.isExpecting = more;
     if (more) this.patience = setTimeout(() => this.dispatchEvent(new Event("silent")), SILENT_MS);
   }
 

@@ -5,7 +5,7 @@ import { ICONS } from "./icons.js";
 import { language, onLanguage, text } from "./language.js";
 import { complain, field, isDialogOpen, notify, openDialog } from "./notices.js";
 import { holds, searchList } from "./search_list.js";
-import { openSharing } from "./sharing.js";
+import { membersOf, openSharing } from "./sharing.js";
 import { SharedFields } from "./shared_fields.js";
 
 const CHANGES = { class: "rc-button rc-icon-button rc-changes" };
@@ -83,6 +83,7 @@ export class Cases extends EventTarget {
   /** Shows all cases to choose from; others may have changed them meanwhile. */
   async choose() {
     this.cases = await this.server.list("api/v1/cases");
+    if (isDialogOpen()) return; // it was pressed twice
     const find = async (query) => {
       const found = this.cases.filter((one) => holds(wordsOf(one), query));
       return { items: found.slice(0, MOST), total: found.length };
@@ -128,7 +129,10 @@ export class Cases extends EventTarget {
   /** Shows with whom the case is shared, to be changed by its owner. */
   async share() {
     const shared = this.current;
-    if (shared) await openSharing(this.server, shared, () => this.#leave(shared.id));
+    if (!shared) return;
+    const members = await membersOf(this.server, shared);
+    if (this.current?.id !== shared.id || isDialogOpen()) return; // another was opened meanwhile
+    openSharing(this.server, shared, members, () => this.#leave(shared.id));
   }
 
   /** Opens another case, as this one is gone or no longer the user's to see. */

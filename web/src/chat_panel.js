@@ -188,13 +188,15 @@ export class ChatPanel extends EventTarget {
     this.openings += 1;
     this.shownMessage = null;
     this.underway = null;
-    this.kept = { ...NO_CHAT, chat_id: chatId };
+    this.kept = { ...NO_CHAT, chat_id: chatId, isComing: chatId !== null };
     this.messages.isOwn = isOwn;
     this.others.hidden = isOwn;
     this.composer.element.hidden = !isOwn;
     this.#draw(this.kept);
     this.#drawChats();
     this.bridge.look(chatId);
+    // Gradio doesn't tell that a login has ended.
+    if (chatId) this.server.me().catch(complain);
   }
 
   #ask({ text: words, think, region, all }) {
@@ -276,6 +278,7 @@ export class ChatPanel extends EventTarget {
   #refused({ error, chat_id: chatId }, question) {
     const isHere = this.underway ? question === this.underway : chatId === this.chatId;
     if (isHere) {
+      this.bridge.expect(false);
       this.#giveUp(error, question);
       return;
     }
@@ -296,10 +299,12 @@ export class ChatPanel extends EventTarget {
   }
 
   #draw(chat) {
-    this.empty.hidden = chat.messages.length > 0;
+    // What hasn't come yet, or was refused, needn't be empty.
+    const isEmpty = chat.messages.length === 0 && !chat.isComing;
+    this.empty.hidden = !isEmpty;
     this.messages.element.hidden = chat.messages.length === 0;
     this.composer.setRunning(chat.running && this.messages.isOwn);
-    this.composer.setFresh(chat.messages.length === 0);
+    this.composer.setFresh(isEmpty);
     this.messages.show(chat.messages, chat.progress);
     const last = chat.messages.findLast((message) => message.answer);
     if (last && last.id !== this.newest) this.shownMessage = last;

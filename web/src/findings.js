@@ -106,9 +106,10 @@ export class Findings extends EventTarget {
     if (!finding) return false;
     if (this.isSending) return true;
     const { decided } = this;
-    const before = finding.status;
-    if (await this.#set(finding, before === status ? "proposed" : status)) {
-      decided.push({ id: finding.id, status: before });
+    const { id, status: before, revision: seen } = finding;
+    const revision = await this.#set(finding, before === status ? "proposed" : status);
+    if (revision) {
+      decided.push({ id, status: before, seen, revision });
       if (decided !== this.decided) return true; // another slide is in view by now
       const next = this.findings.findIndex(({ status: left }) => left === "proposed");
       if (next >= 0) this.look(next);
@@ -127,27 +128,42 @@ export class Findings extends EventTarget {
       return false;
     }
     this.look(index);
-    if (await this.#set(this.findings[index], last.status)) decided.pop();
+    const finding = this.findings[index];
+    if (finding.revision !== last.revision) {
+      this.#othersDecided(finding);
+      return true;
+    }
+    const revision = await this.#set(finding, last.status);
+    if (!revision) return true;
+    decided.pop();
+    const before = decided.find(({ id, revision: made }) => id === last.id && made === last.seen);
+    if (before) before.revision = revision; // it stands again as it was decided then
     return true;
   }
 
+  /** Says so: undoing a decision of one's own would undo theirs. */
+  #othersDecided({ id: changed }) {
+    notify(text("finding_changed"));
+    this.decided = this.decided.filter(({ id }) => id !== changed);
+  }
+
+  /** Sends a decision; gives the finding's revision that it made, null where it was refused. */
   async #set(finding, status) {
     this.isSending = true;
     try {
       const { id, revision } = finding;
-      await this.server.post(`api/v1/findings/${id}/${STEPS[status]}`, { revision });
+      const path = `api/v1/findings/${id}/${STEPS[status]}`;
+      const made = await this.server.post(path, { revision });
       await this.reload();
-      return true;
+      return made.revision;
     } catch (error) {
       if (error.status === CONFLICT) {
-        notify(text("finding_changed"));
-        // Undoing it would undo what somebody else decided.
-        this.decided = this.decided.filter(({ id }) => id !== finding.id);
+        this.#othersDecided(finding);
         await this.reload().catch(complain);
       } else {
         complain(error);
       }
-      return false;
+      return null;
     } finally {
       this.isSending = false;
     }

@@ -1,10 +1,15 @@
 // What lies over the slide: shapes with names, masks, and what is being drawn.
 
 import { svg } from "./dom.js";
+import { text } from "./language.js";
 import { boxAround, isLine, rectanglePoints, ringsOf } from "./measure.js";
+import { TEXTS } from "./texts.js";
 
 const LAYERS = ["masks", "findings", "regions", "citations", "measures", "draft"];
 const LABEL_PX = 11;
+
+/** Names that regions get by themselves, in any language. */
+const NUMBERED = new RegExp(`^(?:${Object.values(TEXTS.region).join("|")}) (\\d{1,9})$`);
 
 /** Names in view beyond which they would only hide the slide: then the chosen mark keeps its own. */
 const MOST_NAMES = 150;
@@ -183,6 +188,12 @@ function contains(rings, x, y) {
 /** A drawn region. */
 export function regionMark(region) {
   return { id: region.id, rings: [region.points], name: region.name, style: "rc-region", of: { region } };
+}
+
+/** What a region that is drawn beside others is called: one more than the highest number there. */
+export function nextRegionName(regions) {
+  const numbers = regions.map(({ name }) => Number(name.match(NUMBERED)?.[1] ?? 0));
+  return `${text("region")} ${Math.max(0, ...numbers) + 1}`;
 }
 
 /** A region that an answer cites. */

@@ -11,6 +11,9 @@ export const SAID = new Set([403, 404, 409, 413, 422, 429, 500, 503, 507]);
 
 let place = null;
 
+/** Dialogs in which something was written or chosen that isn't saved. */
+const changed = new WeakSet();
+
 /** Where notices appear; made once. An open dialog has it, as all else can't be reached meanwhile. */
 export function noticePlace() {
   place ??= el("div", { class: "rc-notices", role: "status", "aria-live": "polite" });
@@ -60,7 +63,6 @@ export function complain(error, name = "") {
 export function openDialog(title, content, { save = null, saySave = "save", remove = null } = {}) {
   const dialog = el("dialog", { class: "rc-dialog" });
   let isBusy = false;
-  let isChanged = false;
   const run = async (action) => {
     if (isBusy) return;
     isBusy = true;
@@ -109,13 +111,19 @@ export function openDialog(title, content, { save = null, saySave = "save", remo
     placeNotices();
   });
   dialog.addEventListener("input", ({ target }) => {
-    isChanged ||= Boolean(save) && target.type !== "search";
+    if (save && target.type !== "search") changed.add(dialog);
   });
+  const stay = (event) => {
+    if (changed.has(dialog)) event.preventDefault();
+  };
+  // Of the key itself, as browsers let a second Esc close a dialog whatever is said of "cancel".
+  dialog.addEventListener("keydown", (event) => event.key === "Escape" && stay(event));
+  dialog.addEventListener("cancel", stay);
   // A text that is selected to its end and beyond gives a click on the dialog too.
   let pressed = null;
   dialog.addEventListener("pointerdown", ({ target }) => (pressed = target));
   dialog.addEventListener("click", ({ target }) => {
-    if (target === dialog && pressed === dialog && !isChanged) dialog.close();
+    if (target === dialog && pressed === dialog && !changed.has(dialog)) dialog.close();
   });
   document.querySelector("#rc-root").append(dialog);
   dialog.showModal();
@@ -126,6 +134,11 @@ export function openDialog(title, content, { save = null, saySave = "save", remo
 /** Whether a dialog is open, so that another would cover it. */
 export function isDialogOpen() {
   return openDialogs().length > 0;
+}
+
+/** Whether an open dialog holds something that isn't saved. */
+export function isDialogChanged() {
+  return openDialogs().some((dialog) => changed.has(dialog));
 }
 
 function placeNotices() {

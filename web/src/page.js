@@ -6,8 +6,8 @@ import { button, el, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { keyTable, listenToKeys } from "./keys.js";
 import { label, language, onLanguage, setLanguage, text } from "./language.js";
-import { citationMark, findingMark, regionMark } from "./marks.js";
-import { complain, noticePlace, notify, openDialog } from "./notices.js";
+import { citationMark, findingMark, nextRegionName, regionMark } from "./marks.js";
+import { complain, isDialogChanged, noticePlace, notify, openDialog } from "./notices.js";
 import { keysOf } from "./page_keys.js";
 import { readPlace, writePlace } from "./place.js";
 import { Server } from "./server.js";
@@ -175,6 +175,10 @@ export class Page {
       for (const pane of this.stage.panes) pane.tools.borrow(held);
     });
     onLanguage(() => this.#drawMarks(false).catch(complain));
+    addEventListener("beforeunload", (event) => {
+      // The browser asks first; Gradio reloads the page by itself after a lost connection.
+      if (this.#holdsWork()) event.preventDefault();
+    });
     addEventListener("hashchange", () => this.#goTo(readPlace(location.hash)).catch(complain));
   }
 
@@ -291,13 +295,12 @@ export class Page {
   }
 
   async #saveRegion({ pane, slide, shape, points }) {
-    const count = pane.regions.length + 1;
     const { mpp } = pane.view;
-    const name = `${text("region")} ${count}`;
     const path = `api/v1/slides/${slide.id}/regions`;
     let region;
     this.saving += 1;
     try {
+      const name = nextRegionName(await this.server.list(path));
       region = await this.server.post(path, { name, shape, points });
     } catch (error) {
       this.#giveBack(pane, slide, points);
@@ -323,7 +326,7 @@ export class Page {
   /** Whether something was typed or drawn that isn't saved; a question is kept by its field. */
   #holdsWork() {
     const isDrawing = this.saving || this.stage.panes.some(({ tools }) => tools.points.length);
-    return Boolean(isDrawing || document.querySelector("dialog[open] [type=submit]"));
+    return Boolean(isDrawing || isDialogChanged());
   }
 
   /** @param region with its slide and that slide's mpp. */
@@ -383,9 +386,11 @@ export class Page {
   }
 
   async #logOut() {
+    if (this.#holdsWork() && !confirm(text("log_out_sure"))) return;
     try {
       await this.server.post("logout");
       this.chat.composer.forgetDrafts();
+      for (const { tools } of this.stage.panes) tools.drop(); // it is given up: nobody asks again
       location.assign(this.server.url("login"));
     } catch (error) {
       complain(error);

@@ -3,6 +3,7 @@
 import OpenSeadragon from "openseadragon";
 
 import { magnification, umPerPxAt } from "./measure.js";
+import { MissingTiles } from "./missing_tiles.js";
 
 const FLIGHT_MARGIN = 0.35;
 /** Share of a box that is left free around it when the view flies there. */
@@ -46,6 +47,7 @@ export class SlideView extends EventTarget {
       gestureSettingsPen: { clickToZoom: false, dblClickToZoom: true },
       gestureSettingsTouch: { pinchRotate: false, flickEnabled: true },
     });
+    this.tiles = new MissingTiles([this.osd, this.osd.navigator]);
     this.osd.addHandler("canvas-key", (event) => {
       event.preventDefaultAction = true;
     });

@@ -1,6 +1,6 @@
 // The middle of the page: one slide or two, with a toolbar.
 
-import { el, iconButton } from "./dom.js";
+import { button, el, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { text } from "./language.js";
 import { complain, notify } from "./notices.js";
@@ -158,6 +158,18 @@ export class Stage extends EventTarget {
     }
   }
 
+  /** Says that a slide isn't all there; where the login has ended, asking who is here tells it. */
+  #tellMissing() {
+    this.server.me().catch(complain);
+    const load = async () => {
+      await this.server.me();
+      for (const pane of this.panes) pane.view.tiles.load();
+      again.closest(".rc-notice").remove();
+    };
+    const again = button("retry", () => load().catch(complain), { class: "rc-button rc-small" });
+    notify(text("tiles_missing"), { isError: true, hint: again });
+  }
+
   #lock(locked) {
     this.pair.lock(locked);
     this.lockButton.setAttribute("aria-pressed", String(this.pair.locked));
@@ -166,6 +178,7 @@ export class Stage extends EventTarget {
   #watch(pane) {
     pane.element.addEventListener("pointerdown", () => (this.active = pane));
     pane.element.addEventListener("focusin", () => (this.active = pane));
+    pane.view.tiles.addEventListener("missing", () => this.#tellMissing());
     pane.view.addEventListener("rest", () => this.#tell("rest", { pane }));
     pane.tools.addEventListener("pick", ({ detail }) => this.#tell("pick", { pane, ...detail }));
     pane.tools.addEventListener("region", ({ detail }) => {
@@ -173,9 +186,9 @@ export class Stage extends EventTarget {
       this.#tell("region", { pane, slide: pane.slide, ...detail });
     });
     pane.tools.addEventListener("tool", () => {
-      for (const button of this.toolButtons) {
-        const isTaken = button.dataset.tool === (pane.tools.borrowed ?? pane.tools.tool);
-        button.setAttribute("aria-pressed", String(isTaken));
+      for (const each of this.toolButtons) {
+        const isTaken = each.dataset.tool === (pane.tools.borrowed ?? pane.tools.tool);
+        each.setAttribute("aria-pressed", String(isTaken));
       }
     });
   }

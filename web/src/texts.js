@@ -9,6 +9,10 @@ export const TEXTS = {
   other_language: { en: "中文", zh: "English" },
   switch_language: { en: "Switch to Chinese", zh: "切换为英文" },
   theme: { en: "Light or dark", zh: "浅色或深色" },
+  log_out_sure: {
+    en: "What is being drawn isn't saved and would be lost. Log out?",
+    zh: "正在绘制的内容尚未保存，退出后将丢失。确定退出登录吗？",
+  },
   log_out: { en: "Log out", zh: "退出登录" },
   close: { en: "Close", zh: "关闭" },
   cancel: { en: "Cancel", zh: "取消" },
@@ -21,8 +25,8 @@ export const TEXTS = {
   },
 
   no_reply: {
-    en: "The question got no reply. Send it again",
-    zh: "提问未得到回应，请重新发送",
+    en: "The chat got no reply. Save what you are drawing or writing, then reload the page; the question is kept",
+    zh: "对话未得到回应。请先保存正在绘制或填写的内容，再刷新页面；提问会保留",
   },
   start_failed: { en: "The page can't be opened at the moment", zh: "暂时无法打开页面" },
   log_in_aside: { en: "Log in in a new tab, then go on here", zh: "在新标签页中登录，然后回到此处继续" },
@@ -170,6 +174,10 @@ export const TEXTS = {
   viewer_empty: { en: "Choose a slide on the left", zh: "请在左侧选择切片" },
   slide_gone: { en: "This slide isn't in the case any more", zh: "此切片已不在该病例中" },
   viewer_failed: { en: "This slide can't be shown", zh: "无法显示此切片" },
+  tiles_missing: {
+    en: "Parts of a slide couldn't be loaded and are blurred",
+    zh: "切片有部分区域未能加载，显示模糊",
+  },
   tool_move: { en: "Move (M, hold Space)", zh: "移动（M，按住空格）" },
   tool_rectangle: { en: "Rectangle (R)", zh: "矩形（R）" },
   tool_polygon: { en: "Polygon (P)", zh: "多边形（P）" },

@@ -16,6 +16,7 @@ class Desk {
   constructor() {
     this.userId = "ada";
     this.said = [];
+    this.refusal = null;
     this.kept = [];
     const bridge = new Bridge();
     this.panel = new ChatPanel(this, bridge);
@@ -40,6 +41,7 @@ class Desk {
   }
 
   async me() {
+    if (this.refusal) throw this.refusal;
     return {};
   }
 
@@ -152,6 +154,49 @@ test("a look that fails gives no question back", async () => {
   assert.deepEqual([desk.panel.composer.input.value, desk.panel.composer.running], ["", true]);
   desk.tell("mine", { question, running: false, messages: [QUESTION, ANSWER] });
   assert.deepEqual(desk.state, ["mine", false, 2]);
+});
+
+test("a chat that doesn't come isn't shown as empty, and it is told why", async () => {
+  const desk = await opened("mine");
+  const { empty, composer } = desk.panel;
+  assert.deepEqual([empty.hidden, composer.suggestions.children.length], [true, 0]);
+  desk.tell("mine", { running: false, messages: [] });
+  assert.ok(!empty.hidden);
+  mock.timers.tick(60_000);
+  await settled();
+  assert.equal(noticePlace().textContent, "");
+  desk.refusal = Object.assign(new Error("Your login has ended"), { status: 401 });
+  desk.panel.open("hers");
+  await settled();
+  assert.match(noticePlace().textContent, /Your login has ended/);
+  desk.refusal = null;
+  mock.timers.tick(20_000);
+  await settled();
+  assert.match(noticePlace().textContent, /got no reply.*reload the page/);
+  assert.ok(empty.hidden);
+  desk.panel.open(null);
+  assert.ok(!empty.hidden);
+});
+
+test("a look that was refused is told once", async () => {
+  const desk = await opened("mine");
+  desk.refuse("mine", undefined);
+  mock.timers.tick(60_000);
+  await settled();
+  assert.equal(noticePlace().textContent, "too many wait");
+});
+
+test("while Gradio loads, time doesn't run for what it is to bring", async () => {
+  const bridge = new Bridge();
+  let silences = 0;
+  bridge.addEventListener("silent", () => (silences += 1));
+  bridge.look("mine");
+  mock.timers.tick(15_000);
+  bridge.connect({ props: {}, watch: () => {}, trigger: () => {} });
+  mock.timers.tick(15_000);
+  assert.equal(silences, 0);
+  mock.timers.tick(5_000);
+  assert.equal(silences, 1);
 });
 
 test("what was told of a chat before a question came doesn't hide it", async () => {

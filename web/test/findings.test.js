@@ -14,6 +14,7 @@ const B = { id: "b" };
 class Desk {
   constructor() {
     this.status = new Map([["f1", "proposed"], ["f2", "proposed"], ["f3", "proposed"]]);
+    this.revisions = new Map();
     this.posts = [];
     this.refusal = null;
     this.held = null;
@@ -23,8 +24,10 @@ class Desk {
   async list(path) {
     if (path.includes("/b/")) return new Promise(() => {});
     const geometry = { type: "Point", coordinates: [1, 1] };
-    const shared = { origin: "model", revision: 1, geometry };
-    return [...this.status].map(([id, status]) => ({ ...shared, id, status, name: id }));
+    return [...this.status].map(([id, status]) => {
+      const revision = this.revisions.get(id) ?? 1;
+      return { origin: "model", geometry, id, status, revision, name: id };
+    });
   }
 
   async post(path) {
@@ -32,7 +35,15 @@ class Desk {
     if (this.refusal) throw this.refusal;
     await this.held;
     const [, id, step] = path.match(/findings\/(\w+)\/(\w+)/);
-    this.status.set(id, { accept: "accepted", reject: "rejected", undo: "proposed" }[step]);
+    return this.decide(id, { accept: "accepted", reject: "rejected", undo: "proposed" }[step]);
+  }
+
+  /** Somebody decides a finding. */
+  decide(id, status) {
+    const revision = (this.revisions.get(id) ?? 1) + 1;
+    this.status.set(id, status);
+    this.revisions.set(id, revision);
+    return { id, status, revision };
   }
 }
 
@@ -100,6 +111,43 @@ test("what somebody else has decided meanwhile isn't undone", async (t) => {
   desk.refusal = null;
   assert.equal(await desk.findings.undo(), false);
   assert.equal(desk.status.get("f1"), "accepted");
+});
+
+test("what somebody else has decided stays, also where the list has shown it meanwhile", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  noticePlace().replaceChildren();
+  const desk = await opened();
+  await desk.findings.decide("accepted");
+  desk.decide("f1", "rejected");
+  await desk.findings.decide("accepted");
+  desk.posts.length = 0;
+  await desk.findings.undo();
+  assert.equal(await desk.findings.undo(), true);
+  assert.deepEqual(desk.posts, ["api/v1/findings/f2/undo"]);
+  assert.equal(desk.status.get("f1"), "rejected");
+  assert.match(noticePlace().textContent, /Somebody else decided/);
+  assert.equal(await desk.findings.undo(), false);
+});
+
+test("decisions on one finding are taken back one after the other, as far as they are one's own", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const desk = await opened();
+  const again = async (status) => {
+    desk.findings.look(0);
+    await desk.findings.decide(status);
+  };
+  await again("accepted");
+  desk.decide("f1", "proposed");
+  await desk.findings.reload();
+  await again("accepted");
+  await again("rejected");
+  const seen = [];
+  for (let step = 0; step < 3; step += 1) {
+    await desk.findings.undo();
+    seen.push(desk.status.get("f1"));
+  }
+  assert.deepEqual(seen, ["accepted", "proposed", "proposed"]);
+  assert.equal(desk.revisions.get("f1"), 7, "nothing was sent for the first");
 });
 
 test("a file that isn't GeoJSON is refused in the page's own words", async () => {

@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import test from "node:test";
 
+import "./fake_dom.js";
 import { citationParts, claimParts } from "../src/answer_text.js";
+import { setLanguage } from "../src/language.js";
+import { nextRegionName } from "../src/marks.js";
 import { readPlace, writePlace } from "../src/place.js";
 import { TEXTS } from "../src/texts.js";
 
@@ -32,6 +35,16 @@ test("an address remembers where one was", () => {
     view: { x: 12000, y: 800, umPerPx: 0.50123, rotation: 90 },
   };
   assert.deepEqual(readPlace(`#${writePlace(place)}`), place);
+});
+
+test("a region that is drawn gets a number of its own, whatever was deleted or named", (t) => {
+  const after = (...names) => nextRegionName(names.map((name) => ({ name })));
+  assert.equal(after(), "Region 1");
+  assert.equal(after("Region 2", "Region 3"), "Region 4");
+  assert.equal(after("区域 4", "Region 2", "ROI 2026", "", "Region"), "Region 5");
+  t.after(() => setLanguage("en"));
+  setLanguage("zh");
+  assert.equal(after("Region 9"), "区域 10");
 });
 
 test("an address that somebody made up counts as none", () => {
