@@ -39,9 +39,9 @@ from ruichat.config import Config
 from ruichat.errors import ArtifactError, ConfigError
 from ruichat.features.encoder import Encoder, load_encoder
 from ruichat.features.tile_classifier import ENCODER, WEIGHTS, TileClassifier
-from ruichat.model.checkpoint import MINI_DIR, load_checkpoint, save_checkpoint
+from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
 from ruichat.model.checkpoint_files import ADAPTER_DIR, read_json
-from ruichat.model.rehearsed import REPLAY_FILE
+from ruichat.model.rehearsed import REPLAY_FILE, rehearsed_with
 from ruichat.model.trainable import Trainable, find_checkpoint, load_trainable
 from ruichat.model.weights import ADAPTER_CONFIG
 from ruichat.storage.artifacts import cache_dir
@@ -269,8 +269,7 @@ def _classifier(config: AdaptConfig, folder: Path, encoder: str) -> TileClassifi
 def _replay(config: AdaptConfig, folder: Path, root: Path, encoder: Encoder) -> TileBank | None:
     if config.replay == "none":
         return None
-    beside = folder.parent if folder == MINI_DIR else folder
-    path = beside / REPLAY_FILE if config.replay == "auto" else root / config.replay
+    path = rehearsed_with(folder) if config.replay == "auto" else root / config.replay
     return load_replay(path, encoder.digest)
 
 

@@ -9,7 +9,7 @@ from ruichat.align.loop import Log
 from ruichat.chat.backend import CLASSIFIER_FILE
 from ruichat.features import tile_classifier as shipped
 from ruichat.features.tile_classifier import TileClassifier
-from ruichat.model.rehearsed import REPLAY_FILE, copy_rehearsed
+from ruichat.model.rehearsed import copy_rehearsed, rehearsed_with
 
 
 def classifier_for(encoder: str, base: Path | None) -> TileClassifier | None:
@@ -28,7 +28,8 @@ def carry_on(base: Path | None, folder: Path, log: Log) -> None:
     """Copy what stays true of a checkpoint that was trained on. Its calibration doesn't."""
     if base is None:
         return
-    for name, copy in ((CLASSIFIER_FILE, shutil.copyfile), (REPLAY_FILE, copy_rehearsed)):
-        if (base / name).is_file():
-            copy(base / name, folder / name)
-            log(f"{name} goes along from {base}")
+    own = ((base / CLASSIFIER_FILE, shutil.copyfile), (rehearsed_with(base), copy_rehearsed))
+    for path, copy in own:
+        if path.is_file():
+            copy(path, folder / path.name)
+            log(f"{path.name} goes along from {base}")

@@ -84,8 +84,7 @@ def think_laid(config: LaidThinkConfig, data: Path, out: Path, log: Log, *, anyw
         made_from={"base": start.manifest.sha256},
         config_fingerprint=config.fingerprint(),
     )
-    if not config.apart:
-        carry_on(folder, saved, log)
+    carry_on(folder, saved, log)
     if config.calibrate is not None and judges is not None:
         for thinking in (True,) if config.apart else (False, True):
             log(f"think: calibrating answers {'with' if thinking else 'without'} thoughts")

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from ruichat.align.data.batch import encode_batch
 from ruichat.align.dialogue_batches import DialogueBatches
 from ruichat.align.stages.align import AlignConfig, build, train_align
-from ruichat.align.stages.beside import classifier_for
+from ruichat.align.stages.beside import carry_on, classifier_for
 from ruichat.align.stages.config import InstructConfig, Training
 from ruichat.align.stages.contrast import Contrast
 from ruichat.align.stages.data import dialogues_of, open_data
@@ -41,6 +41,8 @@ from ruichat.model.base import BaseReference
 from ruichat.model.checkpoint import MINI_DIR, load_checkpoint
 from ruichat.model.checkpoint_files import read_manifest
 from ruichat.model.rehearsed import REPLAY_FILE
+from ruichat.model.trainable import find_checkpoint
+from ruichat.truth.replay import load_replay
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,14 @@ def test_what_a_checkpoint_carries_goes_along(root: Path, aligned: tuple[Path, s
     assert found is not None and found.encoder_digest == own.encoder_digest
     assert classifier_for("mini", aligned[0]) is load_tile_classifier()
     assert found is not load_tile_classifier()
+
+
+def test_what_mini_is_released_with_goes_along(tmp_path: Path) -> None:
+    """It lies beside mini's checkpoint, not in it."""
+    told: list[str] = []
+    carry_on(find_checkpoint("mini"), tmp_path, told.append)
+    assert len(load_replay(tmp_path / REPLAY_FILE, load_encoder("mini").digest).embeddings)
+    assert [path.name for path in tmp_path.iterdir()] == [REPLAY_FILE] and len(told) == 1
 
 
 def test_an_adapter_learns_on(root: Path, aligned: tuple[Path, str]) -> None:

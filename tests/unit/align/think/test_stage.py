@@ -24,10 +24,12 @@ from ruichat.align.think.stage import think
 from ruichat.cli import main as cli
 from ruichat.errors import ConfigError, PrerequisiteError
 from ruichat.features.encoder import ENCODERS
-from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
+from ruichat.model import rehearsed
+from ruichat.model.checkpoint import MINI_DIR, load_checkpoint, save_checkpoint
 from ruichat.model.configuration import RuiChatConfig
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
+from ruichat.model.rehearsed import REPLAY_FILE
 from ruichat.model.trainable import load_trainable
 from ruichat.truth.bags import BagMaker
 from ruichat.truth.bank import TileBank
@@ -93,13 +95,16 @@ def test_the_stage_ends_with_a_checkpoint_that_thinks(
 
 
 def test_weights_apart_leave_those_that_answer_at_once_as_they_were(
-    start: Path, bank: TileBank, tmp_path: Path
+    start: Path, bank: TileBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bank.save(tmp_path / "bank.npz")
     own = tmp_path / "own"
     shutil.copytree(start, own)
     (own / "calibration.json").write_text("{}")
     (own / "calibration-thinking.json").write_text("{}")
+    # As the embedded model, beside which lies what is rehearsed.
+    monkeypatch.setattr(rehearsed, "MINI_DIR", own)
+    shutil.copy(MINI_DIR.parent / REPLAY_FILE, tmp_path)
     config = config_of(own, tmp_path / "bank.npz", apart=True)
     folder = think(config, Path(), tmp_path / "out", print)
     for path in own.iterdir():
@@ -107,6 +112,7 @@ def test_weights_apart_leave_those_that_answer_at_once_as_they_were(
             assert not (folder / path.name).exists(), "of other thoughts"
         else:
             assert (folder / path.name).read_bytes() == path.read_bytes(), path.name
+    assert (folder / REPLAY_FILE).is_file()
     model = load_checkpoint(folder)
     assert model.thinks and not model.has_thoughts and model.name == "start"
     session = model.open(tiny_slide(like=model))
