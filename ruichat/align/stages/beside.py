@@ -20,7 +20,7 @@ def classifier_for(encoder: str, base: Path | None) -> TileClassifier | None:
         base: folder of the checkpoint that is trained on; None if there is none.
     """
     if base is not None and (base / CLASSIFIER_FILE).is_file():
-        return shipped.load_tile_classifier(base / CLASSIFIER_FILE)
+        return TileClassifier.load(base / CLASSIFIER_FILE)
     return shipped.load_tile_classifier() if encoder == shipped.ENCODER else None
 
 

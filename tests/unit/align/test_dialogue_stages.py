@@ -28,6 +28,7 @@ from ruichat.align.stages.contrast import Contrast
 from ruichat.align.stages.data import dialogues_of, open_data
 from ruichat.align.stages.instruct import build as build_instruct
 from ruichat.align.stages.instruct import outline as outline_instruct
+from ruichat.align.stages.instruct import train_instruct
 from ruichat.align.stages.outline import outline_of_source
 from ruichat.align.stages.running import quiet
 from ruichat.align.training.processes import start_processes
@@ -249,6 +250,27 @@ def test_bags_made_another_way_need_another_folder(
         shutil.copy(root / "bags" / path.name, path)
     with pytest.raises(ConfigError, match="other settings"):
         train_align(config.model_copy(update=short), root, tmp_path / "out", quiet)
+
+
+def test_another_tile_classifier_needs_another_folder(
+    root: Path, aligned: tuple[Path, str], tmp_path: Path
+) -> None:
+    """It decides which tiles are shown, and with that the regions and facts."""
+    base = tmp_path / "adapted"
+    shutil.copytree(aligned[0], base)
+    own = load_tile_classifier()
+    own.save(base / CLASSIFIER_FILE)
+    values = instruct(base)
+    values["training"] |= {"steps": 3, "checkpoint_every": 1}
+    config = InstructConfig.model_validate(values)
+    train_instruct(config, root, tmp_path / "out", quiet)
+    told: list[str] = []
+    train_instruct(config, root, tmp_path / "out", told.append)
+    assert "instruct: going on from step 3" in told
+    strict = replace(own, distance_quantiles=own.distance_quantiles * 0.3)
+    strict.save(base / CLASSIFIER_FILE)
+    with pytest.raises(ConfigError, match="other settings"):
+        train_instruct(config, root, tmp_path / "out", quiet)
 
 
 def test_the_contrastive_loss_tells_slides_apart(root: Path, tmp_path: Path) -> None:
