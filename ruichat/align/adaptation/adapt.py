@@ -32,6 +32,7 @@ from ruichat.align.laid_needs import taught_need
 from ruichat.align.laid_settings import CalibrateConfig, LaidTraining
 from ruichat.align.loop import Log
 from ruichat.align.preflight.room import Launch, Need, check_memory
+from ruichat.align.stages.beside import require_same_encoder
 from ruichat.align.stages.needs import checkpoint_shapes
 from ruichat.align.stages.outline import outline_of_checkpoint
 from ruichat.chat.backend import CLASSIFIER_FILE
@@ -212,12 +213,8 @@ def _load(config: AdaptConfig, root: Path) -> _Start:
             f"are {encoder.digest[:8]}",
             hint="Give the encoder's weights that the model was trained with",
         )
-    if classifier is not None and classifier.encoder_digest != encoder.digest:
-        raise ArtifactError(
-            f"the tile classifier of {config.model} reads encoder weights "
-            f"{classifier.encoder_digest[:8]}; those here are {encoder.digest[:8]}",
-            hint=f"Give the encoder's weights that {CLASSIFIER_FILE} was made with",
-        )
+    if classifier is not None:
+        require_same_encoder(classifier, encoder, config.model)
     replay = _replay(config, folder, root, encoder)
     if replay is not None:
         # Slides are laid of both, of the second after all training.
