@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ruichat.errors import ArtifactError, PrerequisiteError
 from ruichat.histology import KEYS
-from ruichat.storage.artifacts import Manifest, read_checked, save_arrays
+from ruichat.storage.artifacts import Manifest, content_digest, read_checked, save_arrays
 
 KIND = "tile-classifier"
 SCHEMA_VERSION = 1
@@ -114,8 +114,16 @@ class TileClassifier:
                 f"{path.name} is not a tile classifier: {error}", hint="Install ruichat again"
             ) from error
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over all that it reads tiles with."""
+        return content_digest(*self._content())
+
     def save(self, path: Path) -> None:
         """Write the weights, atomically."""
+        save_arrays(path, *self._content())
+
+    def _content(self) -> tuple[dict[str, NDArray[Any]], Manifest]:
         plain = ("encoder_digest", "site")
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in plain}
         details: dict[str, Any] = {}
@@ -128,7 +136,7 @@ class TileClassifier:
             made_from={"encoder": self.encoder_digest},
             details=details,
         )
-        save_arrays(path, arrays, manifest)
+        return arrays, manifest
 
     def class_probabilities(
         self, embeddings: Float32[NDArray[np.float32], "n d"]

@@ -121,7 +121,7 @@ def load_causal(
             **options,
         )
         require_all(folder, info)
-        placed: Any = model if quantise == "4bit" else model.to(device)
+    placed: Any = model if quantise == "4bit" else model.to(device)
     text = placed.config.get_text_config(decoder=True)
     _check_fields(text, name, stateful=bool(getattr(placed, "_is_stateful", False)))
     return placed.eval()
@@ -151,7 +151,7 @@ def _refusing(folder: Path, name: str) -> Generator[None]:
             f"transformers has no causal language model for {name!r}: {_first_line(error)}",
             hint="Choose one that it has a class for; code from a model's folder is never run",
         ) from error
-    except RuiChatError:
+    except (RuiChatError, torch.OutOfMemoryError):
         raise
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(

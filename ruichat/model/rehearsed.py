@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ruichat.model.checkpoint import MINI_DIR
 from ruichat.storage.artifacts import read_checked, save_arrays
 
 KIND = "replay"
@@ -21,6 +22,11 @@ def numbered(source: Sequence[str], group: Sequence[str]) -> list[str]:
     """
     known: dict[tuple[str, str], int] = {}
     return [str(known.setdefault(pair, len(known))) for pair in zip(source, group, strict=True)]
+
+
+def rehearsed_with(checkpoint: Path) -> Path:
+    """Where a checkpoint's file would be: in its folder, of the embedded model one above."""
+    return (checkpoint.parent if checkpoint == MINI_DIR else checkpoint) / REPLAY_FILE
 
 
 def copy_rehearsed(path: Path, target: Path) -> None:

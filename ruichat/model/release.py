@@ -22,7 +22,7 @@ from ruichat.model.checkpoint_files import (
     THINKING_DIR,
     read_manifest,
 )
-from ruichat.model.rehearsed import REPLAY_FILE, copy_rehearsed
+from ruichat.model.rehearsed import REPLAY_FILE, copy_rehearsed, rehearsed_with
 from ruichat.storage.artifacts import Manifest, write_atomic
 
 COMPANIONS = (*CALIBRATION_FILES, "tiles.safetensors")
@@ -174,8 +174,9 @@ def _copy_companions(folder: Path, out: Path) -> None:
     for name in COMPANIONS:
         if (folder / name).is_file():
             _copy(folder / name, out / name)
-    if (folder / REPLAY_FILE).is_file():
-        copy_rehearsed(folder / REPLAY_FILE, out / REPLAY_FILE)
+    replay = rehearsed_with(folder)
+    if replay.is_file():
+        copy_rehearsed(replay, out / REPLAY_FILE)
 
 
 def _read_scores(path: Path, folder: Path) -> list[ScoreRow]:

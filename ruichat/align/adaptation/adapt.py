@@ -32,6 +32,7 @@ from ruichat.align.laid_needs import taught_need
 from ruichat.align.laid_settings import CalibrateConfig, LaidTraining
 from ruichat.align.loop import Log
 from ruichat.align.preflight.room import Launch, Need, check_memory
+from ruichat.align.stages.beside import require_same_encoder
 from ruichat.align.stages.needs import checkpoint_shapes
 from ruichat.align.stages.outline import outline_of_checkpoint
 from ruichat.chat.backend import CLASSIFIER_FILE
@@ -39,9 +40,9 @@ from ruichat.config import Config
 from ruichat.errors import ArtifactError, ConfigError
 from ruichat.features.encoder import Encoder, load_encoder
 from ruichat.features.tile_classifier import ENCODER, WEIGHTS, TileClassifier
-from ruichat.model.checkpoint import MINI_DIR, load_checkpoint, save_checkpoint
+from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
 from ruichat.model.checkpoint_files import ADAPTER_DIR, read_json
-from ruichat.model.rehearsed import REPLAY_FILE
+from ruichat.model.rehearsed import REPLAY_FILE, rehearsed_with
 from ruichat.model.trainable import Trainable, find_checkpoint, load_trainable
 from ruichat.model.weights import ADAPTER_CONFIG
 from ruichat.storage.artifacts import cache_dir
@@ -212,12 +213,8 @@ def _load(config: AdaptConfig, root: Path) -> _Start:
             f"are {encoder.digest[:8]}",
             hint="Give the encoder's weights that the model was trained with",
         )
-    if classifier is not None and classifier.encoder_digest != encoder.digest:
-        raise ArtifactError(
-            f"the tile classifier of {config.model} reads encoder weights "
-            f"{classifier.encoder_digest[:8]}; those here are {encoder.digest[:8]}",
-            hint=f"Give the encoder's weights that {CLASSIFIER_FILE} was made with",
-        )
+    if classifier is not None:
+        require_same_encoder(classifier, encoder, config.model)
     replay = _replay(config, folder, root, encoder)
     if replay is not None:
         # Slides are laid of both, of the second after all training.
@@ -269,8 +266,7 @@ def _classifier(config: AdaptConfig, folder: Path, encoder: str) -> TileClassifi
 def _replay(config: AdaptConfig, folder: Path, root: Path, encoder: Encoder) -> TileBank | None:
     if config.replay == "none":
         return None
-    beside = folder.parent if folder == MINI_DIR else folder
-    path = beside / REPLAY_FILE if config.replay == "auto" else root / config.replay
+    path = rehearsed_with(folder) if config.replay == "auto" else root / config.replay
     return load_replay(path, encoder.digest)
 
 

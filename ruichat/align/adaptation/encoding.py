@@ -30,8 +30,9 @@ def encode_kept(
 ) -> Embeddings:
     """One embedding per tile; those of tiles that an earlier run encoded are read.
 
-    A tile is known by its pixels, and the encoder by its weights and its precision. Only tiles
-    of this run stay in the file: what was taken out of a folder is forgotten.
+    A tile is known by its pixels, and the encoder by its weights, its precision and its whole
+    card, which says how pixels are prepared and pooled. Only tiles of this run stay in the file:
+    what was taken out of a folder is forgotten.
 
     Args:
         encoder: of the model that is adapted.
@@ -43,7 +44,8 @@ def encode_kept(
         ArtifactError: the folder can't be written.
     """
     digests = [hashlib.sha256(np.ascontiguousarray(tile).data).hexdigest() for tile in rgb]
-    made_by = f"{encoder.digest} {encoder.way.precision}"
+    card = hashlib.sha256(repr(encoder.card).encode()).hexdigest()
+    made_by = f"{encoder.digest} {encoder.way.precision} {card}"
     known: dict[str, NDArray[np.float32]] = {} if kept is None else _read(kept, made_by)
     new = [at for at, digest in enumerate(digests) if digest not in known]
     try:

@@ -13,7 +13,7 @@ from pydantic import Field
 from ruichat.align.adaptation.head import HeadConfig, fit_site_head
 from ruichat.align.adaptation.site import SiteTiles
 from ruichat.chat.facts import KNOWN_SCORE
-from ruichat.config import Config
+from ruichat.config import Config, Seed
 from ruichat.features.encoder import Encoder
 from ruichat.features.tile_classifier import TileClassifier
 from ruichat.histology import Language
@@ -31,7 +31,7 @@ Tick = Callable[[int, int], None]
 class ScoreConfig(Config):
     """What is measured before and after."""
 
-    seed: int = 0
+    seed: Seed = 0
     per_label: tuple[int, ...] = (10, 50, 250)
     """Numbers of tiles of each label for the learning curve."""
     draws: int = Field(default=5, ge=1)

@@ -51,7 +51,8 @@ class Looked:
 
     Attributes:
         num_tiles: in it.
-        made: slide, encoder and settings that it was made with; of a file of another tool its size.
+        made: slide, encoder and settings that it was made with, of a file of another tool its size;
+            and the digest of the classifier that it is read with.
     """
 
     num_tiles: int
@@ -68,6 +69,7 @@ class Reader:
         classifier: as answering will use it; None where the encoder has none.
         reading: what files of other tools don't state.
         dim: width of the bags; the encoder's own if 0.
+        classifier_digest: over the classifier's content; "" where there is none.
     """
 
     encoder: str
@@ -75,6 +77,7 @@ class Reader:
     classifier: Classifier | None = None
     reading: BagReading = field(default_factory=BagReading)
     dim: int = 0
+    classifier_digest: str = ""
 
     def look(self, path: Path) -> Looked:
         """What a bag is, by its head where it has one, after checking that it is of this encoder.
@@ -84,10 +87,10 @@ class Reader:
             InputError, ConfigError: a file of another tool that can't be used.
         """
         if not has_manifest(path):
-            return Looked(len(self._foreign(path)), f"{path.stat().st_size} bytes")
+            return self._looked(len(self._foreign(path)), f"{path.stat().st_size} bytes")
         facts = peek_bag(path)
         self._check(path, facts.encoder, facts.encoder_digest, facts.dim)
-        return Looked(facts.num_tiles, str(facts))
+        return self._looked(facts.num_tiles, str(facts))
 
     def read(self, path: Path) -> FeatureBag:
         """The whole bag; raises as `look`."""
@@ -106,6 +109,10 @@ class Reader:
             self.classifier.known_score(bag.embeddings),
         )
         return bag.where(tiles_to_read(reading.known)), reading
+
+    def _looked(self, num_tiles: int, made: str) -> Looked:
+        read = f" {self.classifier_digest}" if self.classifier_digest else ""
+        return Looked(num_tiles, made + read)
 
     def _foreign(self, path: Path) -> FeatureBag:
         return convert(path, self.reading.given(self.encoder))

@@ -102,6 +102,7 @@ def dialogues_of(config: StageConfig, data: StageData, outline: Outline) -> File
         classifier=classifier,
         reading=config.bags,
         dim=outline.bag_dim,
+        classifier_digest="" if classifier is None else classifier.digest,
     )
     return FiledDialogues(
         data.files,

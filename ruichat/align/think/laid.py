@@ -12,7 +12,7 @@ from ruichat.align.instruct import train_adapter, wrap_in_lora
 from ruichat.align.laid_needs import taught_need
 from ruichat.align.loop import Log
 from ruichat.align.preflight.room import Launch, Need, check_memory
-from ruichat.align.stages.beside import carry_on, classifier_for
+from ruichat.align.stages.beside import carry_on, classifier_for, require_same_encoder
 from ruichat.align.stages.needs import checkpoint_shapes
 from ruichat.align.stages.outline import Outline, outline_of_checkpoint
 from ruichat.align.think.config import LaidThinkConfig
@@ -21,7 +21,6 @@ from ruichat.align.think.questions import LaidQuestions
 from ruichat.align.training.processes import start_processes
 from ruichat.chat.calibration import THINKING_FILE_NAME
 from ruichat.errors import ConfigError, PrerequisiteError
-from ruichat.features import tile_classifier as shipped
 from ruichat.features.encoder import Encoder, load_encoder
 from ruichat.features.tile_classifier import TileClassifier
 from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
@@ -84,8 +83,7 @@ def think_laid(config: LaidThinkConfig, data: Path, out: Path, log: Log, *, anyw
         made_from={"base": start.manifest.sha256},
         config_fingerprint=config.fingerprint(),
     )
-    if not config.apart:
-        carry_on(folder, saved, log)
+    carry_on(folder, saved, log)
     if config.calibrate is not None and judges is not None:
         for thinking in (True,) if config.apart else (False, True):
             log(f"think: calibrating answers {'with' if thinking else 'without'} thoughts")
@@ -161,16 +159,19 @@ def _judges(config: LaidThinkConfig, outline: Outline) -> _Judges:
 
     Raises:
         ConfigError: there is no tile classifier for the model's encoder.
+        PrerequisiteError: the encoder's weights aren't here.
+        ArtifactError: the tile classifier was made with others.
     """
-    if outline.encoder != shipped.ENCODER:
+    classifier = classifier_for(outline.encoder, outline.base)
+    if classifier is None:
         raise ConfigError(
             f"{config.model} reads encoder {outline.encoder!r}, for which there is no tile "
             "classifier to calibrate with",
             hint="Set calibrate: null",
         )
-    classifier = classifier_for(outline.encoder, outline.base)
-    assert classifier is not None
-    return _Judges(load_encoder(outline.encoder), classifier)
+    encoder = load_encoder(outline.encoder)
+    require_same_encoder(classifier, encoder, config.model)
+    return _Judges(encoder, classifier)
 
 
 def _read_bank(config: LaidThinkConfig, path: Path, outline: Outline) -> TileBank:

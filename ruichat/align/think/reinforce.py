@@ -147,11 +147,13 @@ def _trainer(
 def _arguments(config: ReinforceConfig, out: Path, processor: RuiChatProcessor) -> GRPOConfig:
     from accelerate import PartialState
 
-    parts = config.parts_of_a_step(PartialState().num_processes)
+    processes = PartialState().num_processes
+    parts = config.parts_of_a_step(processes)
     weights = config.rewards.model_dump()
     return GRPOConfig(
         output_dir=str(out),
-        seed=config.seed,
+        # NumPy's old generator takes 32 bits, and every process adds its number.
+        seed=config.seed % (2**32 - processes),
         max_steps=config.steps,
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",

@@ -91,7 +91,7 @@ class Reporter:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
-        self._wandb = _wandb_run(folder, config, name)
+        self._wandb = _wandb_run(folder, config, name, start)
         self._bar = _bar(name, start, config.steps)
 
     def step(self, report: StepReport) -> None:
@@ -160,7 +160,7 @@ def _bar(name: str, start: int, steps: int) -> Any:
     return bar
 
 
-def _wandb_run(folder: Path, config: LoopConfig, name: str) -> Any:
+def _wandb_run(folder: Path, config: LoopConfig, name: str, start: int) -> Any:
     if not config.wandb:
         return None
     if importlib.util.find_spec("wandb") is None:
@@ -174,8 +174,8 @@ def _wandb_run(folder: Path, config: LoopConfig, name: str) -> Any:
         name=name,
         dir=str(folder),
         config=config.model_dump(),
-        # A run that goes on draws on in its own curves.
-        id=_kept_id(folder / WANDB_FILE),
+        # A run that goes on draws on in its own curves; one before it may have kept no state.
+        id=_kept_id(folder / WANDB_FILE) if start else None,
         resume="allow",
     )
     write_atomic(folder / WANDB_FILE, run.id.encode())

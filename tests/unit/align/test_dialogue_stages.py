@@ -22,12 +22,13 @@ from typer.testing import CliRunner
 from ruichat.align.data.batch import encode_batch
 from ruichat.align.dialogue_batches import DialogueBatches
 from ruichat.align.stages.align import AlignConfig, build, train_align
-from ruichat.align.stages.beside import classifier_for
+from ruichat.align.stages.beside import carry_on, classifier_for
 from ruichat.align.stages.config import InstructConfig, Training
 from ruichat.align.stages.contrast import Contrast
 from ruichat.align.stages.data import dialogues_of, open_data
 from ruichat.align.stages.instruct import build as build_instruct
 from ruichat.align.stages.instruct import outline as outline_instruct
+from ruichat.align.stages.instruct import train_instruct
 from ruichat.align.stages.outline import outline_of_source
 from ruichat.align.stages.running import quiet
 from ruichat.align.training.processes import start_processes
@@ -41,6 +42,8 @@ from ruichat.model.base import BaseReference
 from ruichat.model.checkpoint import MINI_DIR, load_checkpoint
 from ruichat.model.checkpoint_files import read_manifest
 from ruichat.model.rehearsed import REPLAY_FILE
+from ruichat.model.trainable import find_checkpoint
+from ruichat.truth.replay import load_replay
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +137,14 @@ def test_what_a_checkpoint_carries_goes_along(root: Path, aligned: tuple[Path, s
     assert found is not None and found.encoder_digest == own.encoder_digest
     assert classifier_for("mini", aligned[0]) is load_tile_classifier()
     assert found is not load_tile_classifier()
+
+
+def test_what_mini_is_released_with_goes_along(tmp_path: Path) -> None:
+    """It lies beside mini's checkpoint, not in it."""
+    told: list[str] = []
+    carry_on(find_checkpoint("mini"), tmp_path, told.append)
+    assert len(load_replay(tmp_path / REPLAY_FILE, load_encoder("mini").digest).embeddings)
+    assert [path.name for path in tmp_path.iterdir()] == [REPLAY_FILE] and len(told) == 1
 
 
 def test_an_adapter_learns_on(root: Path, aligned: tuple[Path, str]) -> None:
@@ -239,6 +250,27 @@ def test_bags_made_another_way_need_another_folder(
         shutil.copy(root / "bags" / path.name, path)
     with pytest.raises(ConfigError, match="other settings"):
         train_align(config.model_copy(update=short), root, tmp_path / "out", quiet)
+
+
+def test_another_tile_classifier_needs_another_folder(
+    root: Path, aligned: tuple[Path, str], tmp_path: Path
+) -> None:
+    """It decides which tiles are shown, and with that the regions and facts."""
+    base = tmp_path / "adapted"
+    shutil.copytree(aligned[0], base)
+    own = load_tile_classifier()
+    own.save(base / CLASSIFIER_FILE)
+    values = instruct(base)
+    values["training"] |= {"steps": 3, "checkpoint_every": 1}
+    config = InstructConfig.model_validate(values)
+    train_instruct(config, root, tmp_path / "out", quiet)
+    told: list[str] = []
+    train_instruct(config, root, tmp_path / "out", told.append)
+    assert "instruct: going on from step 3" in told
+    strict = replace(own, distance_quantiles=own.distance_quantiles * 0.3)
+    strict.save(base / CLASSIFIER_FILE)
+    with pytest.raises(ConfigError, match="other settings"):
+        train_instruct(config, root, tmp_path / "out", quiet)
 
 
 def test_the_contrastive_loss_tells_slides_apart(root: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import importlib.util
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -374,7 +374,9 @@ def test_wandb_that_is_missing_is_said(tmp_path: Path) -> None:
         train(Toy(), tmp_path, settings("adamw").model_copy(update={"wandb": "trial"}))
 
 
-def test_wandb_goes_on_in_its_own_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopConfig]:
+    """Settings that tell it; in its place a module that keeps which runs were asked for."""
     (tmp_path / "wandb.py").write_text(
         "import types\n"
         "asked = []\n"
@@ -386,13 +388,23 @@ def test_wandb_goes_on_in_its_own_curves(tmp_path: Path, monkeypatch: pytest.Mon
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
-    told = settings("adamw").model_copy(update={"wandb": "trial"})
-    for folder in ("one", "one", "other"):
-        train(Toy(), tmp_path / folder, told)
-        shutil.rmtree(tmp_path / folder / "step-00000012", ignore_errors=True)
-    asked = importlib.import_module("wandb").asked
+    yield settings("adamw").model_copy(update={"wandb": "trial"})
     monkeypatch.delitem(sys.modules, "wandb")
-    assert asked == [None, "made1", None]
+
+
+def test_wandb_goes_on_in_its_own_curves(tmp_path: Path, wandb: LoopConfig) -> None:
+    for folder in ("one", "one", "other"):
+        train(Toy(), tmp_path / folder, wandb)
+        shutil.rmtree(tmp_path / folder / "step-00000012", ignore_errors=True)
+    assert importlib.import_module("wandb").asked == [None, "made1", None]
+
+
+def test_wandb_tells_apart_what_kept_no_state(tmp_path: Path, wandb: LoopConfig) -> None:
+    """A run that ended before its first state leaves its folder to any other."""
+    with pytest.raises(KeyboardInterrupt):
+        train(Toy(), tmp_path / "one", wandb, stop_at=2)
+    train(Toy(), tmp_path / "one", wandb.model_copy(update={"learning_rate": 1e-3}))
+    assert importlib.import_module("wandb").asked == [None, None]
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])

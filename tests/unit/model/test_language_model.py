@@ -10,6 +10,8 @@ import torch
 from fakes_model import FAMILIES, tiny_language_model, tiny_slide
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+from transformers.modeling_utils import PreTrainedModel
 
 from ruichat.errors import ArtifactError, ConfigError, InputError, ModelError, PrerequisiteError
 from ruichat.model.language_model import ModelChoices, build_model, load_language_model
@@ -303,3 +305,22 @@ def test_half_a_download_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match="can't be read") as caught:
         load_language_model(str(folder))
     assert caught.value.hint == "Download it again"
+
+
+@pytest.mark.parametrize(
+    ("owner", "step", "error"),
+    [
+        (AutoModelForCausalLM, "from_pretrained", torch.OutOfMemoryError("CUDA out of memory")),
+        (PreTrainedModel, "to", RuntimeError("CUDA error: invalid device ordinal")),
+    ],
+)
+def test_what_a_device_lacks_is_no_damage(tmp_path, monkeypatch, owner, step, error):
+    folder = tiny_language_model(tmp_path, "qwen3")
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(owner, step, fail)
+    with pytest.raises(RuntimeError) as caught:
+        load_language_model(str(folder))
+    assert caught.value is error

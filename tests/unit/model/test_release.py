@@ -20,6 +20,7 @@ from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
 from ruichat.model.checkpoint_files import ADAPTER_DIR, read_manifest
 from ruichat.model.language_model import ModelChoices, build_model, load_language_model
 from ruichat.model.processing import RuiChatProcessor
+from ruichat.model.rehearsed import REPLAY_FILE
 from ruichat.model.release import CARDS, export, merge
 
 CARD = {"licence": "Apache-2.0", "data": "Drawn slides."}
@@ -166,3 +167,4 @@ def test_the_embedded_model_is_merged_by_name(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["align", "merge", "mini", "--out", str(tmp_path / "m")])
     assert result.exit_code == 0, result.output
     assert load_checkpoint(tmp_path / "m").name == "mini"
+    assert (tmp_path / "m" / REPLAY_FILE).is_file()

@@ -10,7 +10,7 @@ from fakes_site import WIDTH, draw_classifier, draw_replay, draw_site
 
 from ruichat.align.adaptation.head import HeadConfig, fit_site_head
 from ruichat.align.adaptation.scores import ScoreConfig, learning_curve, score_tiles
-from ruichat.errors import ArtifactError
+from ruichat.errors import ArtifactError, ConfigError
 from ruichat.features.tile_classifier import SiteHead, TileClassifier
 from ruichat.histology import KEYS
 
@@ -90,3 +90,8 @@ def test_a_head_that_can_not_be_right_is_refused(parent: list[int]) -> None:
             np.zeros(2, np.float32),
             np.array(parent, np.int64),
         )
+
+
+def test_a_seed_that_nothing_can_be_drawn_with_is_refused() -> None:
+    with pytest.raises(ConfigError, match="scores has wrong settings: seed"):
+        ScoreConfig.checked({"seed": -1}, source="scores")

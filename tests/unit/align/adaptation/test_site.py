@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +135,12 @@ def test_tiles_are_encoded_once_for_all_runs(tmp_path: Path) -> None:
     other = MeanColourEncoder(weights="2")
     read_site(config, tmp_path, other, kept=kept)
     assert other.tiles == 20
+
+
+def test_embeddings_of_another_card_are_not_taken(tmp_path: Path) -> None:
+    config, kept = site_config(write_tiles(tmp_path / "tiles")), tmp_path / "kept"
+    read_site(config, tmp_path, MeanColourEncoder(), kept=kept)
+    corrected = MeanColourEncoder()
+    corrected.card = replace(corrected.card, mean=(0.7, 0.6, 0.7))
+    read_site(config, tmp_path, corrected, kept=kept)
+    assert corrected.tiles == 20

@@ -102,6 +102,14 @@ def test_rewards_rise_on_held_out_questions(
     assert list((tmp_path / "tensorboard").glob("events.*"))
 
 
+def test_any_seed_that_settings_allow_is_taken(
+    taught: RuiChatForConditionalGeneration, processor: RuiChatProcessor, tmp_path: Path
+) -> None:
+    config = config_of(1, seed=2**63 - 1, num_held_out=1, questions_per_step=1, rows=4)
+    _, lines = run(config, taught, tmp_path, processor=processor)
+    assert lines
+
+
 def test_asking_held_out_questions_leaves_training_as_it_was(
     taught: RuiChatForConditionalGeneration, processor: RuiChatProcessor, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,28 @@ import torch
 
 pytest.importorskip("trl")
 
+from fakes import MeanColourEncoder
 from fakes_model import TEXT, tiny_slide
 
 from ruichat.align.batches import write_turns
-from ruichat.align.laid_settings import LaidTraining
+from ruichat.align.laid_settings import CalibrateConfig, LaidTraining
 from ruichat.align.loop import LoopConfig
+from ruichat.align.think import laid
 from ruichat.align.think.config import LaidThinkConfig
 from ruichat.align.think.questions import LaidQuestions
 from ruichat.align.think.rules import ReinforceConfig
 from ruichat.align.think.stage import think
+from ruichat.chat.backend import CLASSIFIER_FILE
 from ruichat.cli import main as cli
-from ruichat.errors import ConfigError, PrerequisiteError
+from ruichat.errors import ArtifactError, ConfigError, PrerequisiteError
 from ruichat.features.encoder import ENCODERS
-from ruichat.model.checkpoint import load_checkpoint, save_checkpoint
+from ruichat.features.tile_classifier import load_tile_classifier
+from ruichat.model import rehearsed
+from ruichat.model.checkpoint import MINI_DIR, load_checkpoint, save_checkpoint
 from ruichat.model.configuration import RuiChatConfig
 from ruichat.model.modeling import RuiChatForConditionalGeneration
 from ruichat.model.processing import RuiChatProcessor
+from ruichat.model.rehearsed import REPLAY_FILE
 from ruichat.model.trainable import load_trainable
 from ruichat.truth.bags import BagMaker
 from ruichat.truth.bank import TileBank
@@ -40,11 +47,16 @@ LAYOUT = SymbolicConfig(max_regions=3, min_side=2, max_side=3)
 @pytest.fixture(scope="module")
 def start(processor: RuiChatProcessor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that knows no thoughts, as mini's."""
+    return write_start(tmp_path_factory.mktemp("start") / "lm", processor)
+
+
+def write_start(folder: Path, processor: RuiChatProcessor, encoder: str = "mini") -> Path:
     torch.manual_seed(0)
     text = {**TEXT, "max_position_embeddings": 1024, "vocab_size": processor.vocab_size}
-    config = RuiChatConfig(text_config=text, bag_dim=ENCODERS.get("mini").dim, pool_heads=4)
+    dim = ENCODERS.get(encoder).dim
+    config = RuiChatConfig(text_config=text, encoder=encoder, bag_dim=dim, pool_heads=4)
     return save_checkpoint(
-        tmp_path_factory.mktemp("start") / "lm",
+        folder,
         RuiChatForConditionalGeneration(config),
         processor,
         name="start",
@@ -93,13 +105,16 @@ def test_the_stage_ends_with_a_checkpoint_that_thinks(
 
 
 def test_weights_apart_leave_those_that_answer_at_once_as_they_were(
-    start: Path, bank: TileBank, tmp_path: Path
+    start: Path, bank: TileBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bank.save(tmp_path / "bank.npz")
     own = tmp_path / "own"
     shutil.copytree(start, own)
     (own / "calibration.json").write_text("{}")
     (own / "calibration-thinking.json").write_text("{}")
+    # As the embedded model, beside which lies what is rehearsed.
+    monkeypatch.setattr(rehearsed, "MINI_DIR", own)
+    shutil.copy(MINI_DIR.parent / REPLAY_FILE, tmp_path)
     config = config_of(own, tmp_path / "bank.npz", apart=True)
     folder = think(config, Path(), tmp_path / "out", print)
     for path in own.iterdir():
@@ -107,6 +122,7 @@ def test_weights_apart_leave_those_that_answer_at_once_as_they_were(
             assert not (folder / path.name).exists(), "of other thoughts"
         else:
             assert (folder / path.name).read_bytes() == path.read_bytes(), path.name
+    assert (folder / REPLAY_FILE).is_file()
     model = load_checkpoint(folder)
     assert model.thinks and not model.has_thoughts and model.name == "start"
     session = model.open(tiny_slide(like=model))
@@ -126,6 +142,24 @@ def test_what_is_missing_is_told_before_anything_starts(
     )
     assert cli.run(["align", "think", "--config", str(tmp_path / "bad.yaml")]) == 2
     assert "nothing would be thought" in capsys.readouterr().err
+
+
+def test_it_calibrates_with_the_classifier_that_the_model_has(
+    processor: RuiChatProcessor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the encoder's weights here; all before anything is learnt."""
+    folder = write_start(tmp_path / "lm", processor, "uni2-h")
+    monkeypatch.setattr(laid, "load_encoder", lambda name: MeanColourEncoder(name=name))
+    config = config_of(folder, Path("none.npz")).model_copy(update={"calibrate": CalibrateConfig()})
+    with pytest.raises(ConfigError, match="no tile classifier to calibrate with"):
+        think(config, tmp_path, tmp_path / "out")
+    load_tile_classifier().save(folder / CLASSIFIER_FILE)
+    with pytest.raises(ArtifactError, match=r"the tile classifier of .* reads encoder weights"):
+        think(config, tmp_path, tmp_path / "out")
+    own = replace(load_tile_classifier(), encoder_digest=MeanColourEncoder(name="uni2-h").digest)
+    own.save(folder / CLASSIFIER_FILE)
+    with pytest.raises(PrerequisiteError, match="no embeddings of tiles"):
+        think(config, tmp_path, tmp_path / "out")
 
 
 def test_the_shipped_recipe_is_read() -> None:
