@@ -146,6 +146,8 @@ export const TEXTS = {
   slide_reading: { en: "Reading {share} %", zh: "读取中 {share} %" },
   slide_reading_begins: { en: "Reading…", zh: "读取中…" },
   slide_ready: { en: "read", zh: "已读取" },
+  slide_unread: { en: "reading failed", zh: "读取失败" },
+  slide_read_again: { en: "Read again", zh: "重新读取" },
   slide_failed: { en: "can't be read", zh: "无法读取" },
   slide_none: {
     en: "Add a slide to begin: drop files here, or choose below",
