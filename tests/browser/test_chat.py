@@ -189,6 +189,21 @@ def test_an_answer_is_given_anew(page: Any, server: Server) -> None:
     assert page.locator(".rc-question").count() == 1
 
 
+def test_whoever_goes_on_typing_after_a_click_writes(page: Any, server: Server) -> None:
+    open_page(page, server.place())
+    begin_chat(page)
+    page.locator(".rc-suggestion").first.click()
+    page.keyboard.type("rap")
+    until_answered(page, 1)
+    field = page.locator(".rc-write textarea")
+    assert field.input_value() == "rap"
+    like = page.get_by_label("Good answer")
+    like.click()
+    page.wait_for_selector("[aria-label='Good answer'][aria-pressed=true]")
+    assert like.evaluate("button => button === document.activeElement")
+    field.fill("")
+
+
 def test_a_thought_comes_first_and_is_folded_away(page: Any, server: Server) -> None:
     open_page(page, server.place())
     begin_chat(page)

@@ -127,6 +127,7 @@ export class ChatPanel extends EventTarget {
     const isOther = slide?.id !== this.slide?.id;
     this.slide = slide;
     this.composer.setSlides(slides, slide, organ, shown);
+    this.messages.setSlides(slides);
     if (isOther) this.findings.open(slide).catch(complain);
   }
 
@@ -159,12 +160,15 @@ export class ChatPanel extends EventTarget {
     this.composer.addEventListener("stop", () => this.stop());
     this.messages.addEventListener("fly", ({ detail }) => this.#flyTo(detail));
     this.messages.addEventListener("retry", ({ detail }) => {
+      const { message } = detail;
+      const { messages } = this.kept;
       const data = {
         chat_id: this.chatId,
-        retry: detail.message.id,
+        retry: message.id,
         think: this.composer.thinkBox.checked,
       };
-      this.#send(data, this.kept.messages.slice(0, -1));
+      // A chat that ends with its question has no answer to be taken back.
+      this.#send(data, message.role === "user" ? messages : messages.slice(0, -1));
     });
     this.messages.addEventListener("rate", ({ detail }) => this.#rate(detail).catch(complain));
     this.messages.addEventListener("keep", ({ detail }) => this.#keep(detail.message).catch(complain));
@@ -356,13 +360,17 @@ export class ChatPanel extends EventTarget {
     this.keeping.add(message.id);
     try {
       const path = `api/v1/chats/${this.chatId}/messages/${message.id}/findings`;
-      const { added } = await this.server.post(path);
-      notify(added ? text("kept", { count: added }) : text("kept_before"));
+      const { added, gone } = await this.server.post(path);
+      if (gone) notify(text("kept_gone", { count: gone }));
+      if (added || !gone) notify(added ? text("kept", { count: added }) : text("kept_before"));
     } finally {
       this.keeping.delete(message.id);
     }
     await this.findings.reload();
+    if (this.composer.element.contains(document.activeElement)) return; // somebody is writing by now
+    const isHere = this.conversation.contains(document.activeElement);
     this.show("findings");
+    if (isHere) this.findings.list.focus();
   }
 
   #tellMarks() {

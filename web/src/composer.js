@@ -107,10 +107,12 @@ export class Composer extends EventTarget {
 
   /** Whether an answer is being written: then there's something to stop. */
   setRunning(running) {
+    const isPressed = document.activeElement === (running ? this.sendButton : this.stopButton);
     this.running = running;
     this.sendButton.hidden = running;
     this.stopButton.hidden = !running;
     this.#refresh();
+    if (isPressed) this.focus(); // the button is gone, and keys would act on the slide
   }
 
   /** Shows questions to begin with, or hides them. */
@@ -144,6 +146,7 @@ export class Composer extends EventTarget {
     });
     // A question that was offered leaves what is being written alone.
     if (words === this.input.value) this.#write("");
+    this.focus();
   }
 
   /** Puts words into the field; a reload of the page finds them there. */
@@ -181,8 +184,12 @@ export class Composer extends EventTarget {
     const state = JSON.stringify([region?.id, all, current?.letter, slides.length]);
     if (state === this.drawnTarget) return;
     this.drawnTarget = state;
+    const isPressed = this.target.contains(document.activeElement);
     while (this.target.firstElementChild !== this.gap) this.target.firstElementChild.remove();
     this.gap.before(...this.#about());
+    if (isPressed && !this.target.contains(document.activeElement)) {
+      (this.target.querySelector("button") ?? this.input).focus();
+    }
   }
 
   #about() {

@@ -173,10 +173,13 @@ export class Findings extends EventTarget {
     const left = this.findings.filter(({ status }) => status === "proposed").length;
     label(this.count, "say", left ? ["findings_left", { count: left }] : "findings_done");
     this.count.hidden = !this.findings.length;
+    const isFocused = [...this.list.children].some((entry) => entry.contains(document.activeElement));
     this.list.replaceChildren(...this.findings.map((finding, index) => this.#entry(finding, index)));
     if (this.isLoaded && !this.findings.length) {
       this.list.append(el("li", { class: "rc-hint", say: "findings_none" }));
     }
+    // Its name, not what decides on it: Enter that is held decides once.
+    if (isFocused) (this.list.children[this.index]?.querySelector("button") ?? this.list).focus();
   }
 
   #entry(finding, index) {

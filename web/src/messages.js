@@ -5,6 +5,7 @@ import { button, el, iconButton } from "./dom.js";
 import { ICONS } from "./icons.js";
 import { language, onLanguage, text } from "./language.js";
 import { errorWords, notify } from "./notices.js";
+import { slideWords } from "./strip.js";
 
 const REASONS = ["wrong", "place", "missing", "unclear"];
 const NEAR_END_PX = 80;
@@ -22,11 +23,18 @@ export class Messages extends EventTarget {
     this.element = el("div", { class: "rc-messages", role: "log", aria: "chat", tabindex: "0" });
     this.drawn = new Map();
     this.messages = [];
+    this.slides = [];
     this.isOwn = true;
     onLanguage(() => {
       this.drawn.clear();
       this.show(this.messages, this.progress);
     });
+  }
+
+  /** Says which slides the case has by now, and by which letters. */
+  setSlides(slides) {
+    this.slides = slides;
+    this.show(this.messages, this.progress);
   }
 
   /**
@@ -36,6 +44,7 @@ export class Messages extends EventTarget {
    */
   show(messages, progress = null) {
     const wasUnfolded = this.#isUnfolded();
+    const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
     this.messages = messages;
     this.progress = progress;
     const { scrollHeight, scrollTop, clientHeight } = this.element;
@@ -52,6 +61,15 @@ export class Messages extends EventTarget {
     while (this.element.children.length > nodes.length) this.element.lastElementChild.remove();
     this.element.setAttribute("aria-busy", String(messages.at(-1)?.state === "running"));
     if (isAtEnd) this.toEnd();
+    if (focused && !this.element.contains(focused)) this.#refocus(focused);
+  }
+
+  /** Gives the focus of a control that was replaced to the one in its place: else keys act on the slide. */
+  #refocus(focused) {
+    const id = focused.closest("[data-message]")?.dataset.message;
+    const controls = this.drawn.get(id)?.node.querySelectorAll(focused.tagName) ?? [];
+    const same = [...controls].find((control) => nameOf(control) === nameOf(focused));
+    (same ?? this.element).focus();
   }
 
   /** Shows the newest message. */
@@ -60,10 +78,12 @@ export class Messages extends EventTarget {
   }
 
   #node(message, isLast) {
-    const state = JSON.stringify([message, isLast, this.isOwn, message.state === "running" && this.progress]);
+    const letters = formerLetters(message.answer, this.slides);
+    const progress = message.state === "running" && this.progress;
+    const state = JSON.stringify([message, isLast, this.isOwn, letters, progress]);
     const drawn = this.drawn.get(message.id);
     if (drawn?.state === state) return drawn.node;
-    const node = message.role === "user" ? question(message) : this.#answer(message, isLast);
+    const node = message.role === "user" ? this.#question(message, isLast) : this.#answer(message, isLast, letters);
     const isSame = drawn && message.id === RUNNING && refill(drawn.node, node);
     if (drawn && !isSame) drawn.node.replaceWith(node);
     this.drawn.set(message.id, { state, node: isSame ? drawn.node : node });
@@ -76,7 +96,21 @@ export class Messages extends EventTarget {
     return Boolean(running?.text) && Boolean(thoughtOf(this.drawn.get(RUNNING)?.node)?.open);
   }
 
-  #answer(message, isLast) {
+  /** A question; one's own with which a chat ends got no answer, or none that could be kept. */
+  #question(message, isLast) {
+    const isUnanswered = isLast && this.isOwn;
+    return el(
+      "article",
+      { class: "rc-question", "data-message": message.id },
+      el("span", { class: "rc-hidden", say: "you" }),
+      message.region ? el("span", { class: "rc-tag" }, message.region.name) : null,
+      message.region_deleted ? el("span", { class: "rc-tag", say: "region_deleted" }) : null,
+      el("p", {}, message.text),
+      isUnanswered ? [failure(message.error), el("div", { class: "rc-actions" }, this.#retry(message))] : null,
+    );
+  }
+
+  #answer(message, isLast, letters) {
     const answer = message.answer;
     const isRunning = message.state === "running";
     const node = el(
@@ -89,9 +123,9 @@ export class Messages extends EventTarget {
     );
     if (message.state === "stopped") node.append(el("p", { class: "rc-note", say: "stopped" }));
     if (answer?.was_cut) node.append(el("p", { class: "rc-note rc-cut", say: "cut" }));
-    if (message.error) node.append(failure(message.error));
-    else if (message.state === "failed") node.append(el("p", { class: "rc-note rc-error", say: "failed" }));
+    if (message.error || message.state === "failed") node.append(failure(message.error));
     if (answer) node.append(...grounds(answer));
+    if (letters) node.append(el("p", { class: "rc-note rc-letters", say: ["letters_then", { letters }] }));
     if (message.text || message.thought) {
       node.append(el("p", { class: "rc-ai", say: "ai_label" }));
     }
@@ -137,7 +171,7 @@ export class Messages extends EventTarget {
       "div",
       { class: "rc-actions" },
       iconButton(ICONS.copy, "copy", () => copy(message)),
-      isLast && this.isOwn ? iconButton(ICONS.retry, "retry", () => this.#tell("retry", { message })) : null,
+      isLast && this.isOwn ? this.#retry(message) : null,
       message.answer?.citations.length
         ? iconButton(ICONS.keep, "keep", () => this.#tell("keep", { message }), {
             class: "rc-button rc-icon-button rc-changes",
@@ -146,6 +180,10 @@ export class Messages extends EventTarget {
       this.isOwn ? this.#rating(message) : null,
     );
     return this.isOwn && message.feedback === -1 ? el("div", {}, row, this.#reason(message)) : row;
+  }
+
+  #retry(message) {
+    return iconButton(ICONS.retry, "retry", () => this.#tell("retry", { message }));
   }
 
   #rating(message) {
@@ -187,14 +225,18 @@ export class Messages extends EventTarget {
   }
 }
 
-function question(message) {
-  return el(
-    "article",
-    { class: "rc-question", "data-message": message.id },
-    el("span", { class: "rc-hidden", say: "you" }),
-    message.region ? el("span", { class: "rc-tag" }, message.region.name) : null,
-    el("p", {}, message.text),
-  );
+function nameOf(control) {
+  return control.getAttribute("aria-label") ?? control.textContent;
+}
+
+/** Which slides the letters of an answer mean, where the case's slides have others by now; else none. */
+function formerLetters(answer, slides) {
+  const letters = answer?.letters ?? [];
+  const slideOf = (id) => slides.find((slide) => slide.id === id);
+  if (!slides.length || letters.every(({ letter, slide_id: id }) => slideOf(id)?.letter === letter)) return "";
+  const named = (slide) =>
+    slide ? text("letters_now", { name: slideWords(slide), letter: slide.letter }) : text("letters_removed");
+  return letters.map(({ letter, slide_id: id }) => `${letter} = ${named(slideOf(id))}`).join("; ");
 }
 
 function thought(message) {
@@ -247,7 +289,9 @@ function running(message, progress) {
   );
 }
 
+/** Why there is no answer, as far as that is known. */
 function failure(error) {
+  if (!error) return el("p", { class: "rc-note rc-error", say: "failed" });
   const { message, hint } = errorWords(error);
   return el("p", { class: "rc-note rc-error" }, message, hint ? el("small", {}, hint) : null);
 }

@@ -170,8 +170,8 @@ export class Strip extends EventTarget {
   }
 
   #entry(slide) {
-    const state = el("span", { class: `rc-state rc-state-${slide.state}` });
-    const about = [slide.stain, slide.block].filter(Boolean).join(" · ");
+    const isUnread = hasFailedReading(slide);
+    const state = el("span", { class: `rc-state rc-state-${isUnread ? "failed" : slide.state}` });
     const image = el("img", {
       src: this.server.thumbnailUrl(slide.id, THUMBNAIL_PX),
       alt: "",
@@ -179,13 +179,18 @@ export class Strip extends EventTarget {
     });
     const choice = el(
       "button",
-      { type: "button", class: "rc-slide", on: { click: () => this.#tell("slide", { slide }) } },
+      {
+        type: "button",
+        class: "rc-slide",
+        title: isUnread ? slide.error : null,
+        on: { click: () => this.#tell("slide", { slide }) },
+      },
       slide.state === "failed" ? el("span", { class: "rc-broken" }, "!") : image,
       el(
         "span",
         { class: "rc-slide-words" },
         el("b", {}, slide.letter),
-        el("span", {}, about || slide.name),
+        el("span", {}, slideWords(slide)),
         state,
       ),
     );
@@ -196,6 +201,11 @@ export class Strip extends EventTarget {
       iconButton(ICONS.edit, "slide_edit", () => this.#edit(slide.id).catch(complain), {
         class: "rc-button rc-icon-button rc-slide-edit",
       }),
+      isUnread
+        ? iconButton(ICONS.retry, "slide_read_again", () => this.#readAgain(slide.id).catch(complain), {
+            class: "rc-button rc-icon-button rc-slide-again rc-changes",
+          })
+        : null,
     );
     const show = (now, isChosen) => {
       const words = stateWords(now);
@@ -205,6 +215,11 @@ export class Strip extends EventTarget {
       else choice.removeAttribute("aria-current");
     };
     return { node, show };
+  }
+
+  async #readAgain(slideId) {
+    await this.server.post(`api/v1/slides/${slideId}/read`);
+    await this.reload();
   }
 
   /** Changes what is said of a slide, as it stands by now. */
@@ -328,6 +343,11 @@ export function letterOf(index) {
   return index < 26 ? last : letterOf(Math.floor(index / 26) - 1) + last;
 }
 
+/** How the list calls a slide beside its letter. */
+export function slideWords({ stain, block, name }) {
+  return [stain, block].filter(Boolean).join(" · ") || name;
+}
+
 function wideButton(path, say, click) {
   return el(
     "button",
@@ -356,7 +376,13 @@ function isReading({ state }) {
   return state === "reading";
 }
 
+/** Whether the model couldn't read a slide that can be looked at; one without a resolution waits for it. */
+function hasFailedReading({ state, error, mpp }) {
+  return state === "new" && Boolean(error) && mpp !== null;
+}
+
 function stateWords(slide) {
+  if (hasFailedReading(slide)) return ["slide_unread", {}];
   const job = slide.job;
   if (slide.state === "reading" && job?.total) {
     return ["slide_reading", { share: Math.floor((100 * job.done) / job.total) }];

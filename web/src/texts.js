@@ -150,6 +150,8 @@ export const TEXTS = {
   slide_reading: { en: "Reading {share} %", zh: "读取中 {share} %" },
   slide_reading_begins: { en: "Reading…", zh: "读取中…" },
   slide_ready: { en: "read", zh: "已读取" },
+  slide_unread: { en: "reading failed", zh: "读取失败" },
+  slide_read_again: { en: "Read again", zh: "重新读取" },
   slide_failed: { en: "can't be read", zh: "无法读取" },
   slide_none: {
     en: "Add a slide to begin: drop files here, or choose below",
@@ -215,6 +217,7 @@ export const TEXTS = {
   layer_absent: { en: "after the slide has been read", zh: "读取切片后可用" },
 
   region: { en: "Region", zh: "区域" },
+  region_deleted: { en: "Region deleted since", zh: "区域已删除" },
   region_drop: { en: "Ask without the region", zh: "提问时不带区域" },
   region_kept: {
     en: "The outline isn't saved, but still there: Enter saves it, Esc drops it",
@@ -272,6 +275,12 @@ export const TEXTS = {
     en: "Cut off at the length limit: the end of the answer is missing. Ask about less at once",
     zh: "回答达到长度上限而被截断，结尾缺失。请缩小提问范围",
   },
+  letters_then: {
+    en: "The case's slides have changed since. Letters in this answer: {letters}",
+    zh: "此后病例的切片有变动。此回答中的字母：{letters}",
+  },
+  letters_now: { en: "{name} (now {letter})", zh: "{name}（现为 {letter}）" },
+  letters_removed: { en: "a slide that was removed", zh: "已移除的切片" },
   corrected: { en: "Corrected: {what}", zh: "已更正：{what}" },
   warned: { en: "Note: {what}", zh: "注意：{what}" },
   waiting: { en: "Waiting: place {position} in the queue", zh: "排队中：第 {position} 位" },
@@ -306,6 +315,10 @@ export const TEXTS = {
   reason_unclear: { en: "unclear", zh: "不清楚" },
   keep: { en: "Keep as findings", zh: "存为发现" },
   kept_before: { en: "Kept as findings before; nothing was added", zh: "此前已存为发现，未重复添加" },
+  kept_gone: {
+    en: "{count} cited regions lie on slides that were removed, and can't be kept",
+    zh: "{count} 个引用区域所在的切片已移除，无法存为发现",
+  },
   kept: { en: "{count} findings proposed", zh: "已提出 {count} 条发现" },
 
   ask_tumour: { en: "Is there tumour on this slide, and where?", zh: "切片上有肿瘤吗？在哪里？" },

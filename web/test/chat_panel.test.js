@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test, { beforeEach, mock } from "node:test";
 
-import { settled } from "./fake_dom.js";
+import { newDocument, settled } from "./fake_dom.js";
 import { Bridge } from "../src/bridge.js";
 import { ChatPanel } from "../src/chat_panel.js";
 import { noticePlace } from "../src/notices.js";
@@ -47,7 +47,7 @@ class Desk {
 
   async post(path) {
     this.kept.push(path);
-    return { added: this.kept.length === 1 ? 2 : 0 };
+    return { added: this.kept.length === 1 ? 2 : 0, gone: this.gone ?? 0 };
   }
 
   /** Asks and returns the question's number. */
@@ -258,4 +258,84 @@ test("a thought folds by itself when the answer begins", async () => {
   assert.deepEqual([told("Glands", ""), told("Glands", "Yes"), told("Glands", "Yes.")], [true, false, false]);
   assert.equal(told("Glands", "Yes.", whole), false);
   assert.deepEqual([told("Glands", ""), told("Glands", "Yes.", whole)], [true, false]);
+});
+
+/** A desk in a document, whose focus counts, with a kept answer about slides. */
+async function answered(answer = null) {
+  newDocument();
+  const desk = await opened("mine");
+  document.querySelector("#rc-root").append(desk.panel.element);
+  desk.tell("mine", { running: false, messages: [QUESTION, { ...ANSWER, answer }] });
+  return desk;
+}
+
+test("a question that got no answer says so and is asked again as it is", async () => {
+  const desk = await opened("mine");
+  const error = { message: "the disk is full", hint: "", status: 507 };
+  const { element } = desk.panel.messages;
+  desk.tell("mine", { running: false, messages: [QUESTION] });
+  assert.match(element.textContent, /No answer came/);
+  desk.tell("mine", { running: false, messages: [{ ...QUESTION, error }] });
+  assert.match(element.textContent, /the disk is full/);
+  element.querySelector('[aria-label="Try again"]').click();
+  assert.equal(desk.said.at(-1)[1].retry, QUESTION.id);
+  assert.match(element.textContent, /Is there tumour\?/);
+  assert.ok(!element.querySelector(".rc-error"), "it is being answered");
+});
+
+test("nobody is told of a colleague's question that nothing answers it", async () => {
+  const desk = await opened("hers");
+  desk.tell("hers", { running: false, messages: [QUESTION] });
+  const { element } = desk.panel.messages;
+  assert.ok(!element.querySelector(".rc-error") && !element.querySelector("button"));
+});
+
+test("a question whose region was deleted says so", async () => {
+  const desk = await opened("mine");
+  const about = { ...QUESTION, region: null, region_deleted: true };
+  desk.tell("mine", { running: false, messages: [about, ANSWER] });
+  assert.equal(desk.panel.messages.element.querySelector(".rc-tag").textContent, "Region deleted since");
+});
+
+test("letters of an answer are explained once the case's slides have others", async () => {
+  const letters = ["a", "b", "c"].map((id) => ({ letter: id.toUpperCase(), slide_id: id }));
+  const desk = await answered({ claims: [], citations: [], errors: [], warnings: [], confidence: null, letters });
+  const said = () => desk.panel.messages.element.querySelector(".rc-letters")?.textContent;
+  const slides = letters.map(({ letter, slide_id: id }) => ({ id, letter, name: `${id}.svs` }));
+  desk.panel.setSlide(slides[0], slides, null, ["a"]);
+  assert.equal(said(), undefined);
+  const left = [{ ...slides[1], letter: "A" }, { ...slides[2], letter: "B" }];
+  desk.panel.setSlide(left[0], left, null, ["b"]);
+  assert.match(said(), /: A = a slide that was removed; B = b\.svs \(now A\); C = c\.svs \(now B\)$/);
+});
+
+test("regions on removed slides are told apart from those that were kept", async () => {
+  const desk = await opened("mine");
+  desk.gone = 1;
+  desk.panel.messages.dispatchEvent(new CustomEvent("keep", { detail: { message: ANSWER } }));
+  await settled();
+  assert.match(noticePlace().textContent, /1 cited regions lie on slides that were removed.*2 findings proposed/);
+});
+
+test("whoever writes when findings are kept isn't taken away from it", async () => {
+  for (const isWriting of [true, false]) {
+    const { panel } = await answered();
+    (isWriting ? panel.composer : panel.messages.element).focus();
+    panel.messages.dispatchEvent(new CustomEvent("keep", { detail: { message: ANSWER } }));
+    await settled();
+    assert.equal(panel.findings.element.hidden, isWriting);
+    assert.equal(document.activeElement, isWriting ? panel.composer.input : panel.findings.list);
+  }
+});
+
+test("a rating leaves the focus where it was", async () => {
+  const desk = await answered();
+  const like = () => desk.panel.messages.element.querySelector('[aria-label="Good answer"]');
+  const before = like();
+  before.focus();
+  desk.tell("mine", { running: false, messages: [QUESTION, { ...ANSWER, feedback: 1 }] });
+  assert.notEqual(like(), before);
+  assert.equal(document.activeElement, like());
+  desk.tell("mine", { messages: [QUESTION, WORDS] });
+  assert.equal(document.activeElement, desk.panel.messages.element, "what had it is gone");
 });

@@ -28,6 +28,36 @@ test("a question that is offered leaves what is being written alone", () => {
   assert.deepEqual([composer.asked[1], composer.input.value], ["half a quest", ""]);
 });
 
+test("whoever sends by a button, or stops, goes on writing", () => {
+  const composer = written("Is there tumour?");
+  newDocument().append(composer.element);
+  composer.addEventListener("ask", () => composer.setRunning(true));
+  composer.sendButton.focus();
+  composer.sendButton.click();
+  assert.equal(document.activeElement, composer.input);
+  composer.stopButton.focus();
+  composer.setRunning(false);
+  assert.equal(document.activeElement, composer.input);
+  composer.suggestions.children[0].focus();
+  composer.suggestions.children[0].click();
+  assert.equal(document.activeElement, composer.input);
+});
+
+test("what is asked about is switched again and again by keys", () => {
+  const composer = written("");
+  newDocument().append(composer.element);
+  const target = () => composer.target.querySelector("button");
+  target().focus();
+  target().click();
+  assert.match(target().textContent, /all 2 slides/);
+  assert.equal(document.activeElement, target());
+  composer.setRegion({ id: "r", name: "Region 1", points: [[0, 0], [9, 0], [9, 9]], mpp: 0.5, slide: SLIDES[0] });
+  composer.setSlides([SLIDES[0]], SLIDES[0], null, ["a"]);
+  target().focus();
+  target().click();
+  assert.equal(document.activeElement, composer.input, "nothing is left to switch");
+});
+
 test("a question that is too long stays to be shortened", () => {
   const composer = written("肿".repeat(1001));
   composer.sendButton.click();

@@ -135,6 +135,14 @@ class Node extends EventTarget {
     return this.querySelectorAll(selector)[0] ?? null;
   }
 
+  contains(node) {
+    return node === this || Boolean(node?.parentNode && this.contains(node.parentNode));
+  }
+
+  focus() {
+    document.focused = this;
+  }
+
   click() {
     this.dispatchEvent(new Event("click"));
   }
@@ -190,6 +198,10 @@ export function newDocument() {
     createElementNS: (_, tagName) => new Node(tagName),
   });
   document.append(root);
+  // As in a browser, what is taken out of the document loses the focus.
+  Object.defineProperty(document, "activeElement", {
+    get: () => (document.contains(document.focused) ? document.focused : null),
+  });
   return root;
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { settled } from "./fake_dom.js";
+import { newDocument, settled } from "./fake_dom.js";
 import { Findings } from "../src/findings.js";
 import { setLanguage } from "../src/language.js";
 import { noticePlace } from "../src/notices.js";
@@ -77,6 +77,17 @@ test("a decision on its way is the only one", async () => {
   await first;
   assert.deepEqual(desk.posts, ["api/v1/findings/f1/accept"]);
   assert.equal(desk.findings.index, 1, "the next one is looked at");
+});
+
+test("the focus goes along to the finding that is looked at next", async () => {
+  const root = newDocument();
+  const { findings } = await opened();
+  root.append(findings.element);
+  const [accept] = findings.list.querySelectorAll("[aria-pressed]");
+  accept.focus();
+  await findings.decide("accepted");
+  assert.equal(findings.index, 1);
+  assert.equal(document.activeElement, findings.list.children[1].querySelector(".rc-finding-name"));
 });
 
 test("a key that is held decides and undoes once", async () => {

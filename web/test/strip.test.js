@@ -134,6 +134,33 @@ test("a slide is edited as it stands by now, and only what was changed is sent",
   assert.deepEqual(patched, [{ block: "B2", seen: { block: "A1" } }]);
 });
 
+test("a slide whose reading failed says why and is read again", async (t) => {
+  const error = "the model can't be loaded";
+  const slides = [
+    { ...slide(1, "new"), error, mpp: 0.5 },
+    { ...slide(2, "new"), error: "no resolution", mpp: null },
+    { ...slide(3, "new"), error: null, mpp: 0.5 },
+  ];
+  const { made } = strip(t, (path) => (path.endsWith("/jobs") ? [] : slides));
+  await made.open(A);
+  const [failed, ...waiting] = made.list.children;
+  assert.match(failed.textContent, /reading failed/);
+  assert.equal(failed.querySelector(".rc-slide").getAttribute("title"), error);
+  for (const each of waiting) {
+    assert.match(each.textContent, /not read yet/);
+    assert.ok(!each.querySelector(".rc-slide-again"));
+  }
+  const posted = [];
+  made.server.post = async (path) => {
+    posted.push(path);
+    slides[0] = { ...slides[0], state: "reading" };
+  };
+  failed.querySelector(".rc-slide-again").click();
+  await settled();
+  assert.deepEqual(posted, ["api/v1/slides/1/read"]);
+  assert.match(made.list.children[0].textContent, /Reading…/);
+});
+
 test("files dropped where none are taken neither lead away nor are sent", async (t) => {
   const { made, root } = strip(t, () => []);
   const drop = () => {

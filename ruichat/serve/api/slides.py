@@ -136,6 +136,13 @@ def delete_slide(request: Request, user: Writer, slide_id: IdPath) -> None:
     services.forget_slide(slide_id)
 
 
+@router.post("/slides/{slide_id}/read", responses=problems(NOT_FOUND, FULL))
+def read_slide(request: Request, user: Writer, slide_id: IdPath) -> JobShown:
+    """Have the model read a slide, as after it was added; gives the work under way if there is."""
+    job_id = services_of(request).engine.read_slide(slide_id, user.id)
+    return get_job(request, user, job_id)
+
+
 @router.get("/slides/{slide_id}/jobs", responses=problems(NOT_FOUND))
 def list_jobs(request: Request, user: Reader, slide_id: IdPath, part: Part) -> Page[JobShown]:
     """The work on a slide, oldest first."""

@@ -18,7 +18,7 @@ from ruichat.serve.engine.engine import Engine
 from ruichat.serve.engine.requests import Ask, DrawnRegion, Ticket
 from ruichat.serve.page.answering import Answering
 from ruichat.serve.page.asked import Asked
-from ruichat.serve.page.shown import ChatShown, Shown, read_chat
+from ruichat.serve.page.shown import ChatShown, Shown, has_lost_region, read_chat
 from ruichat.serve.problems import status_of
 from ruichat.storage.database import cases, chats, regions
 from ruichat.storage.database.connect import Database
@@ -70,7 +70,7 @@ class Conversations:
             NotFoundError: there is no such case, slide, region or chat for the user.
             InputError: the question can't be asked.
             ConflictError: an answer is being written in this chat already, or the answer to be
-                given anew isn't the chat's last.
+                given anew isn't the chat's last, or its region was deleted.
             EngineFullError: too many wait; the question isn't kept.
         """
         with self._reserved(asked.chat_id):
@@ -159,7 +159,14 @@ class Conversations:
         chat_id = asked.chat_id
         if asked.retry is not None:
             assert chat_id is not None
+            last = chats.list_messages(session, chat_id, user_id=user_id)[-1:]
+            is_lost = any(has_lost_region(message) for message in last)
             kept = chats.take_back_answer(session, chat_id, user_id=user_id, message_id=asked.retry)
+            if is_lost:
+                raise ConflictError(
+                    "the region of this question was deleted",
+                    hint="Draw it again, and ask about that one",
+                )
         else:
             assert asked.case_id is not None
             if chat_id is None:
@@ -222,6 +229,7 @@ def answered_before(messages: Sequence[Message], question: Message) -> tuple[str
         and answer.state == "complete"
         and asked.slide_ids == question.slide_ids
         and asked.region_id == question.region_id
+        and not has_lost_region(answer)
     )
 
 

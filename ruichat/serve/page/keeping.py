@@ -15,7 +15,7 @@ from ruichat.serve.access.routes import Writer
 from ruichat.serve.api.shapes import FULL, NOT_FOUND, IdPath, problems
 from ruichat.serve.page.shown import answer_shown, color_of
 from ruichat.serve.services import services_of
-from ruichat.storage.database import chats, findings
+from ruichat.storage.database import chats, findings, slides
 from ruichat.storage.database.findings import NewFinding
 
 router = APIRouter(tags=["chats"])
@@ -26,6 +26,8 @@ class Kept(BaseModel):
 
     added: int
     """Of them; those that were kept before aren't kept again."""
+    gone: int
+    """Of them, on slides that were removed since: they can't be kept."""
 
 
 @router.post(
@@ -46,8 +48,13 @@ def keep_citations(request: Request, user: Writer, chat_id: IdPath, message_id: 
                 finding_of(citation, shown["claims"], shown["confidence"])
             )
         model = shown["model"] or "unknown"
-        added = 0
+        case_id = chats.get_chat(session, chat_id, user_id=user.id).case_id
+        present = {slide.id for slide in slides.list_slides(session, case_id, user_id=user.id)}
+        added = gone = 0
         for slide_id, new in by_slide.items():
+            if slide_id not in present:
+                gone += len(new)
+                continue
             there = findings.list_findings(session, user_id=user.id, slide_id=slide_id)
             before = [(one.points, one.note) for one in there if one.made_by == model]
             kept = [one for one in new if (one.geometry, one.note) not in before]
@@ -55,7 +62,7 @@ def keep_citations(request: Request, user: Writer, chat_id: IdPath, message_id: 
                 session, kept, user_id=user.id, slide_id=slide_id, origin="model", made_by=model
             )
             added += len(kept)
-    return Kept(added=added)
+    return Kept(added=added, gone=gone)
 
 
 def finding_of(

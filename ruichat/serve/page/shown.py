@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -61,15 +62,21 @@ def read_chat(session: Session, chat_id: str, *, user_id: str) -> ChatShown:
         chat_id=chat.id,
         case_id=chat.case_id,
         created_at=chat.created_at.isoformat(),
-        messages=tuple(message_shown(message, names) for message in messages),
+        messages=tuple(
+            message_shown(message, names, answer)
+            for message, answer in zip_longest(messages, messages[1:])
+        ),
     )
 
 
-def message_shown(message: Message, region_names: Mapping[str, str]) -> Shown:
+def message_shown(
+    message: Message, region_names: Mapping[str, str], answer: Message | None
+) -> Shown:
     """One turn.
 
     Args:
         region_names: by id, of regions that questions are about.
+        answer: what follows it.
     """
     region = None
     if message.region_id is not None and message.region_id in region_names:
@@ -84,8 +91,14 @@ def message_shown(message: Message, region_names: Mapping[str, str]) -> Shown:
         "feedback_reason": message.feedback_reason,
         "slide_ids": message.slide_ids,
         "region": region,
+        "region_deleted": answer is not None and has_lost_region(answer),
         "answer": None if message.answer is None else answer_shown(message),
     }
+
+
+def has_lost_region(answer: Message) -> bool:
+    """Whether an answer is about a region that was deleted since: only its JSON remembers that."""
+    return answer.region_id is None and bool((answer.answer or {}).get("drawn"))
 
 
 def answer_shown(message: Message) -> Shown:
@@ -104,8 +117,17 @@ def answer_shown(message: Message) -> Shown:
         joined |= {key: _told_of(answer["slides"], key) for key in TOLD}
         was_cut = any(part["was_cut"] for part in parts)
         model = parts[0]["model"]
-        return alone | joined | {"leading": None, "model": model, "was_cut": was_cut}
-    return _part_shown(answer, message.slide_ids[0] if message.slide_ids else None, "")
+        rest = {"leading": None, "model": model, "was_cut": was_cut}
+        return alone | joined | rest | {"letters": _letters(answer)}
+    slide_id = message.slide_ids[0] if message.slide_ids else None
+    return _part_shown(answer, slide_id, "") | {"letters": []}
+
+
+def _letters(answer: Mapping[str, Any]) -> list[dict[str, str]]:
+    """How an answer about several slides calls each, though the case holds others by now."""
+    named = [*answer["slides"], *answer.get("left_out", [])]
+    letters = [{"letter": one["letter"], "slide_id": one["slide"]} for one in named]
+    return sorted(letters, key=lambda one: one["letter"])
 
 
 def _told_of(slides: Sequence[Mapping[str, Any]], key: str) -> list[str]:

@@ -150,11 +150,14 @@ def add_answer(
     Args:
         text: as it was shown; of a stopped answer, as far as it came.
         answer: with claims, citations and facts, as JSON.
+        region_id: of the question; left out if the region was deleted meanwhile.
 
     Raises:
         NotFoundError: the user has begun no such chat.
     """
     chat = own_chat(session, chat_id, user_id=user_id)
+    if region_id is not None and session.get(Region, region_id) is None:
+        region_id = None
     return _append(
         session,
         chat,

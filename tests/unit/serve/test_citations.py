@@ -31,7 +31,12 @@ def kept(services, join, answer):
         owner = users.find_user(session, name="ada")
     world = draw_world(services.database, owner_id=owner.id)
     slide_id = world.ids["slide_id"]
-    both = {"slides": [{"slide": each, "answer": answer.to_json()} for each in (slide_id, "b")]}
+    both = {
+        "slides": [
+            {"letter": letter, "slide": each, "answer": answer.to_json()}
+            for letter, each in (("A", slide_id), ("B", "b"))
+        ]
+    }
     addresses = []
     for stored in (answer.to_json(), both):
         with services.database.session() as session:
@@ -96,6 +101,14 @@ def test_regions_kept_as_findings_twice_are_there_once(kept, answer):
     keep, listed = address.replace("citations.geojson", "findings"), f"/api/v1/slides/{slide_id}"
     before = client.get(f"{listed}/findings").json()["total"]
     count = len(answer.citations)
-    assert client.post(keep).json() == {"added": count}
-    assert client.post(keep).json() == {"added": 0}
+    assert client.post(keep).json() == {"added": count, "gone": 0}
+    assert client.post(keep).json() == {"added": 0, "gone": 0}
     assert client.get(f"{listed}/findings").json()["total"] == before + count
+
+
+def test_regions_are_kept_of_those_slides_that_are_still_there(kept, answer):
+    client, slide_id, (_, address) = kept
+    keep, count = address.replace("citations.geojson", "findings"), len(answer.citations)
+    assert client.post(keep).json() == {"added": count, "gone": count}
+    assert client.delete(f"/api/v1/slides/{slide_id}").status_code == 204
+    assert client.post(keep).json() == {"added": 0, "gone": 2 * count}

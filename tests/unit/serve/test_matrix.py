@@ -51,6 +51,7 @@ BODIES: dict[str, dict[str, Any]] = {
 WITHOUT_BODY = {
     "/logout",
     "/api/v1/jobs/{job_id}/cancel",
+    "/api/v1/slides/{slide_id}/read",
     "/api/v1/chats/{chat_id}/messages/{message_id}/findings",
 }
 """Writes that need none."""

@@ -18,7 +18,7 @@ from ruichat.serve.engine.requests import EngineFullError
 from ruichat.serve.engine.settings import EngineSettings
 from ruichat.serve.page import answering
 from ruichat.serve.page.asked import asked_of, looked_of
-from ruichat.serve.page.conversations import Conversations
+from ruichat.serve.page.conversations import Conversations, answered_before
 from ruichat.serve.page.shown import ChatShown, answer_shown, read_chat
 from ruichat.storage.database import cases, chats, regions, slides, users
 from ruichat.storage.database.connect import Database, open_database
@@ -44,6 +44,22 @@ class Desk:
     def ask(self, text: str = "Is there tumour?", **more: Any) -> str:
         sent = {"case_id": self.case_id, "slide_ids": [self.slide_id], "text": text} | more
         return self.conversations.ask(asked_of(sent), user_id=self.user_id)
+
+    def draw(self) -> str:
+        """A region on the first slide."""
+        with self.database.session() as session:
+            return regions.add_region(
+                session,
+                user_id=self.user_id,
+                slide_id=self.slide_id,
+                shape="rectangle",
+                points=[[10, 10], [400, 10], [400, 300], [10, 300]],
+                name="Region 1",
+            ).id
+
+    def delete_region(self, region_id: str) -> None:
+        with self.database.session() as session:
+            regions.delete_region(session, region_id, user_id=self.user_id)
 
     def watch(self, chat_id: str, seen: Callable[[dict[str, Any]], None] | None = None) -> Any:
         """The last that a tab is told of a chat."""
@@ -273,9 +289,16 @@ def test_an_answer_that_a_bug_keeps_from_being_kept_ends_all_the_same(
         raise ValueError("S1, Mrs. Smith")
 
     monkeypatch.setattr(answering.chats, "add_answer", fail)
-    last = desk.watch(desk.ask())
+    chat_id = desk.ask()
+    last = desk.watch(chat_id)
     assert not last["running"] and "Smith" not in repr(last)
-    assert last["messages"][-1]["error"]["message"]
+    (question,) = last["messages"]
+    assert question["error"]["message"]
+    monkeypatch.undo()
+    again = asked_of({"chat_id": chat_id, "retry": question["id"]})
+    desk.conversations.ask(again, user_id=desk.user_id)
+    kept, answer = desk.watch(chat_id)["messages"]
+    assert kept["id"] == question["id"] and answer["state"] == "complete"
 
 
 def test_a_closing_server_keeps_what_was_written(desk: Desk) -> None:
@@ -338,20 +361,54 @@ def test_several_slides_keep_their_own_regions(desk: Desk) -> None:
     assert placed == [("A·R1", desk.slide_id), ("B·R1", desk.second_id)]
     for claim in answer["answer"]["claims"]:
         assert claim["text"] in answer["text"]
+    assert answer["answer"]["letters"] == [
+        {"letter": "A", "slide_id": desk.slide_id},
+        {"letter": "B", "slide_id": desk.second_id},
+    ]
 
 
 def test_a_question_shows_the_region_it_is_about(desk: Desk) -> None:
+    region_id = desk.draw()
+    question, _ = desk.watch(desk.ask("What is in this region?", region_id=region_id))["messages"]
+    assert question["region"] == {"id": region_id, "name": "Region 1"}
+    assert not question["region_deleted"]
+
+
+def test_a_question_about_a_deleted_region_is_never_answered_for_the_whole_slide(
+    desk: Desk,
+) -> None:
+    region_id = desk.draw()
+    chat_id = desk.ask("What is in this region?", region_id=region_id)
+    desk.watch(chat_id)
+    desk.delete_region(region_id)
+    question, answer = desk.watch(chat_id)["messages"]
+    assert question["region"] is None and question["region_deleted"]
+    with pytest.raises(ConflictError):
+        desk.conversations.ask(
+            asked_of({"chat_id": chat_id, "retry": answer["id"]}), user_id=desk.user_id
+        )
+    assert desk.watch(chat_id)["messages"] == [question, answer]
     with desk.database.session() as session:
-        region_id = regions.add_region(
+        earlier = chats.list_messages(session, chat_id, user_id=desk.user_id)
+        about_slide = chats.add_question(
             session,
+            chat_id,
             user_id=desk.user_id,
-            slide_id=desk.slide_id,
-            shape="rectangle",
-            points=[[10, 10], [400, 10], [400, 300], [10, 300]],
-            name="Region 1",
-        ).id
-    last = desk.watch(desk.ask("What is in this region?", region_id=region_id))
-    assert last["messages"][0]["region"] == {"id": region_id, "name": "Region 1"}
+            text="And where is it?",
+            slide_ids=[desk.slide_id],
+        )
+        assert answered_before(earlier, about_slide) == ()
+
+
+def test_an_answer_whose_region_is_deleted_while_it_is_written_is_kept(desk: Desk) -> None:
+    desk.model.going.clear()
+    region_id = desk.draw()
+    chat_id = desk.ask("What is in this region?", region_id=region_id)
+    until(lambda: desk.model.begun)
+    desk.delete_region(region_id)
+    desk.model.going.set()
+    question, answer = desk.watch(chat_id)["messages"]
+    assert answer["state"] == "complete" and question["region_deleted"]
 
 
 @pytest.mark.parametrize(

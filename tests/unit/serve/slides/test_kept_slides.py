@@ -77,6 +77,17 @@ def test_a_change_that_is_refused_changes_nothing(served, unread):
     assert (slide["mpp"], slide["name"], slide["stain"]) == (0.5, "b", "HE")
 
 
+def test_a_slide_whose_reading_failed_is_read_again_when_that_is_asked_for(served, services):
+    house, client = served
+    slide_id = house.add(write_jpeg_pyramid(house.folder / "a.tif"))
+    with house.database.session() as session:
+        rows.record_slide(session, slide_id, state="new", error="the model can't be loaded")
+    begun = client.post(f"/api/v1/slides/{slide_id}/read")
+    assert (begun.status_code, begun.json()["slide_id"]) == (200, slide_id)
+    of_slide = client.get(f"/api/v1/slides/{slide_id}/jobs").json()["items"]
+    assert [job["id"] for job in of_slide] == [begun.json()["id"]]
+
+
 def test_a_slide_whose_reading_is_cancelled_is_as_new(served, services):
     """By another process, which has not stopped yet, or never will."""
     house, client = served
