@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 VIEW = "ruichat.page.stage.main.view"
@@ -14,6 +15,23 @@ def open_page(page: Any, address: str) -> None:
     page.goto(address)
     page.wait_for_function("window.ruichat?.page?.stage.main.view.info?.num_levels > 0")
     page.wait_for_function("ruichat.page.chat.bridge.component !== null")
+
+
+def watch_streams(page: Any) -> None:
+    """Know which of Gradio's streams are open, for `reload`."""
+    page.streams = set()
+    page.on("request", lambda asked: "/queue/data?" in asked.url and page.streams.add(asked))
+    for end in ("requestfinished", "requestfailed"):
+        page.on(end, lambda asked: page.streams.discard(asked))
+
+
+def reload(page: Any) -> None:
+    """Reload the page between Gradio's streams: of one that is cut off its client complains."""
+    deadline = time.monotonic() + 60
+    while page.streams:
+        assert time.monotonic() < deadline, "a stream of Gradio's stays open"
+        page.wait_for_timeout(20)
+    page.reload()
 
 
 def begin_chat(page: Any) -> None:

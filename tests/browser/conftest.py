@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from browsed import Server, draw, fill, fill_several, started
+from driving import watch_streams
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None
@@ -57,6 +58,7 @@ def page(chromium: Any, server: Server) -> Iterator[Any]:
     context = chromium.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
     tab = context.new_page()
     tab.set_default_timeout(60_000)
+    watch_streams(tab)
     complaints: list[str] = []
     strangers: list[str] = []
 
@@ -83,6 +85,7 @@ def refused(chromium: Any) -> Iterator[Any]:
     context = chromium.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
     tab = context.new_page()
     tab.set_default_timeout(60_000)
+    watch_streams(tab)
     broken: list[str] = []
     tab.on("pageerror", lambda error: broken.append(str(error)))
     yield tab

@@ -17,6 +17,7 @@ from driving import (
     drag,
     open_page,
     over_slide,
+    reload,
     remembered,
     send,
     settle,
@@ -147,7 +148,7 @@ def test_the_language_switches_in_the_middle_of_a_chat(
     until_answered(page, 2)
     assert re.search(r"[\u4e00-\u9fff]", page.locator(WORDS).last.inner_text())
     picture(page, "page-zh")
-    page.reload()
+    reload(page)
     page.wait_for_selector(".rc-answer")
     page.get_by_label("切换为英文").click()
     page.wait_for_function("document.documentElement.lang === 'en'")
@@ -166,7 +167,7 @@ def test_a_reload_finds_everything_again(page: Any, server: Server) -> None:
     remembered(page)
     page.get_by_label("Question").fill("half a quest")
     before = page.evaluate(f"{VIEW}.bounds0")
-    page.reload()
+    reload(page)
     page.wait_for_selector(".rc-answer")
     settle(page)
     after = page.evaluate(f"{VIEW}.bounds0")
@@ -214,7 +215,7 @@ def test_a_thought_comes_first_and_is_folded_away(page: Any, server: Server) -> 
     assert not words.is_visible() and answer.locator(".rc-words").inner_text()
     thought.locator("summary").click()
     assert re.search(r"R\d", words.inner_text())
-    page.reload()
+    reload(page)
     page.wait_for_selector(".rc-thought summary")
     assert not page.locator(".rc-thought p").is_visible()
 

@@ -14,6 +14,7 @@ from driving import (
     magnification,
     open_page,
     over_slide,
+    reload,
     remembered,
     settle,
     slide_ids,
@@ -427,7 +428,7 @@ def test_tiles_that_fail_are_asked_for_again(refused: Any, server: Server) -> No
     assert page.locator(".rc-notice").count() == 0
     remembered(page)
     refuse()
-    page.reload()
+    reload(page)
     notice = page.locator(".rc-notice", has_text="Parts of a slide couldn't be loaded")
     notice.wait_for()
     page.unroute(tiles)

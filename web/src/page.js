@@ -179,7 +179,10 @@ export class Page {
       // The browser asks first; Gradio reloads the page by itself after a lost connection.
       if (this.#holdsWork()) event.preventDefault();
     });
-    addEventListener("hashchange", () => this.#goTo(readPlace(location.hash)).catch(complain));
+    addEventListener("hashchange", ({ newURL }) => {
+      // The page may have written its own place over the address before this is heard.
+      this.#goTo(readPlace(new URL(newURL).hash)).catch(complain);
+    });
   }
 
   /** Goes to a place of the address, as a bookmark in the open page gives it. */
