@@ -56,8 +56,8 @@ def chromium(server: Server) -> Iterator[Any]:
 def page(chromium: Any, server: Server) -> Iterator[Any]:
     """A tab that must neither complain nor speak with another machine."""
     context = chromium.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
+    context.set_default_timeout(60_000)
     tab = context.new_page()
-    tab.set_default_timeout(60_000)
     watch_streams(tab)
     complaints: list[str] = []
     strangers: list[str] = []
@@ -83,8 +83,8 @@ def page(chromium: Any, server: Server) -> Iterator[Any]:
 def refused(chromium: Any) -> Iterator[Any]:
     """A tab in which the server may refuse things; the page's script must stand it."""
     context = chromium.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
+    context.set_default_timeout(60_000)
     tab = context.new_page()
-    tab.set_default_timeout(60_000)
     watch_streams(tab)
     broken: list[str] = []
     tab.on("pageerror", lambda error: broken.append(str(error)))

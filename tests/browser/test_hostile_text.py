@@ -141,8 +141,8 @@ def heard(chromium: Any) -> Iterator[tuple[Any, list[str], list[str]]]:
     context = chromium.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
     complaints: list[str] = []
     asked: list[str] = []
+    context.set_default_timeout(60_000)
     tab = context.new_page()
-    tab.set_default_timeout(60_000)
     tab.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on("request", lambda request: asked.append(unquote(request.url)))

@@ -392,8 +392,10 @@ def test_the_address_remembers_the_left_slide_once_both_rest(page: Any, several:
 
 def test_a_slide_laid_beside_while_the_case_opens_stays(page: Any, several: Server) -> None:
     late: list[Any] = []
-    page.route(f"**/slides/{several.slide_id}/info", lambda route: late.append(route))
-    page.goto(several.place())
+    info = f"**/slides/{several.slide_id}/info"
+    page.route(info, lambda route: late.append(route))
+    with page.expect_request(info):
+        page.goto(several.place())
     page.wait_for_function("window.ruichat?.page?.opening")
     second = slide_ids(page)[1]
     page.keyboard.press("s")
