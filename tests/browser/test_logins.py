@@ -81,6 +81,8 @@ def test_what_is_typed_outlives_a_login_that_ends(refused: Any, guarded: tuple[s
     page.get_by_label("Title and clinical context").click()
     context = page.locator(".rc-dialog textarea")
     context.fill("Female, 58; screening")
+    # Gradio may want to load the page anew, and the browser then asks.
+    page.on("dialog", lambda dialog: dialog.dismiss())
     page.context.clear_cookies()
     with page.expect_response(lambda answer: answer.request.method == "PATCH") as refusal:
         page.get_by_role("button", name="Save").click()
