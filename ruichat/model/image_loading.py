@@ -194,12 +194,13 @@ def _told(source: str) -> Generator[None]:
     """Errors of transformers and the hub, as ours with a remedy."""
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
     from safetensors import SafetensorError
+    from torch import OutOfMemoryError
 
     from ruichat.errors import RuiChatError
 
     try:
         yield
-    except RuiChatError:
+    except (RuiChatError, OutOfMemoryError):
         raise
     except ImportError as error:
         raise PrerequisiteError(

@@ -176,6 +176,8 @@ def _with_adapter(model: Any, folder: Path, trainable: bool, *, merged: bool) ->
         wrapped: Any = PeftModel.from_pretrained(
             model, str(folder / ADAPTER_DIR), is_trainable=trainable
         )
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, ValueError) as error:
         raise ArtifactError(
             f"the adapter doesn't fit the model: {error}",

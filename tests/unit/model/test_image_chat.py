@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from drawn import draw_tissue, write_pyramid
 from fakes_pictures import SAVERS
+from transformers import AutoModelForImageTextToText
 
 from ruichat.errors import ArtifactError, ConfigError, InputError, ModelError, PrerequisiteError
 from ruichat.model.chat_model import ChatModel, ChatSession, PictureViewer, SlideContext
@@ -245,6 +247,15 @@ def test_a_lack_of_weights_is_noticed(copied: Path) -> None:
 def test_damage_is_an_error_of_ours(copied: Path) -> None:
     (copied / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ArtifactError, match="can't be loaded"):
+        load_image_model(str(copied))
+
+
+def test_what_a_device_lacks_is_no_damage(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(AutoModelForImageTextToText, "from_pretrained", fail)
+    with pytest.raises(torch.OutOfMemoryError):
         load_image_model(str(copied))
 
 

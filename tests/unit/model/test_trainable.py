@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from fakes_model import tiny_model, train_tokenizer
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 
 from ruichat.errors import ArtifactError
 from ruichat.model.checkpoint import save_checkpoint
@@ -36,6 +36,22 @@ def test_base_and_adapter_come_back_apart(tmp_path: Path) -> None:
     learning = {n for n, p in loaded.model.named_parameters() if p.requires_grad}
     assert learning == {n for n, p in model.named_parameters() if p.requires_grad}
     assert loaded.manifest.details["name"] == "tiny"
+
+
+def test_an_adapter_without_room_is_no_misfit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor = RuiChatProcessor(train_tokenizer(tmp_path))
+    lora = LoraConfig(r=2, target_modules=["q_proj"])
+    model = get_peft_model(tiny_model(processor.vocab_size), lora)
+    save_checkpoint(tmp_path / "kept", model, processor, name="tiny", encoder_digest="")
+
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(PeftModel, "from_pretrained", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        load_trainable(tmp_path / "kept")
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
