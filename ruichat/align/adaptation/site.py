@@ -20,7 +20,7 @@ from ruichat.truth.colour import colour_statistics
 from ruichat.truth.holding_out import split_groups, split_runs
 from ruichat.truth.tile_folders import (
     FolderConfig,
-    FolderTiles,
+    LabelledTiles,
     Strings,
     read_folder,
     read_labels,
@@ -164,7 +164,7 @@ def read_site(
     )
 
 
-def _held_out(config: SiteConfig, read: FolderTiles) -> Bool[NDArray[np.bool_], " n"]:
+def _held_out(config: SiteConfig, read: LabelledTiles) -> Bool[NDArray[np.bool_], " n"]:
     if config.tiles.number and not config.tiles.group_column:
         fold = split_runs(read.label, read.number, config.held_out)
     else:
