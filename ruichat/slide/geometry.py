@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
+from numpy.typing import NDArray
 
 from ruichat.errors import InputError
-from ruichat.slide.arrays import Bools, Floats, Ints
+from ruichat.slide.arrays import Bools, Bytes, Floats, Ints
 from ruichat.units import UM2_PER_MM2, Region0
 
 LEVEL_TOLERANCE = 0.02
@@ -17,6 +18,10 @@ LEVEL_TOLERANCE = 0.02
 
 MAX_SIDE0 = 4_000_000
 """Longest side of a slide taken seriously: a metre of glass at 0.25 um/px."""
+
+
+_CROSSINGS = 4_000_000
+"""Of edges with rows of cells, that are worked on at once: bounds memory at some hundred MB."""
 
 
 class Box(NamedTuple):
@@ -129,6 +134,53 @@ def mask_fractions(
     right, bottom = np.maximum(right, left + 1), np.maximum(bottom, top + 1)
     covered = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
     return (covered / ((right - left) * (bottom - top))).astype(np.float32)
+
+
+def fill_rings(
+    rings0: Sequence[Float64[NDArray[np.float64], "_ 2"]], downsample: float, size: tuple[int, int]
+) -> tuple[Box, Bool[Bools, "h w"]]:
+    """Cells of a mask whose centres lie inside closed rings, by the even-odd rule.
+
+    Holes and the parts of a shape of several are rings like its outline.
+
+    Args:
+        rings0: level-0 positions in order, the first repeated as the last.
+        downsample: level-0 pixels per cell.
+        size: width and height of the whole mask, in cells.
+
+    Returns:
+        The box of cells that the rings span, as far as the mask reaches, and what of it they hold.
+    """
+    rings = [ring / downsample for ring in rings0]
+    low = np.clip([np.floor(ring.min(0)) for ring in rings], 0, size).min(0).astype(np.int64)
+    high = np.clip([np.ceil(ring.max(0)) for ring in rings], 0, size).max(0).astype(np.int64)
+    box = Box(*low.tolist(), *(high - low).tolist())
+    starts = np.concatenate([ring[:-1] for ring in rings]) - low
+    ends = np.concatenate([ring[1:] for ring in rings]) - low
+    # A cell changes sides with each edge that passes its row on the left of its centre.
+    flips = np.zeros((box.height, box.width + 1), np.uint8)
+    many = max(1, _CROSSINGS // max(1, box.height))
+    for first in range(0, len(starts), many):
+        _flip(flips, starts[first : first + many], ends[first : first + many])
+    return box, np.logical_xor.accumulate(flips & 1, axis=1)[:, :-1].astype(np.bool_)
+
+
+def _flip(
+    flips: UInt8[Bytes, "h w"],
+    starts: Float64[NDArray[np.float64], "p 2"],
+    ends: Float64[NDArray[np.float64], "p 2"],
+) -> None:
+    """Count each edge in the first cell of every row whose centre lies right of it."""
+    height, width = flips.shape
+    y = np.stack([starts[:, 1], ends[:, 1]])
+    top = np.clip(np.ceil(y.min(0) - 0.5), 0, height).astype(np.int64)
+    num = np.clip(np.ceil(y.max(0) - 0.5), 0, height).astype(np.int64) - top
+    edge = np.repeat(np.arange(len(starts)), num)
+    row = np.arange(len(edge)) - np.repeat(num.cumsum() - num, num) + top[edge]
+    (x1, y1), (x2, y2) = starts[edge].T, ends[edge].T
+    x = x1 + (row + 0.5 - y1) * (x2 - x1) / (y2 - y1)
+    column = np.clip(np.ceil(x - 0.5), 0, width - 1).astype(np.int64)
+    np.add.at(flips, (row, column), 1)
 
 
 def cells_area_mm2(num_cells: int, *, cell_mpp: float) -> float:

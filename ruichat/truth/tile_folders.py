@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,12 @@ from pydantic import Field, field_validator
 
 from ruichat.config import Config
 from ruichat.errors import InputError
+from ruichat.truth.listing import path_inside, read_listing
 
 Strings = NDArray[Any]
 """Text labels; their dtype holds the length of the longest, so no one dtype fits all."""
+
+LISTING = "labels.csv"
 
 _MOST_DIGITS = 18
 """Of a file's number, which is kept in 64 bits."""
@@ -60,15 +62,15 @@ class FolderConfig(Config):
 
 
 @dataclass(frozen=True, slots=True)
-class FolderTiles:
-    """Tiles of a labelled folder.
+class LabelledTiles:
+    """Tiles with a source's own labels.
 
     Attributes:
         rgb: uint8 [n,h,w,3].
-        label: as labels.csv has it.
+        label: as the source has it.
         group: source group, such as the patient.
-        number: the file's number, or its rank where the config names none.
-        notes: what was done to images that didn't fit.
+        number: the file's number, or its rank where it has none.
+        notes: what was done to images that didn't fit, and what was left out.
     """
 
     rgb: NDArray[np.uint8]
@@ -78,7 +80,9 @@ class FolderTiles:
     notes: tuple[str, ...]
 
 
-def read_folder(config: FolderConfig, root: Path, *, tile_px: int, tile_mpp: float) -> FolderTiles:
+def read_folder(
+    config: FolderConfig, root: Path, *, tile_px: int, tile_mpp: float
+) -> LabelledTiles:
     """Read `labels.csv` (columns file, label) and the tiles it names.
 
     Args:
@@ -91,7 +95,7 @@ def read_folder(config: FolderConfig, root: Path, *, tile_px: int, tile_mpp: flo
         InputError: the listing or a file is missing, leaves the folder, or can't be read.
     """
     folder = root / config.folder
-    rows = _listing(folder, config.group_column)[:: config.every]
+    rows = _listing(config, folder)
     rgb: list[NDArray[np.uint8]] = []
     names: list[tuple[str, str, int]] = []
     num_small = 0
@@ -119,7 +123,7 @@ def read_folder(config: FolderConfig, root: Path, *, tile_px: int, tile_mpp: flo
     notes: tuple[str, ...] = ()
     if num_small:
         notes = (f"{num_small} images smaller than {tile_px} px were enlarged",)
-    return FolderTiles(np.stack(rgb), label, group, number.astype(np.int64), notes)
+    return LabelledTiles(np.stack(rgb), label, group, number.astype(np.int64), notes)
 
 
 def read_labels(config: FolderConfig, root: Path) -> tuple[str, ...]:
@@ -129,7 +133,7 @@ def read_labels(config: FolderConfig, root: Path) -> tuple[str, ...]:
         InputError: the listing is missing or can't be read, or a file that it names isn't there.
     """
     folder = root / config.folder
-    rows = _listing(folder, config.group_column)[:: config.every]
+    rows = _listing(config, folder)
     for rank, row in enumerate(rows):
         _place(config, row, rank)
         if not _inside(folder, row["file"]).is_file():
@@ -140,42 +144,13 @@ def read_labels(config: FolderConfig, root: Path) -> tuple[str, ...]:
     return tuple(sorted({row["label"] for row in rows}))
 
 
-def _listing(folder: Path, group_column: str) -> list[dict[str, str]]:
-    path = folder / "labels.csv"
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise InputError(
-            f"no labels.csv in {folder}", hint="List the tiles in it: file,label"
-        ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not readable CSV: {error}") from error
-    wanted = {"file", "label", *([group_column] if group_column else [])}
-    if not rows or not wanted <= set(rows[0]):
-        # What is beyond the header's columns is under None.
-        found = sorted(filter(None, rows[0])) if rows else "none"
-        raise InputError(
-            f"{path} has columns {found}; needed: {sorted(wanted)}",
-            hint="Begin the file with the line: file,label",
-        )
-    for place, row in enumerate(rows, 1):
-        if lacking := sorted(name for name in wanted if not row[name]):
-            raise InputError(
-                f"{path} record {place} has no {' and no '.join(lacking)}",
-                hint="Complete it, or take it out",
-            )
-    return rows
+def _listing(config: FolderConfig, folder: Path) -> list[dict[str, str]]:
+    group = [config.group_column] if config.group_column else []
+    return read_listing(folder / LISTING, ("file", "label"), more=group)[:: config.every]
 
 
 def _inside(folder: Path, name: str) -> Path:
-    inside = not Path(name).is_absolute() and ".." not in Path(name).parts
-    if not inside or Path(name).suffix.lower() not in _SUFFIXES:
-        raise InputError(
-            f"labels.csv names {name!r}; allowed are images inside {folder}",
-            hint=f"Use one of {', '.join(sorted(_SUFFIXES))}, with a path relative to the folder",
-        )
-    return folder / name
+    return path_inside(folder, name, LISTING, _SUFFIXES)
 
 
 def _open(folder: Path, name: str) -> Image.Image:

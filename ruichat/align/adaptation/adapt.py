@@ -1,4 +1,4 @@
-"""The stage `adapt`: another site's tiles, the head and LoRA only, measured before and after."""
+"""The stage `adapt`: another site's tissue, the head and LoRA only, measured before and after."""
 
 from __future__ import annotations
 
@@ -135,12 +135,19 @@ def adapt(
     """
     seconds: dict[str, float] = {}
     check_memory(lambda launch: adapt_needs(config, root, launch), log, anyway=anyway)
-    start = _load(config, root)
+    start = _load(config, root, show)
     with _timed(seconds, "encode"):
         site = read_site(
-            config.site, root, start.encoder, kept=_kept(config, root), tick=partial(show, "tiles")
+            config.site,
+            root,
+            start.encoder,
+            kept=_kept(config, root),
+            tick=partial(show, "tiles"),
+            tick_slides=partial(show, "slides"),
         )
     log(f"{len(site.label)} tiles of {site.name}, {int(site.test.sum())} of them held out")
+    for note in site.notes:
+        log(note)
     first = start.classifier or begin_classifier(site, start.encoder.digest)
     if start.classifier is None:
         log(f"{config.model} has no tile classifier: one begins that knows the site's labels alone")
@@ -188,8 +195,8 @@ def adapt(
 
 def _kept(config: AdaptConfig, root: Path) -> Path:
     """Where embeddings of the site's folder stay for its next adaptation."""
-    tiles = (root / config.site.tiles.folder).resolve()
-    return cache_dir() / "adapt" / hashlib.sha256(bytes(tiles)).hexdigest()[:16]
+    source = (root / config.site.source.folder).resolve()
+    return cache_dir() / "adapt" / hashlib.sha256(bytes(source)).hexdigest()[:16]
 
 
 @contextmanager
@@ -199,9 +206,9 @@ def _timed(seconds: dict[str, float], step: str) -> Generator[None]:
     seconds[step] = time.perf_counter() - began
 
 
-def _load(config: AdaptConfig, root: Path) -> _Start:
+def _load(config: AdaptConfig, root: Path, show: Show) -> _Start:
     """All that is there before, the largest last: what doesn't fit is told before it is loaded."""
-    check_site(config.site, root)
+    check_site(config.site, root, partial(show, "looking at slides"))
     folder = find_checkpoint(config.model, root)
     outline = outline_of_checkpoint(folder)
     _check_adapter(config, folder)

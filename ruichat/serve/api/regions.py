@@ -23,7 +23,7 @@ from ruichat.serve.api.shapes import (
 from ruichat.serve.services import services_of
 from ruichat.storage.database import regions
 from ruichat.storage.database.models import Shape
-from ruichat.storage.database.shapes import MAX_POINTS, MAX_XY0
+from ruichat.storage.geojson import MAX_POINTS, MAX_XY0
 
 router = APIRouter(tags=["regions"])
 

@@ -14,8 +14,8 @@ from ruichat.errors import ConflictError, InputError, NotFoundError
 from ruichat.storage.database.cases import get_case, touch_case, visible_cases
 from ruichat.storage.database.columns import now
 from ruichat.storage.database.models import Finding, FindingStatus, Origin
-from ruichat.storage.database.shapes import check_geometry
 from ruichat.storage.database.slides import get_slide
+from ruichat.storage.geojson import check_geometry
 
 MAX_AT_ONCE = 10_000
 """Findings that one import may bring."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ruichat.errors import InputError
+from ruichat.slide import geometry
 from ruichat.slide.geometry import (
     choose_level,
+    fill_rings,
     fit_factor,
     lay_axis,
     mask_fractions,
@@ -122,3 +126,45 @@ def test_mask_shares_equal_a_plain_count_where_tiles_meet_cells(
 def test_mask_shares_are_shares(x: int, y: int, span0: int, d: float) -> None:
     share = mask_fractions(np.eye(12, dtype=bool), d, np.array([[x, y]], np.int64), span0)
     assert 0 <= share[0] <= 1
+
+
+def inside(x: float, y: float, rings: list[list[tuple[float, float]]]) -> bool:
+    """By the even-odd rule, one edge after the other."""
+    flips = 0
+    for ring in rings:
+        for (x1, y1), (x2, y2) in pairwise(ring):
+            if (y1 <= y) != (y2 <= y):
+                flips += x1 + (y - y1) * (x2 - x1) / (y2 - y1) <= x
+    return flips % 2 == 1
+
+
+# Off the cells' centres, on which a side has to be chosen.
+corners = st.tuples(*[st.integers(-40, 160).map(lambda n: n + 0.3)] * 2)
+
+
+@given(
+    shapes=st.lists(st.lists(corners, min_size=3, max_size=7), min_size=1, max_size=3),
+    downsample=st.sampled_from([1.0, 7.0, 10.0]),
+)
+def test_cells_are_filled_whose_centres_lie_inside(
+    shapes: list[list[tuple[float, float]]], downsample: float
+) -> None:
+    rings = [[*shape, shape[0]] for shape in shapes]
+    width, height = 12, 10
+    box, filled = fill_rings([np.array(ring) for ring in rings], downsample, (width, height))
+    found = np.zeros((height, width), bool)
+    found[box.y : box.y + box.height, box.x : box.x + box.width] = filled
+    for y, x in np.ndindex(height, width):
+        centre = (x + 0.5) * downsample, (y + 0.5) * downsample
+        assert found[y, x] == inside(*centre, rings)
+
+
+def test_edges_may_be_worked_on_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    angle = np.linspace(0, 2 * np.pi, 500)
+    ring = np.stack([500 + 400 * np.cos(angle), 500 + 400 * np.sin(angle)], 1)
+    ring[-1] = ring[0]
+    _, at_once = fill_rings([ring], 10.0, (100, 100))
+    monkeypatch.setattr(geometry, "_CROSSINGS", 1)
+    _, one_by_one = fill_rings([ring], 10.0, (100, 100))
+    assert (at_once == one_by_one).all()
+    assert at_once.sum() == pytest.approx(np.pi * 40**2, rel=0.02)
