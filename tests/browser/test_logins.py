@@ -55,7 +55,7 @@ def test_a_bookmark_outlives_the_login(refused: Any, guarded: tuple[str, str]) -
         page.locator(".rc-case-name").click(timeout=3000)
     log_in(page)
     title.wait_for()
-    assert page.url.startswith(f"{address}/page/#case={wanted}")
+    assert page.evaluate("location.href").startswith(f"{address}/page/#case={wanted}")
 
 
 def test_a_link_of_another_site_asks_for_no_second_login(
